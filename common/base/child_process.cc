@@ -1,0 +1,179 @@
+#include "common/base/child_process.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "common/base/status.h"
+
+namespace ballast::base {
+namespace {
+
+constexpr int kLastResetSignal = 31;  // real-time signals have no handlers here
+
+// Runs in the child between fork and exec, where only async-signal-safe calls are allowed: no allocation, no locks.
+[[noreturn]] void RunChild(char* const* argv, const ChildOptions& options, const char* oom_score_adj, pid_t parent,
+                           int error_fd, int fd_floor) {
+  const auto fail = [error_fd]() {
+    const int error = errno;
+    [[maybe_unused]] const ssize_t ignored = ::write(error_fd, &error, sizeof error);
+    ::_exit(127);
+  };
+  if (options.own_process_group && ::setpgid(0, 0) != 0) fail();
+  if (options.parent_death_signal != 0) {
+    if (::prctl(PR_SET_PDEATHSIG, options.parent_death_signal) != 0) fail();
+    if (::getppid() != parent) ::_exit(127);  // the parent died before prctl
+  }
+  for (int number = 1; number <= kLastResetSignal; ++number) ::signal(number, SIG_DFL);
+  sigset_t empty;
+  sigemptyset(&empty);
+  ::sigprocmask(SIG_SETMASK, &empty, nullptr);
+  if (oom_score_adj != nullptr) {
+    const int fd = ::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    if (fd >= 0) {
+      [[maybe_unused]] const ssize_t ignored = ::write(fd, oom_score_adj, std::strlen(oom_score_adj));
+      ::close(fd);
+    }
+  }
+  // First out of the way of every target number, then onto it, so that no pair can overwrite another's source.
+  std::array<int, 16> moved{};
+  const std::size_t count = options.passed_fds.size();
+  for (std::size_t i = 0; i < count; ++i) {
+    moved[i] = ::fcntl(options.passed_fds[i].from, F_DUPFD_CLOEXEC, fd_floor);
+    if (moved[i] < 0) fail();
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    if (::dup2(moved[i], options.passed_fds[i].to) < 0) fail();
+  }
+  ::execvp(argv[0], argv);
+  fail();
+  ::_exit(127);
+}
+
+ExitStatus Decode(const siginfo_t& info) {
+  if (info.si_code == CLD_EXITED) return {.exit_code = info.si_status, .signal = 0};
+  return {.exit_code = 0, .signal = info.si_status};
+}
+
+}  // namespace
+
+ChildProcess::ChildProcess(ChildProcess&& other) noexcept
+    : pid_(std::exchange(other.pid_, 0)),
+      own_group_(other.own_group_),
+      pid_fd_(std::move(other.pid_fd_)),
+      exit_(std::exchange(other.exit_, std::nullopt)) {}
+
+ChildProcess& ChildProcess::operator=(ChildProcess&& other) noexcept {
+  if (this != &other) {
+    KillAndReap();
+    pid_ = std::exchange(other.pid_, 0);
+    own_group_ = other.own_group_;
+    pid_fd_ = std::move(other.pid_fd_);
+    exit_ = std::exchange(other.exit_, std::nullopt);
+  }
+  return *this;
+}
+
+ChildProcess::~ChildProcess() { KillAndReap(); }
+
+absl::StatusOr<ChildProcess> ChildProcess::Start(const ChildOptions& options) {
+  if (options.argv.empty()) return absl::InvalidArgumentError("no program to start");
+  std::array<int, 16> unused{};
+  if (options.passed_fds.size() > unused.size()) return absl::InvalidArgumentError("too many descriptors to pass");
+  std::vector<char*> argv;
+  argv.reserve(options.argv.size() + 1);
+  for (const std::string& argument : options.argv) argv.push_back(const_cast<char*>(argument.c_str()));
+  argv.push_back(nullptr);
+  const std::string oom_score_adj = options.oom_score_adj ? fmt::format("{}", *options.oom_score_adj) : std::string();
+
+  std::array<int, 2> pipe_fds{};
+  if (::pipe2(pipe_fds.data(), O_CLOEXEC) != 0) return ErrnoStatus(errno, "pipe");
+  Fd error_reader(pipe_fds[0]);
+  Fd error_writer(pipe_fds[1]);
+  int fd_floor = std::max(error_writer.get(), 2) + 1;
+  for (const auto& passed : options.passed_fds) fd_floor = std::max(fd_floor, passed.to + 1);
+  // The error pipe must not sit on a number that a passed descriptor takes.
+  Fd error_high(::fcntl(error_writer.get(), F_DUPFD_CLOEXEC, fd_floor));
+  if (!error_high.valid()) return ErrnoStatus(errno, "fcntl F_DUPFD_CLOEXEC");
+  error_writer.Reset();
+
+  const pid_t parent = ::getpid();
+  const pid_t pid = ::fork();
+  if (pid < 0) return ErrnoStatus(errno, fmt::format("fork for {}", options.argv[0]));
+  if (pid == 0) {
+    RunChild(argv.data(), options, options.oom_score_adj ? oom_score_adj.c_str() : nullptr, parent, error_high.get(),
+             fd_floor);
+  }
+  error_high.Reset();
+
+  ChildProcess child;
+  child.pid_ = pid;
+  child.own_group_ = options.own_process_group;
+  // Also from this side, so that Signal() finds the group even before the child has run.
+  if (options.own_process_group) ::setpgid(pid, pid);
+  child.pid_fd_.Reset(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+  if (!child.pid_fd_.valid()) return ErrnoStatus(errno, fmt::format("pidfd_open for {}", options.argv[0]));
+
+  int error = 0;
+  ssize_t n = 0;
+  do {
+    n = ::read(error_reader.get(), &error, sizeof error);
+  } while (n < 0 && errno == EINTR);
+  if (n == static_cast<ssize_t>(sizeof error)) return ErrnoStatus(error, fmt::format("start {}", options.argv[0]));
+  return child;
+}
+
+void ChildProcess::Signal(int signal_number) const {
+  if (!running()) return;
+  ::kill(own_group_ ? -pid_ : pid_, signal_number);
+}
+
+std::optional<ExitStatus> ChildProcess::TryWait() { return Wait(std::chrono::milliseconds(0)); }
+
+std::optional<ExitStatus> ChildProcess::Wait(std::chrono::milliseconds timeout) {
+  if (exit_.has_value() || pid_ <= 0) return exit_;
+  const auto deadline = std::chrono::steady_clock::now() + timeout;
+  while (true) {
+    siginfo_t info{};
+    // WNOWAIT first: while the zombie stands, its process group cannot be reused, so what it left behind can be killed safely.
+    if (::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == pid_) {
+      if (own_group_) ::kill(-pid_, SIGKILL);
+      ::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED);
+      exit_ = Decode(info);
+      return exit_;
+    }
+    int wait_ms = -1;
+    if (timeout.count() >= 0) {
+      const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+      if (left.count() <= 0) return std::nullopt;
+      wait_ms = static_cast<int>(left.count());
+    }
+    pollfd poll_fd{pid_fd_.get(), POLLIN, 0};
+    ::poll(&poll_fd, 1, wait_ms);
+  }
+}
+
+void ChildProcess::KillAndReap() {
+  if (running()) {
+    Signal(SIGKILL);
+    [[maybe_unused]] const auto status = Wait();
+  }
+  pid_ = 0;
+  exit_.reset();
+  pid_fd_.Reset();
+}
+
+}  // namespace ballast::base

@@ -1,0 +1,97 @@
+#include "common/base/file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <system_error>
+
+#include <fmt/format.h>
+
+#include "common/base/status.h"
+
+namespace ballast::base {
+
+absl::StatusOr<Fd> OpenFile(const std::filesystem::path& path, int flags, unsigned mode) {
+  int fd = -1;
+  do {
+    fd = ::open(path.c_str(), flags | O_CLOEXEC, mode);
+  } while (fd < 0 && errno == EINTR);
+  if (fd < 0) return ErrnoStatus(errno, fmt::format("open {}", path.string()));
+  return Fd(fd);
+}
+
+absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, std::size_t max_bytes) {
+  BALLAST_ASSIGN_OR_RETURN(Fd fd, OpenFile(path, O_RDONLY));
+  std::string content;
+  std::array<char, 65536> buffer;
+  while (true) {
+    const ssize_t n = ::read(fd.get(), buffer.data(), buffer.size());
+    if (n < 0) {
+      if (errno == EINTR) continue;
+      return ErrnoStatus(errno, fmt::format("read {}", path.string()));
+    }
+    if (n == 0) return content;
+    if (content.size() + static_cast<std::size_t>(n) > max_bytes) {
+      return absl::ResourceExhaustedError(fmt::format("read {}: larger than {} bytes", path.string(), max_bytes));
+    }
+    content.append(buffer.data(), static_cast<std::size_t>(n));
+  }
+}
+
+absl::Status WriteAll(int fd, std::string_view data) {
+  while (!data.empty()) {
+    const ssize_t n = ::write(fd, data.data(), data.size());
+    if (n < 0) {
+      if (errno == EINTR) continue;
+      return ErrnoStatus(errno, "write");
+    }
+    data.remove_prefix(static_cast<std::size_t>(n));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_view content) {
+  const std::filesystem::path directory = path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
+  std::string temporary = (directory / fmt::format(".{}.XXXXXX", path.filename().string())).string();
+  Fd fd(::mkostemp(temporary.data(), O_CLOEXEC));
+  if (!fd.valid()) return ErrnoStatus(errno, fmt::format("create a temporary file beside {}", path.string()));
+  absl::Status status = [&]() -> absl::Status {
+    BALLAST_RETURN_IF_ERROR(WithContext(WriteAll(fd.get(), content), temporary));
+    if (::fchmod(fd.get(), 0644) != 0) return ErrnoStatus(errno, fmt::format("chmod {}", temporary));
+    if (::fsync(fd.get()) != 0) return ErrnoStatus(errno, fmt::format("fsync {}", temporary));
+    if (::rename(temporary.c_str(), path.c_str()) != 0) {
+      return ErrnoStatus(errno, fmt::format("rename {} to {}", temporary, path.string()));
+    }
+    return absl::OkStatus();
+  }();
+  if (!status.ok()) {
+    ::unlink(temporary.c_str());
+    return status;
+  }
+  return SyncDirectory(directory);
+}
+
+absl::Status EnsureWritableDirectory(const std::filesystem::path& path) {
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  if (error) return ErrnoStatus(error.value(), fmt::format("create directory {}", path.string()));
+  if (!std::filesystem::is_directory(path, error)) {
+    return absl::FailedPreconditionError(fmt::format("{} is not a directory", path.string()));
+  }
+  if (::access(path.c_str(), W_OK | X_OK) != 0) {
+    return ErrnoStatus(errno, fmt::format("write in directory {}", path.string()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SyncDirectory(const std::filesystem::path& path) {
+  BALLAST_ASSIGN_OR_RETURN(Fd fd, OpenFile(path, O_RDONLY | O_DIRECTORY));
+  if (::fsync(fd.get()) != 0) return ErrnoStatus(errno, fmt::format("fsync {}", path.string()));
+  return absl::OkStatus();
+}
+
+}  // namespace ballast::base

@@ -1,0 +1,34 @@
+// Whole files: read, written all or nothing, made durable.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/base/fd.h"
+
+namespace ballast::base {
+
+// Opens a file (O_CLOEXEC is added to `flags`). Codes as in ErrnoStatus; the message names the path.
+[[nodiscard]] absl::StatusOr<Fd> OpenFile(const std::filesystem::path& path, int flags, unsigned mode = 0644);
+
+// The content of a file. RESOURCE_EXHAUSTED when it is larger than `max_bytes`.
+[[nodiscard]] absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, std::size_t max_bytes = 64U << 20U);
+
+// Writes all of `data` to a descriptor, through short writes and interrupts.
+[[nodiscard]] absl::Status WriteAll(int fd, std::string_view data);
+
+// Replaces a file: a temporary file beside it, fsync, rename, fsync of the directory. On failure the old file is untouched and
+// nothing is left behind.
+[[nodiscard]] absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_view content);
+
+// Makes sure that `path` is a directory in which this process can write, creating it and its parents where missing.
+[[nodiscard]] absl::Status EnsureWritableDirectory(const std::filesystem::path& path);
+
+// Makes the entries of a directory durable (fsync of the directory).
+[[nodiscard]] absl::Status SyncDirectory(const std::filesystem::path& path);
+
+}  // namespace ballast::base

@@ -1,0 +1,103 @@
+// Where everything is kept. An interface: storage/sqlite implements it, and nothing above knows how.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "ballast/v1/client_service.pb.h"
+#include "ballast/v1/device.pb.h"
+#include "ballast/v1/job.pb.h"
+#include "ballast/v1/run.pb.h"
+#include "ballast/v1/telemetry.pb.h"
+
+namespace ballast::storage {
+
+// Inserts or replaces the job with this job_id.
+struct PutJob {
+  v1::Job job;
+};
+// Inserts or replaces the run with this run_id. Its job and device must exist.
+struct PutRun {
+  v1::Run run;
+};
+// Inserts or replaces the device with this device_id.
+struct PutDevice {
+  v1::Device device;
+};
+// Forgets a device that has no unended run. Its runs stay. Nothing happens where it does not exist.
+struct DeleteDevice {
+  std::string device_id;
+};
+// Adds a chunk and merges its summaries into the attempt's rollups. Nothing at all happens where (run_id, attempt, seq) is there already. The run
+// must exist.
+struct PutChunk {
+  std::string run_id;
+  std::uint32_t attempt = 0;
+  std::uint64_t seq = 0;
+  v1::Chunk chunk;
+};
+
+using Mutation = std::variant<PutJob, PutRun, PutDevice, DeleteDevice, PutChunk>;
+using WriteBatch = std::vector<Mutation>;
+
+// What the coordinator needs to go on where it stopped.
+struct OpenState {
+  std::vector<v1::Job> jobs;  // those that have not ended, in order of creation
+  std::vector<v1::Run> runs;  // all runs of those jobs, ended ones too, ordered by run number
+  std::vector<v1::Device> devices;
+};
+
+// Durable storage. All methods are thread-safe. Reads see everything whose write has been reported done. Codes that any method may return beside its own:
+// UNAVAILABLE (busy or out of disk space: nothing was changed, try again), DATA_LOSS (the database is damaged), INTERNAL.
+class Store {
+ public:
+  virtual ~Store() = default;
+  Store() = default;
+  Store(const Store&) = delete;
+  Store& operator=(const Store&) = delete;
+
+  // Queues a batch: all of it is committed to disk, or nothing. Batches are committed in the order of the calls, many of them in one transaction.
+  // `done` runs on the writer's thread once the fate of the batch is known (OK: it survives a power cut); it must not block or call Write and wait.
+  // FAILED_PRECONDITION in `done` where a mutation names a job, run or device that does not exist; other batches are not affected.
+  virtual void Write(WriteBatch batch, std::function<void(absl::Status)> done) = 0;
+
+  // Write and wait for `done`. Never from within `done`.
+  [[nodiscard]] absl::Status WriteAndWait(WriteBatch batch);
+
+  [[nodiscard]] virtual absl::StatusOr<OpenState> LoadOpenState() = 0;
+
+  // NOT_FOUND.
+  [[nodiscard]] virtual absl::StatusOr<v1::Job> GetJob(std::string_view job_id) = 0;
+  // The job that was submitted with this request_id. NOT_FOUND.
+  [[nodiscard]] virtual absl::StatusOr<v1::Job> FindJobByRequestId(std::string_view request_id) = 0;
+  // Latest first. INVALID_ARGUMENT for a page token that is not one.
+  [[nodiscard]] virtual absl::StatusOr<v1::ListJobsResponse> ListJobs(const v1::ListJobsRequest& request) = 0;
+
+  // NOT_FOUND.
+  [[nodiscard]] virtual absl::StatusOr<v1::Run> GetRun(std::string_view run_id) = 0;
+  // Latest first. INVALID_ARGUMENT for a page token that is not one.
+  [[nodiscard]] virtual absl::StatusOr<v1::ListRunsResponse> ListRuns(const v1::ListRunsRequest& request) = 0;
+  // Every run of a job, ordered by run number. Empty where the job does not exist.
+  [[nodiscard]] virtual absl::StatusOr<std::vector<v1::Run>> RunsOfJob(std::string_view job_id) = 0;
+
+  // NOT_FOUND.
+  [[nodiscard]] virtual absl::StatusOr<v1::Device> GetDevice(std::string_view device_id) = 0;
+  // Ordered by device_id. INVALID_ARGUMENT for a page token that is not one.
+  [[nodiscard]] virtual absl::StatusOr<v1::ListDevicesResponse> ListDevices(const v1::ListDevicesRequest& request) = 0;
+
+  // Calls `visit` with each chunk of an attempt in order of seq, stopping at its first error, which is returned.
+  [[nodiscard]] virtual absl::Status ReadChunks(std::string_view run_id, std::uint32_t attempt,
+                                                const std::function<absl::Status(std::uint64_t seq, const v1::Chunk&)>& visit) = 0;
+
+  // Summaries over all chunks of an attempt, ordered by metric_id. Empty where there are none.
+  [[nodiscard]] virtual absl::StatusOr<std::vector<v1::MetricSummary>> GetRollups(std::string_view run_id,
+                                                                                  std::uint32_t attempt) = 0;
+};
+
+}  // namespace ballast::storage

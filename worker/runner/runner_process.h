@@ -1,0 +1,58 @@
+// The agent's handle of one runner child.
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "ballast/v1/runner.pb.h"
+#include "common/base/child_process.h"
+#include "common/base/fd.h"
+
+namespace ballast::runner {
+
+// Owns a runner: a child process that holds the pressure, with its own process group, oom_score_adj 1000, and a parent-death signal, so that it is
+// the first to go when memory runs out and never outlives its agent. Destruction kills the whole group and reaps it. Move-only. Not thread-safe.
+class RunnerProcess {
+ public:
+  // Starts `program --runner` (the worker's own file) and sends it `start`. Call from a thread that lives as long as the process: the parent-death
+  // signal is tied to it. Codes of ChildProcess::Start.
+  [[nodiscard]] static absl::StatusOr<RunnerProcess> Start(const std::string& program, const v1::RunnerStart& start);
+
+  RunnerProcess(RunnerProcess&&) noexcept = default;
+  RunnerProcess& operator=(RunnerProcess&&) noexcept = default;
+
+  [[nodiscard]] pid_t pid() const { return child_.pid(); }
+  // Readable when reports wait, or when the runner has closed its end: for poll().
+  [[nodiscard]] int report_fd() const { return channel_.get(); }
+  // Readable when the runner has ended: for poll().
+  [[nodiscard]] int pid_fd() const { return child_.pid_fd(); }
+
+  // Appends the reports that have arrived, without blocking. OUT_OF_RANGE once the runner has closed its end and everything was read; DATA_LOSS
+  // when what arrives is not a report.
+  [[nodiscard]] absl::Status ReadReports(std::vector<v1::RunnerReport>* reports);
+
+  // Asks the runner to release everything and end.
+  [[nodiscard]] absl::Status RequestStop();
+  // SIGKILL to the whole group.
+  void Kill();
+  // Reaps the runner if it has ended.
+  [[nodiscard]] std::optional<base::ExitStatus> TryWait() { return child_.TryWait(); }
+  [[nodiscard]] std::optional<base::ExitStatus> Wait(std::chrono::milliseconds timeout) { return child_.Wait(timeout); }
+
+ private:
+  RunnerProcess() = default;
+
+  base::ChildProcess child_;
+  base::Fd channel_;
+  std::string unread_;  // bytes of an incomplete report
+};
+
+// The whole life of the child, on the control channel it was given: reads RunnerStart, carries the workload out, reports, ends. Returns the
+// program's exit code. Called by the worker's main for `--runner`.
+[[nodiscard]] int RunnerMain();
+
+}  // namespace ballast::runner

@@ -1,0 +1,30 @@
+// Reads every metric of the device and of the runner at one instant.
+#pragma once
+
+#include <sys/types.h>
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "common/metrics/metric_table.h"
+
+namespace ballast::telemetry {
+
+// Samples /proc/meminfo, vmstat, pressure, stat, the runner's /proc/PID files and the memory cgroup. Descriptors stay open; Sample() does not allocate
+// and does not fail: what cannot be read is absent. Not thread-safe.
+class Sampler {
+ public:
+  // `root` is where /proc and /sys are found; tests lay out a tree of their own. NOT_FOUND when /proc/meminfo is missing.
+  [[nodiscard]] static absl::StatusOr<std::unique_ptr<Sampler>> Open(const std::string& root = "/");
+  virtual ~Sampler() = default;
+
+  // From now on samples hold the process's figures too.
+  virtual void WatchProcess(pid_t pid) = 0;
+  virtual void ForgetProcess() = 0;
+
+  // Fills every entry of `row` (metrics::kAbsent where there is no value).
+  virtual void Sample(metrics::SampleRow* row) = 0;
+};
+
+}  // namespace ballast::telemetry
