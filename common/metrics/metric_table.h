@@ -17,15 +17,15 @@ enum class Kind : std::uint8_t {
 
 // One metric. Samples hold it as an integer; `stored / scale` is the value in the unit that the name's suffix says.
 struct Metric {
-  std::uint32_t id;  // 1 … kMetricCount, in the order of the table; never given to another metric, never reused
-  std::string_view name;    // Prometheus style, with unit suffix: `mem_available_bytes`
+  std::uint32_t id;       // 1 … kMetricCount, in the order of the table; never given to another metric, never reused
+  std::string_view name;  // Prometheus style, with unit suffix: `mem_available_bytes`
   Kind kind;
   std::int64_t scale;       // stored units a unit: 1, or 100 for two decimals, …
   std::string_view source;  // where it is read: `/proc/meminfo MemAvailable`
   std::string_view help;    // one sentence
 };
 
-inline constexpr std::size_t kMetricCount = 40;  // as many as metric_table.cc declares; checked there
+inline constexpr std::size_t kMetricCount = 52;  // as many as metric_table.cc declares; checked there
 
 // A sample has this value for a metric that the device does not have, or that could not be read.
 inline constexpr std::int64_t kAbsent = std::numeric_limits<std::int64_t>::min();
@@ -43,8 +43,66 @@ using SampleRow = std::array<std::int64_t, kMetricCount>;
 [[nodiscard]] const Metric* FindMetric(std::uint32_t id);
 [[nodiscard]] const Metric* FindMetric(std::string_view name);
 
-// Identifiers, for code that fills in or reads particular metrics: `row[IndexOf(MetricId::kMemTotalBytes)]`. Declared in the same order as the table.
-enum class MetricId : std::uint32_t;
-[[nodiscard]] constexpr std::size_t IndexOf(MetricId id) { return static_cast<std::size_t>(id) - 1; }
+// Identifiers, for code that fills in or reads particular metrics: `row[IndexOf(MetricId::kMemTotalBytes)]`. In the
+// order of the table: a new metric goes to the end of both, and one that is no longer sampled keeps its place.
+enum class MetricId : std::uint32_t {
+  kMemUsedPercent = 1,
+  kMemLimitBytes,
+  kMemLimitAvailableBytes,
+  kMemTotalBytes,
+  kMemFreeBytes,
+  kMemAvailableBytes,
+  kMemCachedBytes,
+  kMemBuffersBytes,
+  kMemAnonBytes,
+  kMemActiveFileBytes,
+  kMemInactiveFileBytes,
+  kMemShmemBytes,
+  kMemSlabReclaimableBytes,
+  kMemDirtyBytes,
+  kSwapTotalBytes,
+  kSwapFreeBytes,
+  kVmPgfaultTotal,
+  kVmPgmajfaultTotal,
+  kVmPswpinTotal,
+  kVmPswpoutTotal,
+  kVmWorkingsetRefaultAnonTotal,
+  kVmWorkingsetRefaultFileTotal,
+  kVmPgscanDirectTotal,
+  kVmPgscanKswapdTotal,
+  kVmPgstealDirectTotal,
+  kVmPgstealKswapdTotal,
+  kVmOomKillTotal,
+  kPsiMemorySomeAvg10,
+  kPsiMemoryFullAvg10,
+  kPsiMemorySomeUsTotal,
+  kPsiMemoryFullUsTotal,
+  kPsiIoSomeAvg10,
+  kPsiCpuSomeAvg10,
+  kLoadAvg1,
+  kRunnerResidentBytes,
+  kRunnerAnonBytes,
+  kRunnerFileBytes,
+  kRunnerShmemBytes,
+  kRunnerSwapBytes,
+  kRunnerMinorFaultsTotal,
+  kRunnerMajorFaultsTotal,
+  kRunnerCpuMsTotal,
+  kRunnerReadBytesTotal,
+  kRunnerThreadsCount,
+  kRunnerStateCode,
+  kRunnerHeldBytes,
+  kRunnerTargetPercent,
+  kCgroupUsageBytes,
+  kCgroupOomKillTotal,
+  kCgroupLimitHitsTotal,
+  kAgentRssBytes,
+  kSampleDelayUs,
+};
+
+// Where the metric's value stands in a SampleRow.
+[[nodiscard]] constexpr std::size_t IndexOf(MetricId id) {
+  return static_cast<std::size_t>(id) - 1;
+}
 
 }  // namespace ballast::metrics
