@@ -9,8 +9,9 @@ namespace ballast::render {
 // UTF-8's byte order mark: Excel shows Chinese only where a file begins with it.
 inline constexpr char kUtf8ByteOrderMark[] = "\xEF\xBB\xBF";
 
-// Appends one RFC 4180 record: fields quoted where they must be, CRLF at the end. Fields that a spreadsheet would take for a formula (beginning with = + - @ and not
-// a number) get a leading apostrophe.
+// Appends one RFC 4180 record: fields quoted where they must be, CRLF at the end. Fields that a spreadsheet would take
+// for a formula (beginning with = + - @, a tab or a carriage return, and not a number) get a leading apostrophe.
+// Thread-safe.
 void AppendCsvRecord(std::span<const std::string> fields, std::string* out);
 
 }  // namespace ballast::render

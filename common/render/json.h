@@ -11,10 +11,19 @@ struct JsonOptions {
   int indent_spaces = 2;  // 0: everything on one line
 };
 
-// The message as JSON: proto field names, 64-bit integers as numbers (protobuf's own mapping would quote them), enums by name, Duration as a number of seconds
-// under the field's name with the suffix `_seconds`, Timestamp as RFC 3339 text in UTC, NaN and infinities as null, bytes as base64. Singular fields of
-// scalar type without presence are always printed, so that readers need no defaults; unset messages, empty maps and empty lists are printed as null, {} and [].
-// Fields in order of declaration: the same message gives the same bytes.
+// The message as JSON, ending without a newline:
+// - proto field names, in order of declaration; the same message gives the same bytes
+// - 64-bit integers as numbers (protobuf's own mapping would quote them), floating-point numbers in the shortest form
+// that reads back to the same
+//   value, NaN and infinities as null
+// - enums by name (unknown values as numbers), bytes as base64, map keys sorted
+// - Duration as a number of seconds under the field's name with the suffix `_seconds`, Timestamp as RFC 3339 text in
+// UTC
+// - strings as valid UTF-8: bytes that are none are replaced by U+FFFD
+// - every field is printed, so that readers need no defaults: unset messages and optional fields as null, empty maps
+// and lists as {} and [].
+//   Only of a oneof nothing but the member that is set.
+// Lists of numbers stand on one line, whatever the indentation. Thread-safe.
 [[nodiscard]] std::string ToJson(const google::protobuf::Message& message, const JsonOptions& options = {});
 
 }  // namespace ballast::render
