@@ -2,6 +2,8 @@
 find_package(Protobuf REQUIRED)
 find_package(absl REQUIRED)
 if(BALLAST_GRPC)
+  # Left in the cache by pkg_check_modules below; gRPC's own search for RE2 would take it for its own and define no target.
+  unset(re2_FOUND CACHE)
   find_package(gRPC CONFIG REQUIRED)
 endif()
 find_package(yaml-cpp REQUIRED)
