@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Installs what building and testing need, as Debian packages. Asks apt only for what is missing, so a second call costs nothing.
+# Usage: deploy/install-dependencies.sh
+set -euo pipefail
+
+packages=(
+  # toolchain
+  g++ cmake ninja-build ccache mold pkg-config
+  # libraries
+  libgrpc++-dev libgrpc-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc libabsl-dev libc-ares-dev libre2-dev
+  libssl-dev zlib1g-dev libyaml-cpp-dev libsqlite3-dev libzstd-dev libspdlog-dev libfmt-dev libcli11-dev
+  # tests and benchmarks
+  libgtest-dev libgmock-dev libbenchmark-dev python3 python3-jsonschema sqlite3 procps
+)
+
+missing=()
+for package in "${packages[@]}"; do
+  [ "$(dpkg-query -W -f='${Status}' "$package" 2>/dev/null)" = "install ok installed" ] || missing+=("$package")
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+  if ! command -v sudo >/dev/null; then
+    echo "error: packages are missing and this is neither root nor is there sudo: ${missing[*]}" >&2
+    echo "  try: install them as root with apt-get install ${missing[*]}" >&2
+    exit 1
+  fi
+  as_root=(sudo)
+fi
+echo "Installing ${#missing[@]} Debian packages: ${missing[*]}" >&2
+"${as_root[@]}" apt-get update -qq >&2
+"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
