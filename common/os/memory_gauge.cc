@@ -1,0 +1,127 @@
+#include "common/os/memory_gauge.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "common/base/status.h"
+#include "common/os/cgroup.h"
+#include "common/os/file_reader.h"
+#include "common/os/procfs.h"
+
+namespace ballast::os {
+namespace {
+
+// A cgroup between this process and the root of its hierarchy.
+struct Level {
+  std::string path;  // as the kernel names the cgroup
+  FileReader limit;
+  FileReader usage;
+  FileReader stat;
+};
+
+class OpenMemoryGauge final : public MemoryGauge {
+ public:
+  OpenMemoryGauge(FileReader meminfo, std::string_view inactive_file_key)
+      : meminfo_(std::move(meminfo)), inactive_file_key_(inactive_file_key) {}
+
+  void AddLevel(Level level) { levels_.push_back(std::move(level)); }
+
+  absl::StatusOr<MemoryReading> Read() override {
+    const std::optional<std::string_view> content = meminfo_.Read(buffer_);
+    if (!content) return base::ErrnoStatus(meminfo_.last_errno(), "read /proc/meminfo");
+    const MemInfo info = ParseMemInfo(*content);
+    if (!info.total || !info.available || *info.total == 0) {
+      return absl::InvalidArgumentError(
+          "/proc/meminfo has no MemTotal or no MemAvailable; a Linux kernel of version 3.14 or later is needed");
+    }
+    MemoryReading reading;
+    reading.limit_bytes = *info.total;
+    reading.available_bytes = std::min(*info.available, *info.total);
+    reading.headroom_bytes = reading.available_bytes;
+    const std::string* source = &kMachine;
+    // Innermost first, and only a smaller limit takes over: of equal limits the innermost holds. The limits are read
+    // each time, because they may be changed while the process lives.
+    for (Level& level : levels_) {
+      const std::optional<std::uint64_t> limit = ReadLimit(level);
+      if (!limit || *limit >= *info.total) continue;
+      const std::optional<std::uint64_t> used = ReadUsed(level);
+      if (!used) continue;  // the cgroup was removed
+      const std::uint64_t left = *limit > *used ? *limit - *used : 0;
+      reading.headroom_bytes = std::min(reading.headroom_bytes, left);
+      if (*limit >= reading.limit_bytes) continue;
+      reading.limit_bytes = *limit;
+      reading.available_bytes = left;
+      source = &level.path;
+    }
+    source_ = source;
+    return reading;
+  }
+
+  const std::string& limit_source() const override { return *source_; }
+
+ private:
+  std::optional<std::uint64_t> ReadLimit(Level& level) {
+    const std::optional<std::string_view> content = level.limit.Read(buffer_);
+    return content ? ParseMemoryLimit(*content) : std::nullopt;
+  }
+
+  // Usage less what is inactive page cache: the kernel drops that before it refuses anything.
+  std::optional<std::uint64_t> ReadUsed(Level& level) {
+    const std::optional<std::string_view> usage_text = level.usage.Read(buffer_);
+    const std::optional<std::uint64_t> usage = usage_text ? ParseNumber(*usage_text) : std::nullopt;
+    if (!usage) return std::nullopt;
+    const std::optional<std::string_view> stat_text = level.stat.Read(buffer_);
+    const std::uint64_t inactive_file =
+        stat_text ? FindKeyedNumber(*stat_text, inactive_file_key_).value_or(0) : std::uint64_t{0};
+    return *usage > inactive_file ? *usage - inactive_file : 0;
+  }
+
+  inline static const std::string kMachine = "machine";
+
+  FileReader meminfo_;
+  std::string_view inactive_file_key_;  // of static storage
+  std::vector<Level> levels_;           // not changed after Open(): source_ points into it
+  const std::string* source_ = &kMachine;
+  std::array<char, kReadBufferBytes> buffer_;
+};
+
+// The cgroup path of the ancestor `depth` levels above `path`.
+std::string AncestorPath(std::string path, std::size_t depth) {
+  for (; depth > 0; --depth) {
+    const std::size_t slash = path.rfind('/');
+    if (slash == std::string::npos || slash == 0) return "/";
+    path.resize(slash);
+  }
+  return path;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<MemoryGauge>> MemoryGauge::Open(const std::string& root) {
+  const std::string_view separator = root.ends_with('/') ? "" : "/";
+  BALLAST_ASSIGN_OR_RETURN(FileReader meminfo, FileReader::Open(fmt::format("{}{}proc/meminfo", root, separator)));
+  // A machine whose cgroups cannot be found out has its memory as the only limit.
+  const absl::StatusOr<CgroupLocation> located = LocateCgroups(root);
+  const CgroupLocation location = located.ok() ? *located : CgroupLocation();
+  const MemoryCgroupFiles& files = MemoryFilesOf(location.memory_version);
+  auto gauge = std::make_unique<OpenMemoryGauge>(std::move(meminfo), files.inactive_file);
+  for (std::size_t depth = 0; depth < location.memory_directories.size(); ++depth) {
+    const std::string& directory = location.memory_directories[depth];
+    Level level;
+    level.path = AncestorPath(location.memory_path, depth);
+    level.limit = FileReader::OpenOptional(fmt::format("{}/{}", directory, files.limit));
+    level.usage = FileReader::OpenOptional(fmt::format("{}/{}", directory, files.usage));
+    level.stat = FileReader::OpenOptional(fmt::format("{}/{}", directory, files.stat));
+    // The root cgroup of version 2 has none of them; nor has one to which the controller was not delegated.
+    if (level.limit.valid() && level.usage.valid()) gauge->AddLevel(std::move(level));
+  }
+  BALLAST_RETURN_IF_ERROR(gauge->Read().status());
+  return gauge;
+}
+
+}  // namespace ballast::os
