@@ -18,7 +18,7 @@
 
 namespace ballast::storage {
 
-// Inserts or replaces the job with this job_id.
+// Inserts or replaces the job with this job_id. ALREADY_EXISTS where another job has its request_id.
 struct PutJob {
   v1::Job job;
 };
@@ -30,12 +30,14 @@ struct PutRun {
 struct PutDevice {
   v1::Device device;
 };
-// Forgets a device that has no unended run. Its runs stay. Nothing happens where it does not exist.
+// Forgets a device. Its runs stay. Nothing happens where it does not exist; FAILED_PRECONDITION where it has a run that
+// has not ended.
 struct DeleteDevice {
   std::string device_id;
 };
-// Adds a chunk and merges its summaries into the attempt's rollups. Nothing at all happens where (run_id, attempt, seq) is there already. The run
-// must exist.
+// Adds a chunk and merges its summaries into the attempt's rollups: `first` is that of the lowest seq, `last` that of
+// the highest, in whatever order they come. Nothing at all happens where (run_id, attempt, seq) is there already. The
+// run must exist. The chunk's body is kept as it is, unread.
 struct PutChunk {
   std::string run_id;
   std::uint32_t attempt = 0;
@@ -53,8 +55,9 @@ struct OpenState {
   std::vector<v1::Device> devices;
 };
 
-// Durable storage. All methods are thread-safe. Reads see everything whose write has been reported done. Codes that any method may return beside its own:
-// UNAVAILABLE (busy or out of disk space: nothing was changed, try again), DATA_LOSS (the database is damaged), INTERNAL.
+// Durable storage. All methods are thread-safe. Reads see everything whose write has been reported done. Codes that any
+// method may return beside its own: UNAVAILABLE (busy or out of disk space: nothing was changed, try again), DATA_LOSS
+// (the database is damaged), INTERNAL.
 class Store {
  public:
   virtual ~Store() = default;
@@ -62,9 +65,12 @@ class Store {
   Store(const Store&) = delete;
   Store& operator=(const Store&) = delete;
 
-  // Queues a batch: all of it is committed to disk, or nothing. Batches are committed in the order of the calls, many of them in one transaction.
-  // `done` runs on the writer's thread once the fate of the batch is known (OK: it survives a power cut); it must not block or call Write and wait.
-  // FAILED_PRECONDITION in `done` where a mutation names a job, run or device that does not exist; other batches are not affected.
+  // Queues a batch: all of it is committed to disk, or nothing. Batches are committed in the order of the calls, many
+  // of them in one transaction. `done` runs on the writer's thread once the fate of the batch is known (OK: it survives
+  // a power cut); it must not block or call Write and wait. FAILED_PRECONDITION in `done` where a mutation names a job,
+  // run or device that does not exist, INVALID_ARGUMENT where it cannot be kept (no identifier, a number of 2^63 or
+  // more); other batches are not affected. The destructor carries out what is queued, and runs its `done`, before it
+  // returns.
   virtual void Write(WriteBatch batch, std::function<void(absl::Status)> done) = 0;
 
   // Write and wait for `done`. Never from within `done`.
@@ -76,24 +82,27 @@ class Store {
   [[nodiscard]] virtual absl::StatusOr<v1::Job> GetJob(std::string_view job_id) = 0;
   // The job that was submitted with this request_id. NOT_FOUND.
   [[nodiscard]] virtual absl::StatusOr<v1::Job> FindJobByRequestId(std::string_view request_id) = 0;
-  // Latest first. INVALID_ARGUMENT for a page token that is not one.
+  // Latest first (by create_time, then by identifier). Pages: 50 where page_size is 0, 1000 at most. INVALID_ARGUMENT
+  // for a negative page_size, and for a page token that is not one, or not one of a list with the same conditions.
   [[nodiscard]] virtual absl::StatusOr<v1::ListJobsResponse> ListJobs(const v1::ListJobsRequest& request) = 0;
 
   // NOT_FOUND.
   [[nodiscard]] virtual absl::StatusOr<v1::Run> GetRun(std::string_view run_id) = 0;
-  // Latest first. INVALID_ARGUMENT for a page token that is not one.
+  // Latest first. Pages as in ListJobs.
   [[nodiscard]] virtual absl::StatusOr<v1::ListRunsResponse> ListRuns(const v1::ListRunsRequest& request) = 0;
   // Every run of a job, ordered by run number. Empty where the job does not exist.
   [[nodiscard]] virtual absl::StatusOr<std::vector<v1::Run>> RunsOfJob(std::string_view job_id) = 0;
 
   // NOT_FOUND.
   [[nodiscard]] virtual absl::StatusOr<v1::Device> GetDevice(std::string_view device_id) = 0;
-  // Ordered by device_id. INVALID_ARGUMENT for a page token that is not one.
+  // Ordered by device_id. Pages as in ListJobs.
   [[nodiscard]] virtual absl::StatusOr<v1::ListDevicesResponse> ListDevices(const v1::ListDevicesRequest& request) = 0;
 
   // Calls `visit` with each chunk of an attempt in order of seq, stopping at its first error, which is returned.
-  [[nodiscard]] virtual absl::Status ReadChunks(std::string_view run_id, std::uint32_t attempt,
-                                                const std::function<absl::Status(std::uint64_t seq, const v1::Chunk&)>& visit) = 0;
+  // `visit` may take its time and may call the store.
+  [[nodiscard]] virtual absl::Status ReadChunks(
+      std::string_view run_id, std::uint32_t attempt,
+      const std::function<absl::Status(std::uint64_t seq, const v1::Chunk&)>& visit) = 0;
 
   // Summaries over all chunks of an attempt, ordered by metric_id. Empty where there are none.
   [[nodiscard]] virtual absl::StatusOr<std::vector<v1::MetricSummary>> GetRollups(std::string_view run_id,
