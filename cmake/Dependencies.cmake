@@ -17,3 +17,12 @@ pkg_check_modules(re2 REQUIRED IMPORTED_TARGET re2)
 if(BUILD_TESTING OR NOT DEFINED BUILD_TESTING)
   find_package(GTest REQUIRED)
 endif()
+
+# spdlog and fmt: compiled where the program is dynamic. Debian has no static archives of them, so a build with a static worker uses their
+# headers alone, everywhere, because the libraries are shared between the programs.
+add_library(ballast_logging_library INTERFACE)
+if(BALLAST_STATIC_WORKER)
+  target_compile_definitions(ballast_logging_library INTERFACE SPDLOG_FMT_EXTERNAL FMT_HEADER_ONLY=1)
+else()
+  target_link_libraries(ballast_logging_library INTERFACE fmt::fmt spdlog::spdlog)
+endif()

@@ -26,4 +26,8 @@ endif()
 
 add_compile_definitions($<$<CONFIG:Debug>:_GLIBCXX_ASSERTIONS>)
 add_compile_options(-ffile-prefix-map=${PROJECT_SOURCE_DIR}/=)
+if(BALLAST_STATIC_WORKER)
+  # So that the linker can leave out what the worker does not use.
+  add_compile_options(-ffunction-sections -fdata-sections)
+endif()
 find_package(Threads REQUIRED)

@@ -109,7 +109,7 @@ constexpr std::array kTable = {
     Counter(MetricId::kCgroupOomKillTotal, "cgroup_oom_kill_total",
             "cgroup memory.events oom_kill, memory.oom_control oom_kill",
             "Processes of that cgroup that the kernel's OOM killer ended."),
-    Counter(MetricId::kCgroupLimitHitsTotal, "cgroup_limit_hits_total", "cgroup memory.events max, memory.failcnt",
+    Counter(MetricId::kCgroupLimitHitsTotal, "cgroup_limit_hits_total", "cgroup memory.events max, memory.failcnt + memory.memsw.failcnt",
             "How often that cgroup ran into its limit."),
     Gauge(MetricId::kAgentRssBytes, "agent_rss_bytes", 1, "/proc/self/statm resident",
           "Resident memory of the worker's agent."),

@@ -11,15 +11,21 @@
 
 namespace ballast::telemetry {
 
-// Samples /proc/meminfo, vmstat, pressure, stat, the runner's /proc/PID files and the memory cgroup. Descriptors stay open; Sample() does not allocate
-// and does not fail: what cannot be read is absent. Not thread-safe.
+// Samples /proc/meminfo, vmstat, pressure, loadavg, the runner's /proc/PID files and the memory cgroup of this process
+// (which the runner shares). Descriptors stay open; Sample() does not allocate and does not fail: what cannot be read
+// is absent. What only the executor knows (runner_held_bytes, runner_target_percent, sample_delay_us) is left absent
+// for it to fill in. Not thread-safe.
 class Sampler {
  public:
-  // `root` is where /proc and /sys are found; tests lay out a tree of their own. NOT_FOUND when /proc/meminfo is missing.
+  // `root` is where /proc and /sys are found; tests lay out a tree of their own. NOT_FOUND when /proc/meminfo is
+  // missing.
   [[nodiscard]] static absl::StatusOr<std::unique_ptr<Sampler>> Open(const std::string& root = "/");
   virtual ~Sampler() = default;
+  Sampler() = default;
+  Sampler(const Sampler&) = delete;
+  Sampler& operator=(const Sampler&) = delete;
 
-  // From now on samples hold the process's figures too.
+  // From now on samples hold the process's figures too. A process that has ended leaves them absent.
   virtual void WatchProcess(pid_t pid) = 0;
   virtual void ForgetProcess() = 0;
 

@@ -1,0 +1,46 @@
+# Fully static programs: one file that runs on any Linux of the architecture, whatever libraries it has.
+#
+# Debian's package files name the shared libraries, so a static program cannot be linked through their targets. It is linked
+# from our own archives, found by walking the targets, and from the static archives that pkg-config names.
+
+# Appends `target` and every library of this project that it links, directly or not, to the list `result`.
+function(ballast_collect_archives target result)
+  get_target_property(aliased ${target} ALIASED_TARGET)
+  if(aliased)
+    set(target ${aliased})
+  endif()
+  if(target IN_LIST ${result})
+    return()
+  endif()
+  list(APPEND ${result} ${target})
+  get_target_property(libraries ${target} INTERFACE_LINK_LIBRARIES)
+  foreach(library IN LISTS libraries)
+    string(REGEX REPLACE "^\\$<LINK_ONLY:(.*)>$" "\\1" library "${library}")
+    if(library MATCHES "^ballast(::|_)" AND TARGET ${library})
+      get_target_property(type ${library} TYPE)
+      if(type STREQUAL "STATIC_LIBRARY")
+        ballast_collect_archives(${library} ${result})
+      endif()
+    endif()
+  endforeach()
+  set(${result} ${${result}} PARENT_SCOPE)
+endfunction()
+
+# ballast_link_statically(PROGRAM LIBRARY…): links an executable target with libraries of this project and all they need.
+function(ballast_link_statically program)
+  pkg_check_modules(BALLAST_STATIC REQUIRED QUIET grpc++ protobuf yaml-cpp libzstd re2 libcares)
+  set(archives "")
+  foreach(library IN LISTS ARGN)
+    ballast_collect_archives(${library} archives)
+  endforeach()
+  foreach(archive IN LISTS archives)
+    target_include_directories(${program} SYSTEM PRIVATE $<TARGET_PROPERTY:${archive},INTERFACE_INCLUDE_DIRECTORIES>)
+    target_compile_definitions(${program} PRIVATE $<TARGET_PROPERTY:${archive},INTERFACE_COMPILE_DEFINITIONS>)
+    list(APPEND files $<TARGET_FILE:${archive}>)
+  endforeach()
+  add_dependencies(${program} ${archives})
+  set_target_properties(${program} PROPERTIES BALLAST_STATIC ON)
+  target_link_libraries(${program} PRIVATE ballast_warnings ballast_logging_library)
+  target_link_options(${program} PRIVATE -static -Wl,--gc-sections -s)
+  target_link_libraries(${program} PRIVATE -Wl,--start-group ${files} ${BALLAST_STATIC_STATIC_LDFLAGS} -Wl,--end-group)
+endfunction()

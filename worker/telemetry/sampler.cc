@@ -1,0 +1,259 @@
+#include "worker/telemetry/sampler.h"
+
+#include <unistd.h>
+
+#include <array>
+#include <cmath>
+#include <limits>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "common/base/status.h"
+#include "common/os/cgroup.h"
+#include "common/os/file_reader.h"
+#include "common/os/memory_gauge.h"
+#include "common/os/procfs.h"
+
+namespace ballast::telemetry {
+namespace {
+
+using metrics::MetricId;
+using metrics::SampleRow;
+
+void Put(MetricId id, std::optional<std::uint64_t> value, SampleRow* row) {
+  if (!value || *value > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) return;
+  (*row)[metrics::IndexOf(id)] = static_cast<std::int64_t>(*value);
+}
+
+// A value with decimals, stored in the metric's scale.
+void PutScaled(MetricId id, double value, SampleRow* row) {
+  const metrics::Metric& metric = metrics::AllMetrics()[metrics::IndexOf(id)];
+  (*row)[metrics::IndexOf(id)] = std::llround(value * static_cast<double>(metric.scale));
+}
+
+// Where a field of a parsed file goes.
+template <typename Parsed>
+struct Route {
+  MetricId id;
+  std::optional<std::uint64_t> Parsed::*field;
+};
+
+template <typename Parsed, std::size_t N>
+void PutAll(const std::array<Route<Parsed>, N>& routes, const Parsed& parsed, SampleRow* row) {
+  for (const Route<Parsed>& route : routes) Put(route.id, parsed.*(route.field), row);
+}
+
+constexpr std::array kMemInfoRoutes = {
+    Route<os::MemInfo>{MetricId::kMemTotalBytes, &os::MemInfo::total},
+    Route<os::MemInfo>{MetricId::kMemFreeBytes, &os::MemInfo::free},
+    Route<os::MemInfo>{MetricId::kMemAvailableBytes, &os::MemInfo::available},
+    Route<os::MemInfo>{MetricId::kMemCachedBytes, &os::MemInfo::cached},
+    Route<os::MemInfo>{MetricId::kMemBuffersBytes, &os::MemInfo::buffers},
+    Route<os::MemInfo>{MetricId::kMemAnonBytes, &os::MemInfo::anon_pages},
+    Route<os::MemInfo>{MetricId::kMemActiveFileBytes, &os::MemInfo::active_file},
+    Route<os::MemInfo>{MetricId::kMemInactiveFileBytes, &os::MemInfo::inactive_file},
+    Route<os::MemInfo>{MetricId::kMemShmemBytes, &os::MemInfo::shmem},
+    Route<os::MemInfo>{MetricId::kMemSlabReclaimableBytes, &os::MemInfo::slab_reclaimable},
+    Route<os::MemInfo>{MetricId::kMemDirtyBytes, &os::MemInfo::dirty},
+    Route<os::MemInfo>{MetricId::kSwapTotalBytes, &os::MemInfo::swap_total},
+    Route<os::MemInfo>{MetricId::kSwapFreeBytes, &os::MemInfo::swap_free},
+};
+
+constexpr std::array kVmStatRoutes = {
+    Route<os::VmStat>{MetricId::kVmPgfaultTotal, &os::VmStat::faults},
+    Route<os::VmStat>{MetricId::kVmPgmajfaultTotal, &os::VmStat::major_faults},
+    Route<os::VmStat>{MetricId::kVmPswpinTotal, &os::VmStat::swap_in_pages},
+    Route<os::VmStat>{MetricId::kVmPswpoutTotal, &os::VmStat::swap_out_pages},
+    Route<os::VmStat>{MetricId::kVmWorkingsetRefaultAnonTotal, &os::VmStat::refault_anon_pages},
+    Route<os::VmStat>{MetricId::kVmWorkingsetRefaultFileTotal, &os::VmStat::refault_file_pages},
+    Route<os::VmStat>{MetricId::kVmPgscanDirectTotal, &os::VmStat::scan_direct_pages},
+    Route<os::VmStat>{MetricId::kVmPgscanKswapdTotal, &os::VmStat::scan_kswapd_pages},
+    Route<os::VmStat>{MetricId::kVmPgstealDirectTotal, &os::VmStat::steal_direct_pages},
+    Route<os::VmStat>{MetricId::kVmPgstealKswapdTotal, &os::VmStat::steal_kswapd_pages},
+    Route<os::VmStat>{MetricId::kVmOomKillTotal, &os::VmStat::oom_kills},
+};
+
+constexpr std::array kProcessStatusRoutes = {
+    Route<os::ProcessStatus>{MetricId::kRunnerResidentBytes, &os::ProcessStatus::resident},
+    Route<os::ProcessStatus>{MetricId::kRunnerAnonBytes, &os::ProcessStatus::resident_anon},
+    Route<os::ProcessStatus>{MetricId::kRunnerFileBytes, &os::ProcessStatus::resident_file},
+    Route<os::ProcessStatus>{MetricId::kRunnerShmemBytes, &os::ProcessStatus::resident_shmem},
+    Route<os::ProcessStatus>{MetricId::kRunnerSwapBytes, &os::ProcessStatus::swapped},
+};
+
+// The /proc files of one watched process.
+struct ProcessFiles {
+  os::FileReader stat;
+  os::FileReader status;
+  os::FileReader io;
+};
+
+// The files of the memory cgroup.
+struct CgroupFiles {
+  int version = 0;
+  os::FileReader usage;
+  os::FileReader oom_events;
+  os::FileReader limit_hits;       // version 1: failcnt; version 2 has them in oom_events
+  os::FileReader swap_limit_hits;  // version 1: memsw.failcnt, which counts instead where both limits are equal
+};
+
+class ProcSampler final : public Sampler {
+ public:
+  ProcSampler(std::string proc, std::unique_ptr<os::MemoryGauge> gauge, os::FileReader meminfo, CgroupFiles cgroup)
+      : proc_(std::move(proc)),
+        gauge_(std::move(gauge)),
+        meminfo_(std::move(meminfo)),
+        vmstat_(os::FileReader::OpenOptional(proc_ + "/vmstat")),
+        pressure_memory_(os::FileReader::OpenOptional(proc_ + "/pressure/memory")),
+        pressure_io_(os::FileReader::OpenOptional(proc_ + "/pressure/io")),
+        pressure_cpu_(os::FileReader::OpenOptional(proc_ + "/pressure/cpu")),
+        load_average_(os::FileReader::OpenOptional(proc_ + "/loadavg")),
+        self_statm_(os::FileReader::OpenOptional(proc_ + "/self/statm")),
+        cgroup_(std::move(cgroup)),
+        page_bytes_(static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE))),
+        ticks_per_second_(static_cast<std::uint64_t>(::sysconf(_SC_CLK_TCK))) {}
+
+  void WatchProcess(pid_t pid) override {
+    const std::string directory = fmt::format("{}/{}", proc_, pid);
+    process_.stat = os::FileReader::OpenOptional(directory + "/stat");
+    process_.status = os::FileReader::OpenOptional(directory + "/status");
+    process_.io = os::FileReader::OpenOptional(directory + "/io");
+  }
+
+  void ForgetProcess() override { process_ = ProcessFiles(); }
+
+  void Sample(SampleRow* row) override {
+    row->fill(metrics::kAbsent);
+    SampleLimit(row);
+    SampleMachine(row);
+    SamplePressure(row);
+    SampleProcess(row);
+    SampleCgroup(row);
+    if (const auto text = self_statm_.Read(buffer_)) {
+      if (const auto statm = os::ParseProcessStatm(*text)) {
+        Put(MetricId::kAgentRssBytes, statm->resident_pages * page_bytes_, row);
+      }
+    }
+  }
+
+ private:
+  void SampleLimit(SampleRow* row) {
+    const absl::StatusOr<os::MemoryReading> reading = gauge_->Read();
+    if (!reading.ok()) return;
+    Put(MetricId::kMemLimitBytes, reading->limit_bytes, row);
+    Put(MetricId::kMemLimitAvailableBytes, reading->available_bytes, row);
+    PutScaled(MetricId::kMemUsedPercent, reading->used_percent(), row);
+  }
+
+  void SampleMachine(SampleRow* row) {
+    if (const auto text = meminfo_.Read(buffer_)) PutAll(kMemInfoRoutes, os::ParseMemInfo(*text), row);
+    if (const auto text = vmstat_.Read(buffer_)) PutAll(kVmStatRoutes, os::ParseVmStat(*text), row);
+    if (const auto text = load_average_.Read(buffer_)) {
+      if (const auto load = os::ParseLoadAverage(*text)) PutScaled(MetricId::kLoadAvg1, load->one_minute, row);
+    }
+  }
+
+  void SamplePressure(SampleRow* row) {
+    if (const auto text = pressure_memory_.Read(buffer_)) {
+      const os::Pressure memory = os::ParsePressure(*text);
+      if (memory.some) {
+        PutScaled(MetricId::kPsiMemorySomeAvg10, memory.some->avg10_percent, row);
+        Put(MetricId::kPsiMemorySomeUsTotal, memory.some->total_us, row);
+      }
+      if (memory.full) {
+        PutScaled(MetricId::kPsiMemoryFullAvg10, memory.full->avg10_percent, row);
+        Put(MetricId::kPsiMemoryFullUsTotal, memory.full->total_us, row);
+      }
+    }
+    if (const auto text = pressure_io_.Read(buffer_)) {
+      if (const auto io = os::ParsePressure(*text); io.some) {
+        PutScaled(MetricId::kPsiIoSomeAvg10, io.some->avg10_percent, row);
+      }
+    }
+    if (const auto text = pressure_cpu_.Read(buffer_)) {
+      if (const auto cpu = os::ParsePressure(*text); cpu.some) {
+        PutScaled(MetricId::kPsiCpuSomeAvg10, cpu.some->avg10_percent, row);
+      }
+    }
+  }
+
+  void SampleProcess(SampleRow* row) {
+    if (const auto text = process_.stat.Read(buffer_)) {
+      if (const auto stat = os::ParseProcessStat(*text)) {
+        Put(MetricId::kRunnerMinorFaultsTotal, stat->minor_faults, row);
+        Put(MetricId::kRunnerMajorFaultsTotal, stat->major_faults, row);
+        Put(MetricId::kRunnerThreadsCount, stat->threads, row);
+        Put(MetricId::kRunnerStateCode, static_cast<unsigned char>(stat->state), row);
+        Put(MetricId::kRunnerCpuMsTotal, (stat->user_ticks + stat->system_ticks) * 1000 / ticks_per_second_, row);
+      }
+    }
+    if (const auto text = process_.status.Read(buffer_)) {
+      PutAll(kProcessStatusRoutes, os::ParseProcessStatus(*text), row);
+    }
+    if (const auto text = process_.io.Read(buffer_)) {
+      Put(MetricId::kRunnerReadBytesTotal, os::ParseProcessIo(*text).read_bytes, row);
+    }
+  }
+
+  void SampleCgroup(SampleRow* row) {
+    if (const auto text = cgroup_.usage.Read(buffer_)) {
+      Put(MetricId::kCgroupUsageBytes, os::ParseNumber(*text), row);
+    }
+    if (const auto text = cgroup_.oom_events.Read(buffer_)) {
+      Put(MetricId::kCgroupOomKillTotal, os::FindKeyedNumber(*text, "oom_kill"), row);
+      if (cgroup_.version == 2) Put(MetricId::kCgroupLimitHitsTotal, os::FindKeyedNumber(*text, "max"), row);
+    }
+    if (const auto text = cgroup_.limit_hits.Read(buffer_)) {
+      std::optional<std::uint64_t> hits = os::ParseNumber(*text);
+      if (const auto swap_text = cgroup_.swap_limit_hits.Read(buffer_); swap_text && hits) {
+        *hits += os::ParseNumber(*swap_text).value_or(0);
+      }
+      Put(MetricId::kCgroupLimitHitsTotal, hits, row);
+    }
+  }
+
+  std::string proc_;
+  std::unique_ptr<os::MemoryGauge> gauge_;
+  os::FileReader meminfo_;
+  os::FileReader vmstat_;
+  os::FileReader pressure_memory_;
+  os::FileReader pressure_io_;
+  os::FileReader pressure_cpu_;
+  os::FileReader load_average_;
+  os::FileReader self_statm_;
+  CgroupFiles cgroup_;
+  ProcessFiles process_;
+  std::uint64_t page_bytes_;
+  std::uint64_t ticks_per_second_;
+  std::array<char, os::kReadBufferBytes> buffer_;
+};
+
+CgroupFiles OpenCgroupFiles(const std::string& root) {
+  CgroupFiles files;
+  const absl::StatusOr<os::CgroupLocation> location = os::LocateCgroups(root);
+  if (!location.ok() || location->memory_directories.empty()) return files;
+  const std::string& directory = location->memory_directories.front();
+  const os::MemoryCgroupFiles& names = os::MemoryFilesOf(location->memory_version);
+  files.version = location->memory_version;
+  files.usage = os::FileReader::OpenOptional(fmt::format("{}/{}", directory, names.usage));
+  files.oom_events = os::FileReader::OpenOptional(fmt::format("{}/{}", directory, names.oom_events));
+  if (files.version == 1) {
+    files.limit_hits = os::FileReader::OpenOptional(directory + "/memory.failcnt");
+    files.swap_limit_hits = os::FileReader::OpenOptional(directory + "/memory.memsw.failcnt");
+  }
+  return files;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Sampler>> Sampler::Open(const std::string& root) {
+  const std::string proc = root.ends_with('/') ? root + "proc" : root + "/proc";
+  BALLAST_ASSIGN_OR_RETURN(os::FileReader meminfo, os::FileReader::Open(proc + "/meminfo"));
+  BALLAST_ASSIGN_OR_RETURN(std::unique_ptr<os::MemoryGauge> gauge, os::MemoryGauge::Open(root));
+  return std::make_unique<ProcSampler>(proc, std::move(gauge), std::move(meminfo), OpenCgroupFiles(root));
+}
+
+}  // namespace ballast::telemetry
