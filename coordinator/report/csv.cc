@@ -1,0 +1,127 @@
+#include <algorithm>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/render/csv.h"
+#include "common/render/scalar_text.h"
+#include "coordinator/report/figures.h"
+#include "coordinator/report/report.h"
+#include "fmt/format.h"
+#include "google/protobuf/descriptor.h"
+
+namespace ballast::report {
+namespace {
+
+// Columns before the figures. docs/reports.md explains each one.
+constexpr std::string_view kLeadingColumns[] = {
+    "job_id",      "run_id",     "display_name",  "device_id",     "device_name",
+    "environment", "repetition", "attempt_count", "workload_kind", "workload_mode",
+    "state",       "outcome",    "message",       "start_time",    "end_time",
+};
+constexpr std::string_view kAnnotationsColumn = "annotations";
+
+// The name of the pattern of a pressure workload, or of the pressure beside a model; empty where there is none.
+std::string ModeOf(const v1::Workload& workload) {
+  const v1::PressureWorkload* pressure = nullptr;
+  switch (workload.kind_case()) {
+    case v1::Workload::kPressure:
+      pressure = &workload.pressure();
+      break;
+    case v1::Workload::kModel:
+      pressure = &workload.model().pressure();
+      break;
+    case v1::Workload::kQuantization:
+      pressure = &workload.quantization().pressure();
+      break;
+    case v1::Workload::kStability:
+      pressure = &workload.stability().pressure();
+      break;
+    case v1::Workload::kCapacity:
+    case v1::Workload::KIND_NOT_SET:
+      return {};
+  }
+  const google::protobuf::OneofDescriptor* pattern = v1::PressureWorkload::descriptor()->FindOneofByName("pattern");
+  const google::protobuf::FieldDescriptor* field =
+      pressure->GetReflection()->GetOneofFieldDescriptor(*pressure, pattern);
+  return field == nullptr ? std::string() : field->name();
+}
+
+// `key=value` joined by semicolons, ordered by key; a backslash before every `=`, `;` and backslash inside.
+std::string AnnotationsText(const google::protobuf::Map<std::string, std::string>& annotations) {
+  const auto append_escaped = [](std::string_view text, std::string* out) {
+    for (const char c : text) {
+      if (c == '=' || c == ';' || c == '\\') *out += '\\';
+      *out += c;
+    }
+  };
+  std::string text;
+  for (const auto& [key, value] : std::map<std::string, std::string>(annotations.begin(), annotations.end())) {
+    if (!text.empty()) text += ';';
+    append_escaped(key, &text);
+    text += '=';
+    append_escaped(value, &text);
+  }
+  return text;
+}
+
+// The name of an enum value; the number where this build does not know it, and nothing where it is unspecified.
+template <typename Enum>
+std::string EnumText(Enum value, const google::protobuf::EnumDescriptor& type) {
+  const int number = value;
+  if (number == 0) return {};
+  const google::protobuf::EnumValueDescriptor* name = type.FindValueByNumber(number);
+  return name == nullptr ? fmt::format("{}", number) : name->name();
+}
+
+std::vector<std::string> Header() {
+  std::vector<std::string> header(std::begin(kLeadingColumns), std::end(kLeadingColumns));
+  for (const FigureDefinition& figure : AllFigures()) header.emplace_back(figure.name);
+  header.emplace_back(kAnnotationsColumn);
+  return header;
+}
+
+std::vector<std::string> Row(const v1::RunReport& report, const v1::JobSpec& spec) {
+  const v1::Run& run = report.run();
+  std::vector<std::string> row = {
+      run.job_id(),
+      run.run_id(),
+      spec.display_name(),
+      run.device_id(),
+      report.device_name(),
+      spec.environment(),
+      fmt::format("{}", run.repetition()),
+      fmt::format("{}", run.attempts_size()),
+      run.workload_kind(),
+      ModeOf(spec.workload()),
+      EnumText(run.state(), *v1::Run::State_descriptor()),
+      EnumText(run.outcome().kind(), *v1::OutcomeKind_descriptor()),
+      run.outcome().message(),
+      run.has_start_time() ? render::TimeText(run.start_time()) : std::string(),
+      run.has_end_time() ? render::TimeText(run.end_time()) : std::string(),
+  };
+  for (const FigureDefinition& definition : AllFigures()) {
+    const auto figure = std::ranges::find(report.figures(), definition.name, &v1::Figure::name);
+    row.push_back(figure == report.figures().end() ? std::string() : render::NumberText(figure->value()));
+  }
+  row.push_back(AnnotationsText(run.annotations()));
+  return row;
+}
+
+}  // namespace
+
+std::string ReportToCsv(const v1::Report& report) {
+  std::map<std::string_view, const v1::JobSpec*> specs;
+  for (const v1::Job& job : report.jobs()) specs[job.job_id()] = &job.spec();
+
+  std::string csv = render::kUtf8ByteOrderMark;
+  render::AppendCsvRecord(Header(), &csv);
+  for (const v1::RunReport& run : report.runs()) {
+    const auto spec = specs.find(run.run().job_id());
+    render::AppendCsvRecord(Row(run, spec == specs.end() ? v1::JobSpec::default_instance() : *spec->second), &csv);
+  }
+  return csv;
+}
+
+}  // namespace ballast::report

@@ -1,0 +1,100 @@
+#include "coordinator/report/run_telemetry.h"
+
+#include <utility>
+
+#include "common/base/status.h"
+#include "common/metrics/chunk_codec.h"
+#include "coordinator/report/figures.h"
+#include "coordinator/report/sample_thinner.h"
+#include "fmt/format.h"
+
+namespace ballast::report {
+namespace {
+
+// Collects from the chunks of one attempt, decoding only those that have something to give.
+class TelemetryReader {
+ public:
+  explicit TelemetryReader(std::optional<std::uint32_t> max_samples) {
+    if (max_samples.has_value()) thinner_.emplace(*max_samples);
+  }
+
+  void Visit(std::uint64_t seq, const v1::Chunk& chunk) {
+    const bool has_samples = thinner_.has_value() && chunk.header().sample_count() > 0;
+    if (has_samples) DropSkipped();
+    const bool wants_samples = has_samples && thinner_->Wants(chunk.header().sample_count());
+    if (chunk.header().event_count() > 0 || wants_samples) {
+      Decode(seq, chunk);
+    } else if (has_samples) {
+      // Should this turn out to be the last chunk, its last sample is wanted after all.
+      skipped_seq_ = seq;
+      skipped_ = chunk;
+    }
+  }
+
+  RunTelemetry Finish(const std::string& run_id) {
+    if (skipped_.has_value()) Decode(skipped_seq_, *skipped_);
+    if (thinner_.has_value()) result_.samples = thinner_->Finish();
+    if (undecodable_chunks_ > 0) {
+      result_.warnings.push_back(
+          fmt::format("run {}: {} of its chunks cannot be decoded, so their samples and events are left out (the first "
+                      "is chunk {})",
+                      run_id, undecodable_chunks_, first_undecodable_));
+    }
+    if (omitted_events_ > 0) {
+      result_.warnings.push_back(fmt::format("run {}: only its first {} events are here, {} later ones are left out",
+                                             run_id, kMaxEventsPerRun, omitted_events_));
+    }
+    return std::move(result_);
+  }
+
+ private:
+  void DropSkipped() {
+    if (!skipped_.has_value()) return;
+    thinner_->Skip(skipped_->header().sample_count());
+    skipped_.reset();
+  }
+
+  void Decode(std::uint64_t seq, const v1::Chunk& chunk) {
+    absl::StatusOr<metrics::DecodedChunk> decoded = metrics::DecodeChunk(chunk);
+    if (!decoded.ok()) {
+      if (undecodable_chunks_++ == 0) {
+        first_undecodable_ = fmt::format("{}: {}", seq, std::string(decoded.status().message()));
+      }
+      return;
+    }
+    for (v1::Event& event : decoded->events) {
+      if (result_.events.size() < kMaxEventsPerRun) {
+        result_.events.push_back(std::move(event));
+      } else {
+        ++omitted_events_;
+      }
+    }
+    if (!thinner_.has_value()) return;
+    for (std::size_t i = 0; i < decoded->rows.size(); ++i) thinner_->Add(decoded->offsets[i], decoded->rows[i]);
+  }
+
+  RunTelemetry result_;
+  std::optional<SampleThinner> thinner_;
+  std::optional<v1::Chunk> skipped_;
+  std::uint64_t skipped_seq_ = 0;
+  std::size_t undecodable_chunks_ = 0;
+  std::string first_undecodable_;
+  std::size_t omitted_events_ = 0;
+};
+
+}  // namespace
+
+absl::StatusOr<RunTelemetry> ReadTelemetry(storage::Store& store, const v1::Run& run,
+                                           std::optional<std::uint32_t> max_samples) {
+  TelemetryReader reader(max_samples);
+  if (const v1::Attempt* attempt = LastAttempt(run); attempt != nullptr) {
+    BALLAST_RETURN_IF_ERROR(
+        store.ReadChunks(run.run_id(), attempt->attempt(), [&reader](std::uint64_t seq, const v1::Chunk& chunk) {
+          reader.Visit(seq, chunk);
+          return absl::OkStatus();
+        }));
+  }
+  return reader.Finish(run.run_id());
+}
+
+}  // namespace ballast::report
