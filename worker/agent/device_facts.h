@@ -1,0 +1,16 @@
+// What the worker says of its device: hardware, kernel, limits and what it can do.
+#pragma once
+
+#include <string>
+
+#include "ballast/v1/device.pb.h"
+
+namespace ballast::agent {
+
+// Reads the facts. What cannot be read is left empty, and where it matters a limitation says why. Capabilities are
+// probed, not assumed: the probe of oom_score_adj and of cgroups leaves nothing behind. `root` is where /proc, /sys,
+// /etc and /dev are found; tests lay out a tree of their own (processes' own rights are probed on the real machine only
+// when `root` is "/"). May block for some milliseconds.
+[[nodiscard]] v1::DeviceFacts ReadDeviceFacts(const std::string& root = "/");
+
+}  // namespace ballast::agent
