@@ -11,6 +11,7 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <utility>
@@ -22,7 +23,9 @@
 namespace ballast::base {
 namespace {
 
-constexpr int kLastResetSignal = 31;  // real-time signals have no handlers here
+constexpr std::size_t kMaxPassedFds = 16;
+constexpr std::int64_t kMaxPollMs = 3'600'000;  // longer waits go round again
+constexpr int kLastResetSignal = 31;            // real-time signals have no handlers here
 
 // Runs in the child between fork and exec, where only async-signal-safe calls are allowed: no allocation, no locks.
 [[noreturn]] void RunChild(char* const* argv, const ChildOptions& options, const char* oom_score_adj, pid_t parent,
@@ -49,7 +52,7 @@ constexpr int kLastResetSignal = 31;  // real-time signals have no handlers here
     }
   }
   // First out of the way of every target number, then onto it, so that no pair can overwrite another's source.
-  std::array<int, 16> moved{};
+  std::array<int, kMaxPassedFds> moved{};
   const std::size_t count = options.passed_fds.size();
   for (std::size_t i = 0; i < count; ++i) {
     moved[i] = ::fcntl(options.passed_fds[i].from, F_DUPFD_CLOEXEC, fd_floor);
@@ -87,12 +90,13 @@ ChildProcess& ChildProcess::operator=(ChildProcess&& other) noexcept {
   return *this;
 }
 
-ChildProcess::~ChildProcess() { KillAndReap(); }
+ChildProcess::~ChildProcess() {
+  KillAndReap();
+}
 
 absl::StatusOr<ChildProcess> ChildProcess::Start(const ChildOptions& options) {
   if (options.argv.empty()) return absl::InvalidArgumentError("no program to start");
-  std::array<int, 16> unused{};
-  if (options.passed_fds.size() > unused.size()) return absl::InvalidArgumentError("too many descriptors to pass");
+  if (options.passed_fds.size() > kMaxPassedFds) return absl::InvalidArgumentError("too many descriptors to pass");
   std::vector<char*> argv;
   argv.reserve(options.argv.size() + 1);
   for (const std::string& argument : options.argv) argv.push_back(const_cast<char*>(argument.c_str()));
@@ -125,7 +129,14 @@ absl::StatusOr<ChildProcess> ChildProcess::Start(const ChildOptions& options) {
   // Also from this side, so that Signal() finds the group even before the child has run.
   if (options.own_process_group) ::setpgid(pid, pid);
   child.pid_fd_.Reset(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
-  if (!child.pid_fd_.valid()) return ErrnoStatus(errno, fmt::format("pidfd_open for {}", options.argv[0]));
+  if (!child.pid_fd_.valid()) {
+    const int error = errno;
+    // Nothing to poll on, so not left to the destructor.
+    child.Signal(SIGKILL);
+    ::waitpid(pid, nullptr, 0);
+    child.pid_ = 0;
+    return ErrnoStatus(error, fmt::format("pidfd_open for {}", options.argv[0]));
+  }
 
   int error = 0;
   ssize_t n = 0;
@@ -141,15 +152,23 @@ void ChildProcess::Signal(int signal_number) const {
   ::kill(own_group_ ? -pid_ : pid_, signal_number);
 }
 
-std::optional<ExitStatus> ChildProcess::TryWait() { return Wait(std::chrono::milliseconds(0)); }
+std::optional<ExitStatus> ChildProcess::TryWait() {
+  return Wait(std::chrono::milliseconds(0));
+}
 
 std::optional<ExitStatus> ChildProcess::Wait(std::chrono::milliseconds timeout) {
   if (exit_.has_value() || pid_ <= 0) return exit_;
-  const auto deadline = std::chrono::steady_clock::now() + timeout;
+  const auto start = std::chrono::steady_clock::now();
   while (true) {
     siginfo_t info{};
-    // WNOWAIT first: while the zombie stands, its process group cannot be reused, so what it left behind can be killed safely.
-    if (::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == pid_) {
+    // WNOWAIT first: while the zombie stands, its process group cannot be reused, so what it left behind can be killed
+    // safely.
+    const int result = ::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT);
+    if (result != 0 && errno == ECHILD) {
+      exit_ = ExitStatus{.exit_code = -1, .signal = 0};
+      return exit_;
+    }
+    if (result == 0 && info.si_pid == pid_) {
       if (own_group_) ::kill(-pid_, SIGKILL);
       ::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED);
       exit_ = Decode(info);
@@ -157,9 +176,10 @@ std::optional<ExitStatus> ChildProcess::Wait(std::chrono::milliseconds timeout) 
     }
     int wait_ms = -1;
     if (timeout.count() >= 0) {
-      const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+      const auto left =
+          timeout - std::chrono::floor<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start);
       if (left.count() <= 0) return std::nullopt;
-      wait_ms = static_cast<int>(left.count());
+      wait_ms = static_cast<int>(std::min<std::int64_t>(left.count(), kMaxPollMs));
     }
     pollfd poll_fd{pid_fd_.get(), POLLIN, 0};
     ::poll(&poll_fd, 1, wait_ms);

@@ -1,5 +1,6 @@
 #include "common/base/clock.h"
 
+#include <cstdint>
 #include <ctime>
 
 namespace ballast::base {
@@ -18,6 +19,15 @@ class MachineClock final : public Clock {
     return std::chrono::seconds(ts.tv_sec) + std::chrono::nanoseconds(ts.tv_nsec);
   }
 };
+
+// Messages come from outside and may hold what 64 bits of nanoseconds do not: that becomes the nearest that they do.
+std::chrono::nanoseconds Nanoseconds(std::int64_t seconds, std::int32_t nanos) {
+  std::int64_t total = 0;
+  if (__builtin_mul_overflow(seconds, kNanosPerSecond, &total) || __builtin_add_overflow(total, nanos, &total)) {
+    return seconds < 0 ? std::chrono::nanoseconds::min() : std::chrono::nanoseconds::max();
+  }
+  return std::chrono::nanoseconds(total);
+}
 
 }  // namespace
 
@@ -48,11 +58,11 @@ google::protobuf::Timestamp ToProto(SystemTime time) {
 }
 
 std::chrono::nanoseconds FromProto(const google::protobuf::Duration& duration) {
-  return std::chrono::seconds(duration.seconds()) + std::chrono::nanoseconds(duration.nanos());
+  return Nanoseconds(duration.seconds(), duration.nanos());
 }
 
 SystemTime FromProto(const google::protobuf::Timestamp& time) {
-  return SystemTime(std::chrono::seconds(time.seconds()) + std::chrono::nanoseconds(time.nanos()));
+  return SystemTime(Nanoseconds(time.seconds(), time.nanos()));
 }
 
 double ToSeconds(std::chrono::nanoseconds duration) {

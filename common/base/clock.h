@@ -26,6 +26,7 @@ class Clock {
 // A duration message for any chrono duration.
 [[nodiscard]] google::protobuf::Duration ToProto(std::chrono::nanoseconds duration);
 [[nodiscard]] google::protobuf::Timestamp ToProto(SystemTime time);
+// Back again; what lies beyond 292 years becomes the nearest that does not.
 [[nodiscard]] std::chrono::nanoseconds FromProto(const google::protobuf::Duration& duration);
 [[nodiscard]] SystemTime FromProto(const google::protobuf::Timestamp& time);
 

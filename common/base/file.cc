@@ -56,6 +56,8 @@ absl::Status WriteAll(int fd, std::string_view data) {
 
 absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_view content) {
   const std::filesystem::path directory = path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
+  // Opened first, so that nothing can fail between the rename and making it durable but the disk itself.
+  BALLAST_ASSIGN_OR_RETURN(const Fd directory_fd, OpenFile(directory, O_RDONLY | O_DIRECTORY));
   std::string temporary = (directory / fmt::format(".{}.XXXXXX", path.filename().string())).string();
   Fd fd(::mkostemp(temporary.data(), O_CLOEXEC));
   if (!fd.valid()) return ErrnoStatus(errno, fmt::format("create a temporary file beside {}", path.string()));
@@ -72,19 +74,22 @@ absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_
     ::unlink(temporary.c_str());
     return status;
   }
-  return SyncDirectory(directory);
+  if (::fsync(directory_fd.get()) != 0) return ErrnoStatus(errno, fmt::format("fsync {}", directory.string()));
+  return absl::OkStatus();
 }
 
 absl::Status EnsureWritableDirectory(const std::filesystem::path& path) {
   std::error_code error;
-  std::filesystem::create_directories(path, error);
-  if (error) return ErrnoStatus(error.value(), fmt::format("create directory {}", path.string()));
-  if (!std::filesystem::is_directory(path, error)) {
+  if (std::filesystem::exists(path, error) && !std::filesystem::is_directory(path, error)) {
     return absl::FailedPreconditionError(fmt::format("{} is not a directory", path.string()));
   }
-  if (::access(path.c_str(), W_OK | X_OK) != 0) {
-    return ErrnoStatus(errno, fmt::format("write in directory {}", path.string()));
-  }
+  std::filesystem::create_directories(path, error);
+  if (error) return ErrnoStatus(error.value(), fmt::format("create directory {}", path.string()));
+  // Tried rather than asked: access() says yes to root also where the file system says no.
+  std::string probe = (path / ".probe.XXXXXX").string();
+  const Fd fd(::mkostemp(probe.data(), O_CLOEXEC));
+  if (!fd.valid()) return ErrnoStatus(errno, fmt::format("write in directory {}", path.string()));
+  ::unlink(probe.c_str());
   return absl::OkStatus();
 }
 

@@ -16,16 +16,18 @@ namespace ballast::base {
 [[nodiscard]] absl::StatusOr<Fd> OpenFile(const std::filesystem::path& path, int flags, unsigned mode = 0644);
 
 // The content of a file. RESOURCE_EXHAUSTED when it is larger than `max_bytes`.
-[[nodiscard]] absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, std::size_t max_bytes = 64U << 20U);
+[[nodiscard]] absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path,
+                                                   std::size_t max_bytes = 64U << 20U);
 
 // Writes all of `data` to a descriptor, through short writes and interrupts.
 [[nodiscard]] absl::Status WriteAll(int fd, std::string_view data);
 
-// Replaces a file: a temporary file beside it, fsync, rename, fsync of the directory. On failure the old file is untouched and
-// nothing is left behind.
+// Replaces a file: a temporary file beside it, fsync, rename, fsync of the directory. On failure the old file is
+// untouched and nothing is left behind.
 [[nodiscard]] absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_view content);
 
 // Makes sure that `path` is a directory in which this process can write, creating it and its parents where missing.
+// FAILED_PRECONDITION when something else has that name.
 [[nodiscard]] absl::Status EnsureWritableDirectory(const std::filesystem::path& path);
 
 // Makes the entries of a directory durable (fsync of the directory).

@@ -1,20 +1,23 @@
 #include "common/base/units.h"
 
+#include <algorithm>
 #include <array>
 #include <cctype>
 #include <charconv>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <utility>
 
 #include <fmt/format.h>
 
-#include "common/base/status.h"
+#include "common/base/text.h"
 
 namespace ballast::base {
 namespace {
 
-constexpr std::uint64_t kMaxBytes = std::numeric_limits<std::int64_t>::max();
+// Also the most nanoseconds that std::chrono holds.
+constexpr std::uint64_t kMaxValue = std::numeric_limits<std::int64_t>::max();
 
 struct ByteUnit {
   std::string_view name;  // lower case
@@ -55,16 +58,51 @@ std::string_view Trim(std::string_view text) {
   return text;
 }
 
-// Takes a plain decimal number (no sign, exponent, inf or nan) off the front of `text`.
-bool TakeNumber(std::string_view* text, double* value) {
+// A plain decimal number, exact: whole + fraction / scale. A double would lose bytes and nanoseconds above 2^53.
+struct Decimal {
+  std::uint64_t whole = 0;
+  std::uint64_t fraction = 0;
+  std::uint64_t scale = 1;  // a power of ten; digits beyond the 18th after the point say nothing that a unit could show
+  bool too_large = false;   // the whole part does not fit
+};
+
+__extension__ using Wide = unsigned __int128;
+
+// Takes digits with at most one point among them (no sign, exponent, inf or nan) off the front of `text`.
+bool TakeDecimal(std::string_view* text, Decimal* decimal) {
+  constexpr std::uint64_t kMaxScale = 1'000'000'000'000'000'000;
+  bool after_point = false;
+  bool any_digit = false;
   std::size_t length = 0;
-  while (length < text->size() && (std::isdigit(static_cast<unsigned char>((*text)[length])) != 0 || (*text)[length] == '.')) {
-    ++length;
+  for (; length < text->size(); ++length) {
+    const char c = (*text)[length];
+    if (c == '.') {
+      if (after_point) return false;
+      after_point = true;
+      continue;
+    }
+    if (c < '0' || c > '9') break;
+    any_digit = true;
+    const auto digit = static_cast<std::uint64_t>(c - '0');
+    if (!after_point) {
+      if (decimal->whole > kMaxValue / 10) decimal->too_large = true;
+      if (!decimal->too_large) decimal->whole = decimal->whole * 10 + digit;
+    } else if (decimal->scale < kMaxScale) {
+      decimal->fraction = decimal->fraction * 10 + digit;
+      decimal->scale *= 10;
+    }
   }
-  const auto [end, error] = std::from_chars(text->data(), text->data() + length, *value, std::chars_format::fixed);
-  if (error != std::errc() || end != text->data() + length) return false;
   text->remove_prefix(length);
-  return true;
+  return any_digit;
+}
+
+// `decimal` units of `factor` each, rounded to a whole number; nothing where 63 bits do not hold it.
+std::optional<std::uint64_t> Times(const Decimal& decimal, std::uint64_t factor) {
+  if (decimal.too_large) return std::nullopt;
+  const Wide fraction = (Wide{decimal.fraction} * factor + decimal.scale / 2) / decimal.scale;
+  const Wide product = Wide{decimal.whole} * factor + fraction;
+  if (product > kMaxValue) return std::nullopt;
+  return static_cast<std::uint64_t>(product);
 }
 
 std::string Lower(std::string_view text) {
@@ -76,72 +114,75 @@ std::string Lower(std::string_view text) {
 }  // namespace
 
 absl::StatusOr<std::uint64_t> ParseBytes(std::string_view text) {
-  const absl::Status problem =
-      absl::InvalidArgumentError(fmt::format("'{}' is not a size; write it as 100 (MiB), 512KB, 100MB or 1.5GiB", text));
+  const absl::Status problem = absl::InvalidArgumentError(
+      fmt::format("{} is not a size; write it as 100 (MiB), 512KB, 100MB or 1.5GiB", Quoted(text)));
   std::string_view rest = Trim(text);
-  double number = 0;
-  if (!TakeNumber(&rest, &number)) return problem;
+  Decimal number;
+  if (!TakeDecimal(&rest, &number)) return problem;
   const std::string unit = Lower(Trim(rest));
-  double factor = static_cast<double>(1ULL << 20U);
+  std::uint64_t factor = 1ULL << 20U;
   if (!unit.empty()) {
-    factor = 0;
-    for (const ByteUnit& known : kByteUnits) {
-      if (known.name == unit) factor = static_cast<double>(known.bytes);
-    }
-    if (factor == 0) return problem;
+    const auto* const known = std::find_if(kByteUnits.begin(), kByteUnits.end(),
+                                           [&](const ByteUnit& candidate) { return candidate.name == unit; });
+    if (known == kByteUnits.end()) return problem;
+    factor = known->bytes;
   }
-  const double bytes = number * factor;
-  if (bytes >= static_cast<double>(kMaxBytes)) {
-    return absl::InvalidArgumentError(fmt::format("'{}' is more than any machine has", text));
-  }
-  return static_cast<std::uint64_t>(std::llround(bytes));
+  const std::optional<std::uint64_t> bytes = Times(number, factor);
+  if (!bytes) return absl::InvalidArgumentError(fmt::format("{} is more than any machine has", Quoted(text)));
+  return *bytes;
 }
 
 absl::StatusOr<std::chrono::nanoseconds> ParseDuration(std::string_view text) {
-  const absl::Status problem =
-      absl::InvalidArgumentError(fmt::format("'{}' is not a duration; write it as 5 (seconds), 250ms, 90s, 10m or 8h", text));
+  const absl::Status problem = absl::InvalidArgumentError(
+      fmt::format("{} is not a duration; write it as 5 (seconds), 250ms, 90s, 10m or 8h", Quoted(text)));
+  const absl::Status too_long = absl::InvalidArgumentError(fmt::format("{} is too long a time", Quoted(text)));
   std::string_view rest = Trim(text);
-  double total = 0;
-  bool any = false;
-  double last_factor = std::numeric_limits<double>::infinity();
+  if (rest.empty()) return problem;
+  std::uint64_t total = 0;
+  std::int64_t last_factor = std::numeric_limits<std::int64_t>::max();
+  bool overflow = false;
   while (!rest.empty()) {
-    double number = 0;
-    if (!TakeNumber(&rest, &number)) return problem;
+    Decimal number;
+    if (!TakeDecimal(&rest, &number)) return problem;
     rest = Trim(rest);
     std::size_t length = 0;
     while (length < rest.size() && std::isalpha(static_cast<unsigned char>(rest[length])) != 0) ++length;
-    const std::string unit = Lower(rest.substr(0, length));
+    std::string unit = Lower(rest.substr(0, length));
     rest = Trim(rest.substr(length));
-    double factor = 0;
     if (unit.empty()) {
-      if (any || !rest.empty()) return problem;  // a bare number stands alone
-      factor = 1e9;
+      if (last_factor != std::numeric_limits<std::int64_t>::max() || !rest.empty())
+        return problem;  // a bare number stands alone
+      unit = "s";
     }
-    for (const TimeUnit& known : kTimeUnits) {
-      if (known.name == unit) factor = static_cast<double>(known.nanoseconds);
+    const auto* const known = std::find_if(kTimeUnits.begin(), kTimeUnits.end(),
+                                           [&](const TimeUnit& candidate) { return candidate.name == unit; });
+    if (known == kTimeUnits.end() || known->nanoseconds >= last_factor)
+      return problem;  // larger units come first, each once
+    last_factor = known->nanoseconds;
+    const std::optional<std::uint64_t> part = Times(number, static_cast<std::uint64_t>(known->nanoseconds));
+    // Both are below 2^63, so the sum does not wrap.
+    if (part) total += *part;
+    if (!part || total > kMaxValue) {
+      overflow = true;
+      total = 0;
     }
-    if (factor == 0 || factor >= last_factor) return problem;  // larger units come first, each once
-    last_factor = factor;
-    total += number * factor;
-    any = true;
   }
-  if (!any) return problem;
-  if (total >= static_cast<double>(std::numeric_limits<std::int64_t>::max())) {
-    return absl::InvalidArgumentError(fmt::format("'{}' is too long", text));
-  }
-  return std::chrono::nanoseconds(std::llround(total));
+  if (overflow) return too_long;
+  return std::chrono::nanoseconds(static_cast<std::int64_t>(total));
 }
 
 absl::StatusOr<double> ParsePercent(std::string_view text) {
-  const absl::Status problem = absl::InvalidArgumentError(fmt::format("'{}' is not a percentage; write it as 70 or 70%", text));
-  std::string_view rest = Trim(text);
-  const bool negative = !rest.empty() && rest.front() == '-';
-  if (negative) rest.remove_prefix(1);
-  double number = 0;
-  if (!TakeNumber(&rest, &number)) return problem;
-  rest = Trim(rest);
-  if (!rest.empty() && rest != "%") return problem;
-  return negative ? -number : number;
+  const absl::Status problem =
+      absl::InvalidArgumentError(fmt::format("{} is not a percentage; write it as 70 or 70%", Quoted(text)));
+  std::string_view number = Trim(text);
+  if (!number.empty() && number.back() == '%') number = Trim(number.substr(0, number.size() - 1));
+  // from_chars would take inf and nan as well.
+  if (number.find_first_not_of("-.0123456789") != std::string_view::npos) return problem;
+  double value = 0;
+  const char* const last = number.data() + number.size();
+  const auto [end, error] = std::from_chars(number.data(), last, value, std::chars_format::fixed);
+  if (error != std::errc() || end != last) return problem;
+  return value;
 }
 
 std::string FormatBytes(std::uint64_t bytes) {
@@ -153,7 +194,9 @@ std::string FormatBytes(std::uint64_t bytes) {
     value /= 1024;
     ++unit;
   }
-  std::string number = value >= 99.95 ? fmt::format("{:.0f}", value) : value >= 9.995 ? fmt::format("{:.1f}", value) : fmt::format("{:.2f}", value);
+  std::string number = value >= 99.95   ? fmt::format("{:.0f}", value)
+                       : value >= 9.995 ? fmt::format("{:.1f}", value)
+                                        : fmt::format("{:.2f}", value);
   if (number.find('.') != std::string::npos) {
     while (number.back() == '0') number.pop_back();
     if (number.back() == '.') number.pop_back();
@@ -171,8 +214,10 @@ std::string BytesToText(std::uint64_t bytes) {
 }
 
 std::string FormatDuration(std::chrono::nanoseconds duration) {
+  // The least duration has no positive counterpart.
+  if (duration == std::chrono::nanoseconds::min()) duration += std::chrono::nanoseconds(1);
+  if (duration.count() < 0) return "-" + FormatDuration(-duration);
   const double seconds = std::chrono::duration<double>(duration).count();
-  if (seconds < 0) return "-" + FormatDuration(-duration);
   if (seconds < 0.9995) return fmt::format("{:.0f} ms", seconds * 1000);
   if (seconds < 59.95) return fmt::format("{:.1f} s", seconds);
   const auto whole = static_cast<std::int64_t>(std::llround(seconds));
