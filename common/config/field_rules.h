@@ -11,16 +11,16 @@ namespace ballast::config {
 
 // One broken rule.
 struct Violation {
-  // `workload.pressure.burst.target_percent`; entries of lists as `quant_levels[1]`. Where no member of a oneof was chosen, the
-  // oneof's name stands in the place of a field's: `workload.pressure.pattern`.
+  // `workload.pressure.burst.target_percent`; entries of lists as `quant_levels[1]`. Where no member of a oneof was
+  // chosen, the oneof's name stands in the place of a field's: `workload.pressure.pattern`.
   std::string field_path;
   std::string problem;  // one sentence, names the value and what is accepted
 };
 
-// Fills in `default_text` wherever a field with presence (a message such as Duration, an `optional`), or a zero scalar or enum
-// outside presence, was not given, in the message and in every sub-message that is set. Creates a sub-message other than
-// Duration only where its `default_text` is `{}`, and never chooses a member of a oneof. Whoever must tell a written zero from an
-// absent one checks it before: the readers of YAML and of flags do.
+// Fills in `default_text` wherever a field with presence (a message such as Duration, an `optional`), or a zero scalar
+// or enum outside presence, was not given, in the message and in every sub-message that is set. Creates a sub-message
+// other than Duration only where its `default_text` is `{}`, and never chooses a member of a oneof. Whoever must tell a
+// written zero from an absent one checks it before: the readers of YAML and of flags do.
 void ApplyDefaults(google::protobuf::Message* message);
 
 // Every broken rule, in order of declaration; empty when the message is valid. Call after ApplyDefaults.

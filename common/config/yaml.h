@@ -1,4 +1,5 @@
-// YAML to messages and back, driven by protobuf descriptors alone: keys are field names, values are written in human units. The only user of yaml-cpp.
+// YAML to messages and back, driven by protobuf descriptors alone: keys are field names, values are written in human
+// units.
 #pragma once
 
 #include <filesystem>
@@ -11,18 +12,28 @@
 
 namespace ballast::config {
 
-// Reads a YAML document into `message` (merged over what it holds), applies defaults and checks every rule. INVALID_ARGUMENT lists every problem, one a line, as
-// `FILE:LINE:COLUMN: problem`: syntax errors, unknown and repeated keys (with the nearest valid name), wrong types, values out of range, missing required
-// fields, several members of one oneof. `file_name` is only for messages. Aliases and tags are refused, as is nesting deeper than 64.
-[[nodiscard]] absl::Status ReadYaml(std::string_view text, std::string_view file_name, google::protobuf::Message* message);
+// Reads one YAML document into `message`, applies defaults and checks every rule. It is merged over what the message
+// holds: groups of fields and maps entry by entry, a list and the choice in a oneof as a whole. An empty document is an
+// empty message.
+//
+// INVALID_ARGUMENT lists every problem (from the hundredth on, only their number), one a line, as `FILE:LINE:COLUMN:
+// problem`, columns counted in characters: a syntax error, unknown and repeated keys (with the nearest valid name),
+// wrong types, values out of range, missing required fields, several members of one oneof. Refused as well: aliases,
+// anchors and tags, nesting deeper than 64, a second document, more than 1 MiB or 100,000 values, text that is not
+// UTF-8. `file_name` is only for messages. The message is unchanged then.
+[[nodiscard]] absl::Status ReadYaml(std::string_view text, std::string_view file_name,
+                                    google::protobuf::Message* message);
 
 // The same for a file. NOT_FOUND and PERMISSION_DENIED name the file.
 [[nodiscard]] absl::Status ReadYamlFile(const std::filesystem::path& path, google::protobuf::Message* message);
 
-// As above, then sets each `path=value` of `overrides` (--set) before defaults and rules are applied; problems with one of those are reported as `--set PATH=VALUE: problem`.
-[[nodiscard]] absl::Status ReadYamlFile(const std::filesystem::path& path, const std::vector<std::string>& overrides, google::protobuf::Message* message);
+// As above, then sets each `path=value` of `overrides` (--set; see SetField) before defaults and rules are applied. A
+// problem with one of those is reported as `--set PATH=VALUE: problem`.
+[[nodiscard]] absl::Status ReadYamlFile(const std::filesystem::path& path, const std::vector<std::string>& overrides,
+                                        google::protobuf::Message* message);
 
-// The message as YAML that ReadYaml reads back to the same message. Fields that are not set are left out.
+// The message as YAML that ReadYaml reads back to the same message, where it breaks no rule and its numbers are finite.
+// Fields that are not set are left out.
 [[nodiscard]] std::string WriteYaml(const google::protobuf::Message& message);
 
 }  // namespace ballast::config
