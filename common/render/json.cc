@@ -108,12 +108,6 @@ const FieldDescriptor& ValueField(const FieldDescriptor& field) {
   return field.is_map() ? *field.message_type()->map_value() : field;
 }
 
-std::string Key(const FieldDescriptor& field) {
-  const FieldDescriptor& value = ValueField(field);
-  const bool seconds = value.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE && IsDuration(*value.message_type());
-  return seconds ? field.name() + "_seconds" : field.name();
-}
-
 bool IsNumber(const FieldDescriptor& field) {
   switch (field.cpp_type()) {
     case FieldDescriptor::CPPTYPE_STRING:
@@ -158,7 +152,7 @@ class Printer {
       if (field.real_containing_oneof() != nullptr && !reflection.HasField(message, &field)) continue;
       NextItem(first);
       first = false;
-      AppendString(Key(field), &out_);
+      AppendString(JsonKey(field), &out_);
       out_ += ": ";
       if (field.is_map()) {
         PrintMap(message, reflection, field);
@@ -375,6 +369,20 @@ std::string ToJson(const Message& message, const JsonOptions& options) {
   std::string out;
   Printer(options.indent_spaces, &out).PrintMessage(message);
   return out;
+}
+
+std::string JsonString(std::string_view text) {
+  std::string out;
+  AppendString(text, &out);
+  return out;
+}
+
+std::string JsonKey(const FieldDescriptor& field) {
+  const FieldDescriptor& value = ValueField(field);
+  // By name, so that descriptors of any pool do.
+  const bool seconds = value.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE &&
+                       value.message_type()->full_name() == Duration::descriptor()->full_name();
+  return seconds ? field.name() + "_seconds" : field.name();
 }
 
 }  // namespace ballast::render

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
+#include "google/protobuf/descriptor.h"
 #include "google/protobuf/message.h"
 
 namespace ballast::render {
@@ -25,5 +27,12 @@ struct JsonOptions {
 //   Only of a oneof nothing but the member that is set.
 // Lists of numbers stand on one line, whatever the indentation. Thread-safe.
 [[nodiscard]] std::string ToJson(const google::protobuf::Message& message, const JsonOptions& options = {});
+
+// A text as a JSON string, with its quotes: escaped where JSON demands it, bytes that are no UTF-8 replaced by U+FFFD.
+// Thread-safe.
+[[nodiscard]] std::string JsonString(std::string_view text);
+
+// The key under which ToJson prints a field. Thread-safe.
+[[nodiscard]] std::string JsonKey(const google::protobuf::FieldDescriptor& field);
 
 }  // namespace ballast::render
