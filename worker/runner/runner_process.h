@@ -11,15 +11,17 @@
 #include "ballast/v1/runner.pb.h"
 #include "common/base/child_process.h"
 #include "common/base/fd.h"
+#include "worker/runner/control_channel.h"
 
 namespace ballast::runner {
 
-// Owns a runner: a child process that holds the pressure, with its own process group, oom_score_adj 1000, and a parent-death signal, so that it is
-// the first to go when memory runs out and never outlives its agent. Destruction kills the whole group and reaps it. Move-only. Not thread-safe.
+// Owns a runner: a child process that holds the pressure, with its own process group, oom_score_adj 1000, and a
+// parent-death signal, so that it is the first to go when memory runs out and never outlives its agent. Destruction
+// kills the whole group and reaps it. Move-only. Not thread-safe.
 class RunnerProcess {
  public:
-  // Starts `program --runner` (the worker's own file) and sends it `start`. Call from a thread that lives as long as the process: the parent-death
-  // signal is tied to it. Codes of ChildProcess::Start.
+  // Starts `program --runner` (the worker's own file) and sends it `start`. Call from a thread that lives as long as
+  // the process: the parent-death signal is tied to it. Codes of ChildProcess::Start.
   [[nodiscard]] static absl::StatusOr<RunnerProcess> Start(const std::string& program, const v1::RunnerStart& start);
 
   RunnerProcess(RunnerProcess&&) noexcept = default;
@@ -31,11 +33,11 @@ class RunnerProcess {
   // Readable when the runner has ended: for poll().
   [[nodiscard]] int pid_fd() const { return child_.pid_fd(); }
 
-  // Appends the reports that have arrived, without blocking. OUT_OF_RANGE once the runner has closed its end and everything was read; DATA_LOSS
-  // when what arrives is not a report.
+  // Appends the reports that have arrived, without blocking. OUT_OF_RANGE once the runner has closed its end and
+  // everything was read; DATA_LOSS when what arrives is not a report.
   [[nodiscard]] absl::Status ReadReports(std::vector<v1::RunnerReport>* reports);
 
-  // Asks the runner to release everything and end.
+  // Asks the runner to release everything and end. Does not block. OK also where the runner has already ended.
   [[nodiscard]] absl::Status RequestStop();
   // SIGKILL to the whole group.
   void Kill();
@@ -48,11 +50,13 @@ class RunnerProcess {
 
   base::ChildProcess child_;
   base::Fd channel_;
-  std::string unread_;  // bytes of an incomplete report
+  FrameDecoder decoder_;
 };
 
-// The whole life of the child, on the control channel it was given: reads RunnerStart, carries the workload out, reports, ends. Returns the
-// program's exit code. Called by the worker's main for `--runner`.
+// The whole life of the child, on the control channel it was given (descriptor 3): reads RunnerStart, carries the
+// workload out, reports, ends. Returns the program's exit code: 0 when the end was reported, whatever the outcome; 1
+// when the agent is gone; 2 when descriptor 3 is no such channel. Called by the worker's main for `--runner`, before it
+// starts threads or changes signals.
 [[nodiscard]] int RunnerMain();
 
 }  // namespace ballast::runner

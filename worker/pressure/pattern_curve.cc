@@ -1,0 +1,91 @@
+#include "worker/pressure/pattern_curve.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "common/base/clock.h"
+
+namespace ballast::pressure {
+namespace {
+
+using std::chrono::nanoseconds;
+
+// A hundred years: longer than any plan, and far from where nanoseconds overflow.
+constexpr nanoseconds kForever = std::chrono::hours(24 * 36525);
+
+nanoseconds Times(nanoseconds duration, std::uint64_t count) {
+  if (duration.count() <= 0 || count == 0) return nanoseconds(0);
+  if (count > static_cast<std::uint64_t>(kForever.count() / duration.count())) return kForever;
+  return nanoseconds(duration.count() * static_cast<std::int64_t>(count));
+}
+
+// Specifications hold at least a hundredth of a second; a division must not depend on that.
+nanoseconds AtLeastOne(const google::protobuf::Duration& duration) {
+  return std::max(base::FromProto(duration), nanoseconds(1));
+}
+
+}  // namespace
+
+std::uint32_t StepsBegun(const v1::StaircasePattern& pattern, nanoseconds elapsed) {
+  if (elapsed.count() < 0) return 0;
+  const std::int64_t begun = elapsed / AtLeastOne(pattern.interval());
+  if (begun >= static_cast<std::int64_t>(pattern.steps())) return pattern.steps();
+  return static_cast<std::uint32_t>(begun) + 1;
+}
+
+nanoseconds StepBegin(const v1::StaircasePattern& pattern, std::uint32_t index) {
+  return index == 0 ? nanoseconds(0) : Times(AtLeastOne(pattern.interval()), index - 1);
+}
+
+std::uint64_t StepTarget(const v1::StaircasePattern& pattern, std::uint32_t index) {
+  const std::uint64_t size = pattern.step_size_bytes();
+  if (size != 0 && index > std::numeric_limits<std::uint64_t>::max() / size) {
+    return std::numeric_limits<std::uint64_t>::max();
+  }
+  return size * index;
+}
+
+double SawtoothPercent(const v1::SawtoothPattern& pattern, nanoseconds elapsed) {
+  if (elapsed.count() <= 0 || elapsed >= CyclesDuration(pattern)) return pattern.min_percent();
+  const nanoseconds cycle = AtLeastOne(pattern.cycle_duration());
+  const double position = static_cast<double>((elapsed % cycle).count()) / static_cast<double>(cycle.count());
+  const double height = position < 0.5 ? 2 * position : 2 * (1 - position);
+  return pattern.min_percent() + height * (pattern.max_percent() - pattern.min_percent());
+}
+
+std::uint32_t CyclesCompleted(const v1::SawtoothPattern& pattern, nanoseconds elapsed) {
+  if (elapsed.count() <= 0) return 0;
+  const std::int64_t complete = elapsed / AtLeastOne(pattern.cycle_duration());
+  return static_cast<std::uint32_t>(std::min<std::int64_t>(complete, pattern.cycles()));
+}
+
+nanoseconds CyclesDuration(const v1::SawtoothPattern& pattern) {
+  return Times(AtLeastOne(pattern.cycle_duration()), pattern.cycles());
+}
+
+std::optional<nanoseconds> PlannedDuration(const v1::PressureWorkload& workload, nanoseconds ramp) {
+  const nanoseconds around = base::FromProto(workload.baseline()) + base::FromProto(workload.recovery());
+  switch (workload.pattern_case()) {
+    case v1::PressureWorkload::kStaircase:
+      return around + Times(AtLeastOne(workload.staircase().interval()), workload.staircase().steps());
+    case v1::PressureWorkload::kBurst:
+      return around + ramp + base::FromProto(workload.burst().duration());
+    case v1::PressureWorkload::kSawtooth:
+      return around + ramp + CyclesDuration(workload.sawtooth());
+    case v1::PressureWorkload::kAllocateFull:
+      if (workload.allocate_full().until() == v1::AllocateFullPattern::OOM) return std::nullopt;
+      return around + ramp + base::FromProto(workload.allocate_full().hold());
+    case v1::PressureWorkload::PATTERN_NOT_SET:
+      break;
+  }
+  return std::nullopt;
+}
+
+std::uint64_t BytesOfPercent(std::uint64_t limit_bytes, double percent) {
+  const double share = std::clamp(std::isnan(percent) ? 0.0 : percent, 0.0, 100.0) / 100.0;
+  if (share >= 1.0) return limit_bytes;
+  return static_cast<std::uint64_t>(static_cast<double>(limit_bytes) * share);
+}
+
+}  // namespace ballast::pressure

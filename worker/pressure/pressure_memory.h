@@ -1,0 +1,33 @@
+// The memory that a pattern moves, as a seam: the engine is tested against a simulated machine.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <stop_token>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace ballast::pressure {
+
+// Memory that grows and shrinks. Not thread-safe.
+class PressureMemory {
+ public:
+  virtual ~PressureMemory() = default;
+
+  // Holds `bytes` more, rounded up to whole pages, all of them resident. Blocks while the kernel reclaims.
+  // RESOURCE_EXHAUSTED when the kernel refuses, CANCELLED on stop; what was filled until then stays held. The process
+  // may be OOM-killed in here.
+  [[nodiscard]] virtual absl::Status Grow(std::size_t bytes, std::stop_token stop) = 0;
+
+  // Gives the last `bytes` back to the system, rounded up to whole pages; everything where that is less.
+  virtual void Shrink(std::size_t bytes) = 0;
+
+  // Bytes held now: whole pages.
+  [[nodiscard]] virtual std::size_t held_bytes() const = 0;
+
+  // Resident bytes of the whole process, by the kernel's count. INTERNAL when they cannot be read.
+  [[nodiscard]] virtual absl::StatusOr<std::uint64_t> ResidentBytes() = 0;
+};
+
+}  // namespace ballast::pressure

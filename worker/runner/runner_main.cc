@@ -1,0 +1,131 @@
+#include <fcntl.h>
+#include <sys/socket.h>
+
+#include <chrono>
+#include <cstdio>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "common/base/fd.h"
+#include "common/base/status.h"
+#include "worker/runner/control_channel.h"
+#include "worker/runner/runner_process.h"
+#include "worker/runner/workload_execution.h"
+
+namespace ballast::runner {
+namespace {
+
+constexpr int kControlFd = 3;
+constexpr int kExitDone = 0;
+constexpr int kExitAgentGone = 1;
+constexpr int kExitUsage = 2;
+
+bool IsSocket(int fd) {
+  int type = 0;
+  socklen_t size = sizeof type;
+  return ::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM;
+}
+
+// Passes what the engine tells on to the agent. When the agent cannot be reached the workload is stopped: nobody would
+// end it.
+class ReportingObserver final : public pressure::PressureObserver {
+ public:
+  ReportingObserver(FrameSender* sender, std::stop_source* stop) : sender_(sender), stop_(stop) {}
+
+  void OnPhase(const v1::Phase& phase) override {
+    v1::RunnerReport report;
+    *report.mutable_phase() = phase;
+    Check(sender_->Send(report));
+  }
+  void OnEvent(const v1::Event& event) override {
+    v1::RunnerReport report;
+    *report.mutable_event() = event;
+    Check(sender_->Send(report));
+  }
+  void OnStep(const v1::Step& step) override {
+    v1::RunnerReport report;
+    *report.mutable_step() = step;
+    Check(sender_->Send(report));
+  }
+  void OnState(const v1::RunnerState& state) override {
+    // The next one is under way in a moment: an agent that is slow to read must not hold the memory up.
+    v1::RunnerReport report;
+    *report.mutable_state() = state;
+    Check(sender_->SendOrDrop(report));
+  }
+
+ private:
+  void Check(const absl::Status& status) {
+    if (!status.ok()) stop_->request_stop();
+  }
+
+  FrameSender* sender_;
+  std::stop_source* stop_;
+};
+
+// The first command. Waits for it.
+absl::StatusOr<v1::RunnerStart> ReceiveStart(int fd, FrameDecoder* decoder) {
+  v1::RunnerCommand command;
+  while (true) {
+    BALLAST_ASSIGN_OR_RETURN(const bool complete, decoder->Next(&command));
+    if (complete) break;
+    // The end of the stream may come together with the command, so what was received is looked at first.
+    const absl::Status received = ReceiveSome(fd, decoder);
+    BALLAST_ASSIGN_OR_RETURN(const bool complete_now, decoder->Next(&command));
+    if (complete_now) break;
+    BALLAST_RETURN_IF_ERROR(received);
+  }
+  if (!command.has_start()) return absl::DataLossError("the first command of the agent is not a start");
+  return command.start();
+}
+
+// Waits for the agent's word, or for its end, and stops the workload. Ends when the channel is shut down.
+void ListenForStop(int fd, FrameDecoder decoder, std::stop_source* stop) {
+  while (true) {
+    v1::RunnerCommand command;
+    const absl::StatusOr<bool> complete = decoder.Next(&command);
+    if (!complete.ok() || (*complete && command.has_stop())) break;
+    if (!*complete && !ReceiveSome(fd, &decoder).ok()) break;
+  }
+  stop->request_stop();
+}
+
+}  // namespace
+
+int RunnerMain() {
+  if (!IsSocket(kControlFd)) {
+    fmt::print(stderr,
+               "error: --runner needs a control channel on descriptor 3\n  try: start ballast-worker without --runner; "
+               "it starts "
+               "runners itself\n");
+    return kExitUsage;
+  }
+  const base::Fd control(kControlFd);
+  ::fcntl(control.get(), F_SETFD, FD_CLOEXEC);
+  FrameDecoder decoder;
+  absl::StatusOr<v1::RunnerStart> start = ReceiveStart(control.get(), &decoder);
+  if (!start.ok()) {
+    fmt::print(stderr, "error: runner: {}\n", std::string(start.status().message()));
+    return kExitAgentGone;
+  }
+  FrameSender sender(control.get());
+  std::stop_source stop;
+  ReportingObserver observer(&sender, &stop);
+  std::jthread listener(
+      [fd = control.get(), &stop, rest = std::move(decoder)]() mutable { ListenForStop(fd, std::move(rest), &stop); });
+
+  v1::RunnerReport report;
+  *report.mutable_finished() = ExecuteWorkload(start->workload(), std::chrono::nanoseconds(start->start_monotonic_ns()),
+                                               &observer, stop.get_token());
+  const absl::Status sent = sender.Send(report);
+  // Lets the listener's wait end; what was sent stays readable for the agent.
+  ::shutdown(control.get(), SHUT_RD);
+  listener.join();
+  return sent.ok() ? kExitDone : kExitAgentGone;
+}
+
+}  // namespace ballast::runner
