@@ -59,6 +59,7 @@ class MessageReader {
 
   // Checks the rules over the whole message; what the fields involved have been blamed for already is not said again.
   void CheckRules(const Message& message) {
+    if (troubled_.contains("")) return;  // there is nothing that could keep a rule
     for (Finding& finding : FindBrokenRules(message)) {
       const auto& involved = finding.involved;
       if (std::any_of(involved.begin(), involved.end(),
@@ -106,9 +107,9 @@ class MessageReader {
   }
 
  private:
-  void AddFieldProblem(const YamlNode& node, const std::string& path, std::string_view problem) {
+  void AddFieldProblem(const YamlPlace& place, const std::string& path, std::string_view problem) {
     troubled_.insert(path);
-    AddProblem(node.place, path.empty() ? std::string(problem) : fmt::format("{}: {}", path, problem));
+    AddProblem(place, path.empty() ? std::string(problem) : fmt::format("{}: {}", path, problem));
   }
 
   void AddOverrideProblem(std::string_view override_text, std::string_view problem) {
@@ -178,7 +179,7 @@ class MessageReader {
     const Descriptor& descriptor = *message->GetDescriptor();
     if (node.kind != YamlNode::Kind::kMapping) {
       AddFieldProblem(
-          node, path,
+          node.place, path,
           fmt::format("must be a mapping of fields ({}), not {}", fmt::join(FieldNames(descriptor), ", "),
                       node.kind == YamlNode::Kind::kScalar ? base::Quoted(node.text) : std::string(KindName(node))));
       return;
@@ -243,22 +244,24 @@ class MessageReader {
       troubled_.insert(path);
       return false;
     }
+    if (value.kind == YamlNode::Kind::kNull) {
+      // The parser places nothing somewhere behind the key, at times on the next line.
+      AddFieldProblem(places_[path], path, "has no value; write one, or leave the key out");
+      return false;
+    }
     if (value.kind != YamlNode::Kind::kScalar) {
-      AddFieldProblem(value, path,
-                      value.kind == YamlNode::Kind::kNull
-                          ? "has no value; write one, or leave the key out"
-                          : fmt::format("must be a single value, not {}", KindName(value)));
+      AddFieldProblem(value.place, path, fmt::format("must be a single value, not {}", KindName(value)));
       return false;
     }
     const absl::Status status = ParseAndCheckValue(message, field, value.text);
-    if (!status.ok()) AddFieldProblem(value, path, std::string(status.message()));
+    if (!status.ok()) AddFieldProblem(value.place, path, std::string(status.message()));
     return status.ok();
   }
 
   void ReadList(const YamlNode& node, Message* message, const FieldDescriptor& field, const std::string& path) {
     const Reflection& reflection = *message->GetReflection();
     if (node.kind != YamlNode::Kind::kSequence && node.kind != YamlNode::Kind::kNull) {
-      AddFieldProblem(node, path,
+      AddFieldProblem(node.place, path,
                       fmt::format("must be a list ([a, b] or lines that begin with -), not {}", KindName(node)));
       return;
     }
@@ -282,7 +285,7 @@ class MessageReader {
     const Reflection& reflection = *message->GetReflection();
     if (node.kind == YamlNode::Kind::kNull) return;
     if (node.kind != YamlNode::Kind::kMapping) {
-      AddFieldProblem(node, path, fmt::format("must be a mapping (name: value), not {}", KindName(node)));
+      AddFieldProblem(node.place, path, fmt::format("must be a mapping (name: value), not {}", KindName(node)));
       return;
     }
     const FieldDescriptor& key_field = *field.message_type()->map_key();
