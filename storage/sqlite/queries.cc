@@ -1,0 +1,136 @@
+#include "storage/sqlite/queries.h"
+
+#include <fmt/format.h>
+
+#include <string>
+
+#include "common/base/status.h"
+#include "storage/sqlite/columns.h"
+
+namespace ballast::storage {
+namespace {
+
+// The message that `sql` finds for `key`; NOT_FOUND. `what` names it.
+template <typename Message>
+absl::StatusOr<Message> GetMessage(Connection* connection, std::string_view sql, std::string_view key,
+                                   std::string_view what) {
+  BALLAST_ASSIGN_OR_RETURN(Statement statement, connection->Cached(sql));
+  statement.Bind(1, key);
+  BALLAST_ASSIGN_OR_RETURN(const bool has_row, statement.Step());
+  if (!has_row) return absl::NotFoundError(fmt::format("{} {} does not exist", what, key));
+  return ParseColumn<Message>(statement.Blob(0), fmt::format("{} {}", what, key));
+}
+
+// Every message of a statement whose first column is the message and whose second is its identifier.
+template <typename Message>
+absl::Status AppendMessages(Statement* statement, std::string_view what, std::vector<Message>* messages) {
+  while (true) {
+    BALLAST_ASSIGN_OR_RETURN(const bool has_row, statement->Step());
+    if (!has_row) return absl::OkStatus();
+    BALLAST_ASSIGN_OR_RETURN(Message message,
+                             ParseColumn<Message>(statement->Blob(0), fmt::format("{} {}", what, statement->Text(1))));
+    messages->push_back(std::move(message));
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<v1::Job> GetJob(Connection* connection, std::string_view job_id) {
+  return GetMessage<v1::Job>(connection, "SELECT message FROM jobs WHERE job_id = ?1", job_id, "job");
+}
+
+absl::StatusOr<v1::Job> FindJobByRequestId(Connection* connection, std::string_view request_id) {
+  // The second condition lets the index serve, which leaves jobs without a request_id out.
+  return GetMessage<v1::Job>(connection, "SELECT message FROM jobs WHERE request_id = ?1 AND request_id <> ''",
+                             request_id, "job with request_id");
+}
+
+absl::StatusOr<v1::Run> GetRun(Connection* connection, std::string_view run_id) {
+  return GetMessage<v1::Run>(connection, "SELECT message FROM runs WHERE run_id = ?1", run_id, "run");
+}
+
+absl::StatusOr<v1::Device> GetDevice(Connection* connection, std::string_view device_id) {
+  return GetMessage<v1::Device>(connection, "SELECT message FROM devices WHERE device_id = ?1", device_id, "device");
+}
+
+absl::StatusOr<std::vector<v1::Run>> RunsOfJob(Connection* connection, std::string_view job_id) {
+  // The identifiers of a job's runs differ only in the number at their end, so that shorter ones have smaller numbers.
+  BALLAST_ASSIGN_OR_RETURN(
+      Statement statement,
+      connection->Cached("SELECT message, run_id FROM runs WHERE job_id = ?1 ORDER BY length(run_id), run_id"));
+  statement.Bind(1, job_id);
+  std::vector<v1::Run> runs;
+  BALLAST_RETURN_IF_ERROR(AppendMessages(&statement, "run", &runs));
+  return runs;
+}
+
+absl::StatusOr<std::vector<v1::MetricSummary>> GetRollups(Connection* connection, std::string_view run_id,
+                                                          std::uint32_t attempt) {
+  BALLAST_ASSIGN_OR_RETURN(Statement statement, connection->Cached(R"sql(
+      SELECT metric_id, value_count, min_value, max_value, first_value, last_value, value_sum FROM rollups
+      WHERE run_id = ?1 AND attempt = ?2 ORDER BY metric_id)sql"));
+  statement.Bind(1, run_id);
+  statement.Bind(2, std::int64_t{attempt});
+  std::vector<v1::MetricSummary> summaries;
+  while (true) {
+    BALLAST_ASSIGN_OR_RETURN(const bool has_row, statement.Step());
+    if (!has_row) return summaries;
+    v1::MetricSummary& summary = summaries.emplace_back();
+    summary.set_metric_id(static_cast<std::uint32_t>(statement.Int64(0)));
+    summary.set_count(static_cast<std::uint64_t>(statement.Int64(1)));
+    summary.set_min(statement.Int64(2));
+    summary.set_max(statement.Int64(3));
+    summary.set_first(statement.Int64(4));
+    summary.set_last(statement.Int64(5));
+    summary.set_sum(statement.Double(6));
+  }
+}
+
+absl::StatusOr<OpenState> LoadOpenState(Connection* connection) {
+  // One transaction, so that the three parts belong to the same moment.
+  BALLAST_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(connection, Transaction::Kind::kRead));
+  OpenState state;
+  {
+    BALLAST_ASSIGN_OR_RETURN(Statement jobs, connection->Cached(R"sql(
+        SELECT message, job_id FROM jobs WHERE state IN (?1, ?2, ?3) ORDER BY create_time_ns, job_id)sql"));
+    jobs.Bind(1, std::int64_t{v1::Job::STATE_UNSPECIFIED});
+    jobs.Bind(2, std::int64_t{v1::Job::QUEUED});
+    jobs.Bind(3, std::int64_t{v1::Job::RUNNING});
+    BALLAST_RETURN_IF_ERROR(AppendMessages(&jobs, "job", &state.jobs));
+  }
+  for (const v1::Job& job : state.jobs) {
+    BALLAST_ASSIGN_OR_RETURN(std::vector<v1::Run> runs, RunsOfJob(connection, job.job_id()));
+    for (v1::Run& run : runs) state.runs.push_back(std::move(run));
+  }
+  {
+    BALLAST_ASSIGN_OR_RETURN(Statement devices,
+                             connection->Cached("SELECT message, device_id FROM devices ORDER BY device_id"));
+    BALLAST_RETURN_IF_ERROR(AppendMessages(&devices, "device", &state.devices));
+  }
+  BALLAST_RETURN_IF_ERROR(transaction.Commit());
+  return state;
+}
+
+absl::StatusOr<std::vector<std::pair<std::int64_t, v1::Chunk>>> ReadChunksAfter(
+    Connection* connection, std::string_view run_id, std::uint32_t attempt, std::int64_t after, std::size_t max_bytes) {
+  BALLAST_ASSIGN_OR_RETURN(Statement statement, connection->Cached(R"sql(
+      SELECT seq, message FROM chunks WHERE run_id = ?1 AND attempt = ?2 AND seq > ?3 ORDER BY seq)sql"));
+  statement.Bind(1, run_id);
+  statement.Bind(2, std::int64_t{attempt});
+  statement.Bind(3, after);
+  std::vector<std::pair<std::int64_t, v1::Chunk>> chunks;
+  std::size_t bytes = 0;
+  while (bytes < max_bytes) {
+    BALLAST_ASSIGN_OR_RETURN(const bool has_row, statement.Step());
+    if (!has_row) break;
+    const std::int64_t seq = statement.Int64(0);
+    const std::string_view blob = statement.Blob(1);
+    bytes += blob.size() + sizeof(v1::Chunk);
+    BALLAST_ASSIGN_OR_RETURN(v1::Chunk chunk, ParseColumn<v1::Chunk>(blob, fmt::format("chunk {} of run {}, attempt {}",
+                                                                                       seq, run_id, attempt)));
+    chunks.emplace_back(seq, std::move(chunk));
+  }
+  return chunks;
+}
+
+}  // namespace ballast::storage

@@ -1,0 +1,31 @@
+// Reads that are not lists of pages.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "storage/sqlite/connection.h"
+#include "storage/store.h"
+
+namespace ballast::storage {
+
+// As the methods of Store with these names, on one connection.
+[[nodiscard]] absl::StatusOr<v1::Job> GetJob(Connection* connection, std::string_view job_id);
+[[nodiscard]] absl::StatusOr<v1::Job> FindJobByRequestId(Connection* connection, std::string_view request_id);
+[[nodiscard]] absl::StatusOr<v1::Run> GetRun(Connection* connection, std::string_view run_id);
+[[nodiscard]] absl::StatusOr<v1::Device> GetDevice(Connection* connection, std::string_view device_id);
+[[nodiscard]] absl::StatusOr<std::vector<v1::Run>> RunsOfJob(Connection* connection, std::string_view job_id);
+[[nodiscard]] absl::StatusOr<std::vector<v1::MetricSummary>> GetRollups(Connection* connection, std::string_view run_id,
+                                                                        std::uint32_t attempt);
+[[nodiscard]] absl::StatusOr<OpenState> LoadOpenState(Connection* connection);
+
+// The first chunks of an attempt whose seq is above `after` (-1 for all), ordered by seq: as many as `max_bytes` hold,
+// and one at least where there is one.
+[[nodiscard]] absl::StatusOr<std::vector<std::pair<std::int64_t, v1::Chunk>>> ReadChunksAfter(
+    Connection* connection, std::string_view run_id, std::uint32_t attempt, std::int64_t after, std::size_t max_bytes);
+
+}  // namespace ballast::storage

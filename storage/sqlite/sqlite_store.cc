@@ -1,0 +1,123 @@
+#include "storage/sqlite/sqlite_store.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "common/base/fd.h"
+#include "common/base/file.h"
+#include "common/base/status.h"
+#include "storage/sqlite/connection.h"
+#include "storage/sqlite/database_lock.h"
+#include "storage/sqlite/lists.h"
+#include "storage/sqlite/migrations.h"
+#include "storage/sqlite/queries.h"
+#include "storage/sqlite/reader_pool.h"
+#include "storage/sqlite/writer.h"
+
+namespace ballast::storage {
+namespace {
+
+constexpr int kReaderCount = 4;
+// How much of an attempt is read at a time: no connection is kept while `visit` is at work.
+constexpr std::size_t kChunkReadBytes = 1U << 20U;
+
+class SqliteStore final : public Store {
+ public:
+  SqliteStore(base::Fd lock, Connection connection, std::unique_ptr<ReaderPool> readers)
+      : lock_(std::move(lock)), writer_(std::move(connection)), readers_(std::move(readers)) {}
+
+  // The callbacks of what is still queued may read; and the writing connection must be the last to close, as only it
+  // can move the write-ahead log into the database.
+  ~SqliteStore() override { writer_.Close(); }
+
+  void Write(WriteBatch batch, std::function<void(absl::Status)> done) override {
+    writer_.Write(std::move(batch), std::move(done));
+  }
+
+  absl::StatusOr<OpenState> LoadOpenState() override { return storage::LoadOpenState(readers_->Checkout().get()); }
+
+  absl::StatusOr<v1::Job> GetJob(std::string_view job_id) override {
+    return storage::GetJob(readers_->Checkout().get(), job_id);
+  }
+
+  absl::StatusOr<v1::Job> FindJobByRequestId(std::string_view request_id) override {
+    return storage::FindJobByRequestId(readers_->Checkout().get(), request_id);
+  }
+
+  absl::StatusOr<v1::ListJobsResponse> ListJobs(const v1::ListJobsRequest& request) override {
+    return storage::ListJobs(readers_->Checkout().get(), request);
+  }
+
+  absl::StatusOr<v1::Run> GetRun(std::string_view run_id) override {
+    return storage::GetRun(readers_->Checkout().get(), run_id);
+  }
+
+  absl::StatusOr<v1::ListRunsResponse> ListRuns(const v1::ListRunsRequest& request) override {
+    return storage::ListRuns(readers_->Checkout().get(), request);
+  }
+
+  absl::StatusOr<std::vector<v1::Run>> RunsOfJob(std::string_view job_id) override {
+    return storage::RunsOfJob(readers_->Checkout().get(), job_id);
+  }
+
+  absl::StatusOr<v1::Device> GetDevice(std::string_view device_id) override {
+    return storage::GetDevice(readers_->Checkout().get(), device_id);
+  }
+
+  absl::StatusOr<v1::ListDevicesResponse> ListDevices(const v1::ListDevicesRequest& request) override {
+    return storage::ListDevices(readers_->Checkout().get(), request);
+  }
+
+  absl::Status ReadChunks(std::string_view run_id, std::uint32_t attempt,
+                          const std::function<absl::Status(std::uint64_t seq, const v1::Chunk&)>& visit) override {
+    std::int64_t after = -1;
+    while (true) {
+      BALLAST_ASSIGN_OR_RETURN(const auto chunks,
+                               ReadChunksAfter(readers_->Checkout().get(), run_id, attempt, after, kChunkReadBytes));
+      if (chunks.empty()) return absl::OkStatus();
+      for (const auto& [seq, chunk] : chunks) {
+        BALLAST_RETURN_IF_ERROR(visit(static_cast<std::uint64_t>(seq), chunk));
+        after = seq;
+      }
+    }
+  }
+
+  absl::StatusOr<std::vector<v1::MetricSummary>> GetRollups(std::string_view run_id, std::uint32_t attempt) override {
+    return storage::GetRollups(readers_->Checkout().get(), run_id, attempt);
+  }
+
+ private:
+  // Destroyed in the opposite order: readers, then the writer's connection, then the lock.
+  base::Fd lock_;
+  Writer writer_;
+  std::unique_ptr<ReaderPool> readers_;
+};
+
+absl::Status PrepareDatabase(Connection* connection) {
+  // Pages must be sized before the first one is written, and nothing is written before the file is known to be ours.
+  // 8 KiB: most chunks then need one page beside the one that holds their key.
+  BALLAST_RETURN_IF_ERROR(connection->Execute("PRAGMA page_size = 8192; PRAGMA cell_size_check = ON"));
+  BALLAST_RETURN_IF_ERROR(CheckDatabase(connection, Migrations()));
+  BALLAST_RETURN_IF_ERROR(
+      connection->Execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864;"
+                          "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384"));
+  BALLAST_RETURN_IF_ERROR(Migrate(connection, Migrations()));
+  return connection->Execute("PRAGMA foreign_keys = ON");
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Store>> OpenSqliteStore(const std::filesystem::path& file) {
+  const std::filesystem::path directory = file.has_parent_path() ? file.parent_path() : std::filesystem::path(".");
+  BALLAST_RETURN_IF_ERROR(
+      base::WithContext(base::EnsureWritableDirectory(directory), fmt::format("open database {}", file.string())));
+  BALLAST_ASSIGN_OR_RETURN(base::Fd lock, LockDatabase(file));
+  BALLAST_ASSIGN_OR_RETURN(Connection connection, Connection::Open(file, Connection::Mode::kReadWrite));
+  BALLAST_RETURN_IF_ERROR(PrepareDatabase(&connection));
+  BALLAST_RETURN_IF_ERROR(base::SyncDirectory(directory));
+  BALLAST_ASSIGN_OR_RETURN(std::unique_ptr<ReaderPool> readers, ReaderPool::Open(file, kReaderCount));
+  return std::make_unique<SqliteStore>(std::move(lock), std::move(connection), std::move(readers));
+}
+
+}  // namespace ballast::storage
