@@ -9,15 +9,15 @@ namespace {
 
 constexpr std::uint64_t kMiB = 1U << 20U;
 constexpr std::uint64_t kPageBytes = 4096;
+constexpr std::uint64_t kLargestPageBytes = 65536;
 
 // 0.2 points of the limit.
 constexpr std::uint64_t kDeadBandDivisor = 500;
 
 constexpr std::uint64_t kMaxChunkBytes = 64 * kMiB;
 constexpr std::uint64_t kMinChunkBytes = kMiB;
-constexpr std::uint64_t kFirstChunkBytes = 4 * kMiB;
 constexpr std::uint64_t kChunksInLimit = 256;
-constexpr double kChunkSeconds = 0.025;
+constexpr double kChunkSeconds = 0.02;
 
 std::int64_t Difference(std::uint64_t a, std::uint64_t b) {
   return a >= b ? static_cast<std::int64_t>(a - b) : -static_cast<std::int64_t>(b - a);
@@ -59,12 +59,14 @@ Correction NextCorrection(const os::MemoryReading& reading, std::uint64_t held_b
 
 std::uint64_t RoomAboveFloor(const os::MemoryReading& reading, double floor_percent) {
   const std::uint64_t floor = BytesOfPercent(reading.limit_bytes, floor_percent);
-  return reading.headroom_bytes > floor ? reading.headroom_bytes - floor : 0;
+  const std::uint64_t room = reading.headroom_bytes > floor ? reading.headroom_bytes - floor : 0;
+  // Memory is allocated in whole pages: rounding up must not go below the floor.
+  return room - room % kLargestPageBytes;
 }
 
 std::uint64_t ChunkBytes(std::uint64_t limit_bytes, double bytes_per_second) {
   const std::uint64_t share = std::clamp(limit_bytes / kChunksInLimit, kMinChunkBytes, kMaxChunkBytes);
-  if (!(bytes_per_second > 0)) return std::min(share, kFirstChunkBytes);
+  if (!(bytes_per_second > 0)) return kMinChunkBytes;
   const double timed = bytes_per_second * kChunkSeconds;
   if (timed >= static_cast<double>(share)) return share;
   return std::max(static_cast<std::uint64_t>(timed), kMinChunkBytes);

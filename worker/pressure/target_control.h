@@ -36,11 +36,11 @@ struct Correction {
 [[nodiscard]] Correction NextCorrection(const os::MemoryReading& reading, std::uint64_t held_bytes,
                                         double target_percent, const ControlSettings& settings, bool moving);
 
-// Bytes that may be allocated until available memory is down to the floor.
+// Bytes that may be allocated until available memory is down to the floor, in whole pages of any size.
 [[nodiscard]] std::uint64_t RoomAboveFloor(const os::MemoryReading& reading, double floor_percent);
 
 // How much may be allocated between two readings: at most a 256th of the limit (but not less than 1 MiB), 64 MiB, and
-// what takes 25 ms at `bytes_per_second` (0 where it is not known yet; then 4 MiB), so that the loop sees what happens
+// what takes 20 ms at `bytes_per_second` (0 where it is not known yet; then 1 MiB), so that the loop sees what happens
 // around it and is heard of in time.
 [[nodiscard]] std::uint64_t ChunkBytes(std::uint64_t limit_bytes, double bytes_per_second);
 
