@@ -248,7 +248,10 @@ std::vector<v1::Figure> ComputeFigures(const v1::Run& run, const v1::Workload& w
                                        std::span<const v1::MetricSummary> rollups) {
   const v1::Attempt* attempt = LastAttempt(run);
   FigureInputs inputs{.workload = workload, .attempt = attempt, .result = nullptr, .summaries = {}};
-  if (attempt != nullptr && attempt->has_result()) inputs.result = &attempt->result();
+  // A result that stands in for a device that never told would mix the coordinator's clock with the device's, and has
+  // no measurements anyway.
+  const bool told = attempt != nullptr && attempt->has_result() && !attempt->given_up();
+  if (told) inputs.result = &attempt->result();
   for (const v1::MetricSummary& summary : rollups) {
     // Newer workers may send metrics that this build does not know.
     if (const metrics::Metric* metric = metrics::FindMetric(summary.metric_id()); metric != nullptr) {

@@ -102,6 +102,12 @@ TEST(ComputeFigures, LeavesTheDurationOutWhereTheDeviceNeverToldTheEnd) {
   EXPECT_THAT(Compute(Parse<v1::Run>("attempts { start_time { seconds: 5 } end_time { seconds: 9 } }")), IsEmpty());
 }
 
+TEST(ComputeFigures, TakesNothingFromTheResultOfAnAttemptThatWasGivenUp) {
+  const auto run = Parse<v1::Run>(
+      "attempts { given_up: true start_time { seconds: 5 } end_time { seconds: 9 } result { sample_count: 7 } }");
+  EXPECT_THAT(Compute(run), IsEmpty());
+}
+
 TEST(ComputeFigures, LeavesTheDurationOutWhereTheClockWasSetBack) {
   const auto run = Parse<v1::Run>(
       "attempts { start_time { seconds: 9 } end_time { seconds: 5 } result { observer_cpu_time { seconds: 1 } } }");
