@@ -1,0 +1,93 @@
+// The coordinator's decisions: which run goes where, how it ends, what is kept and who is told. Everything it knows
+// comes in as events with a time; everything it wants comes out as actions.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "ballast/v1/client_service.pb.h"
+#include "ballast/v1/worker_service.pb.h"
+#include "coordinator/core/action.h"
+#include "coordinator/core/device_desk.h"
+#include "coordinator/core/ingest.h"
+#include "coordinator/core/job_desk.h"
+#include "coordinator/core/scheduler.h"
+#include "coordinator/core/session_desk.h"
+#include "coordinator/core/state.h"
+
+namespace ballast::core {
+
+// A deterministic state machine: no clock, thread, network, disk or randomness inside. Every event appends to
+// `actions`. Whatever leaves the program because of an event (outputs, the value that was returned, a refusal too) may
+// leave only once every mutation up to and including that event's is committed; then a crash at any instant loses
+// nothing that anybody was told. If a commit fails, drop the core and start a new one from what is stored. Not
+// thread-safe.
+class Core {
+ public:
+  explicit Core(CoreOptions options);
+
+  // Begins from what is stored; once, before any other event. Jobs that have not ended in order of creation, all runs
+  // of those jobs, all devices. No device is connected then; terms of leases begin anew, because the coordinator was
+  // the one that was away. DATA_LOSS where the parts do not fit together.
+  [[nodiscard]] absl::Status Restore(const Instant& now, std::vector<v1::Job> jobs, std::vector<v1::Run> runs,
+                                     std::vector<v1::Device> devices, Actions* actions);
+
+  // --- users
+  // ---------------------------------------------------------------------------------------------------------------------------
+
+  // Takes in a job. The same request_id gives the same job as long as the core remembers it (all open jobs and the last
+  // ended ones). NOT_FOUND, FAILED_PRECONDITION as in SelectDevices; INVALID_ARGUMENT where it would have too many
+  // runs.
+  absl::StatusOr<v1::Job> Submit(const Instant& now, Submission submission, Actions* actions);
+  // NOT_FOUND where no open or recently ended job has this identifier: the store may know it.
+  absl::StatusOr<v1::Job> CancelJob(const Instant& now, const std::string& job_id, Actions* actions);
+  // The whole state of an open job: the job, then its runs. From now on its changes are published, until as many
+  // Unwatch. Nothing where the job is not open.
+  std::optional<std::vector<v1::JobUpdate>> Watch(const std::string& job_id);
+  void Unwatch(const std::string& job_id);
+
+  // The device as it is this instant, fresher than what is stored. NOT_FOUND.
+  absl::StatusOr<v1::Device> GetDevice(const std::string& device_id);
+  // NOT_FOUND, INVALID_ARGUMENT.
+  absl::StatusOr<v1::Device> LabelDevice(const Instant& now, const v1::LabelDeviceRequest& request, Actions* actions);
+  // NOT_FOUND.
+  absl::StatusOr<v1::Device> SetDrained(const Instant& now, const std::string& device_id, bool drained,
+                                        Actions* actions);
+  // NOT_FOUND, FAILED_PRECONDITION. The device as it was.
+  absl::StatusOr<v1::Device> RemoveDevice(const Instant& now, const std::string& device_id, Actions* actions);
+
+  // --- workers
+  // -------------------------------------------------------------------------------------------------------------------------
+
+  // A message of a session. The first of a session must be `hello`; messages of sessions that are over are ignored:
+  // what they carried comes again.
+  void Receive(const Instant& now, SessionId session, v1::WorkerMessage message, Actions* actions);
+  void Disconnect(const Instant& now, SessionId session, Actions* actions);
+
+  // --- the outside
+  // ----------------------------------------------------------------------------------------------------------------------
+
+  // Answers LoadRun: the run as it is stored, or NOT_FOUND. Other errors must not come here: they mean that the store
+  // cannot be relied on.
+  void RunLoaded(const Instant& now, const std::string& run_id, absl::StatusOr<v1::Run> run, Actions* actions);
+
+  // When Tick is to be called at the latest, on the steady clock; nothing where no time is waited for.
+  [[nodiscard]] std::optional<std::chrono::nanoseconds> NextWakeUp() const { return state_.NextTimer(); }
+  void Tick(const Instant& now, Actions* actions);
+
+ private:
+  // Ends a turn: timers, then everything that changed.
+  void Finish(Turn* turn);
+
+  State state_;
+  Scheduler scheduler_;
+  JobDesk job_desk_;
+  DeviceDesk device_desk_;
+  SessionDesk session_desk_;
+  Ingest ingest_;
+};
+
+}  // namespace ballast::core

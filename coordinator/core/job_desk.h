@@ -1,0 +1,39 @@
+// Jobs at a user's word: taken in, cancelled, watched. Inside of the core only.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "coordinator/core/scheduler.h"
+#include "coordinator/core/state.h"
+#include "coordinator/core/turn.h"
+
+namespace ballast::core {
+
+// What is submitted. The specification was checked and its defaults filled in; the identifier is new.
+struct Submission {
+  std::string job_id;
+  v1::JobSpec spec;
+  std::string request_id;
+  std::string submitter;
+};
+
+// Not thread-safe.
+class JobDesk {
+ public:
+  JobDesk(State* state, Scheduler* scheduler) : state_(state), scheduler_(scheduler) {}
+
+  // See Core.
+  absl::StatusOr<v1::Job> Submit(Turn& turn, Submission submission);
+  absl::StatusOr<v1::Job> Cancel(Turn& turn, const std::string& job_id);
+  std::optional<std::vector<v1::JobUpdate>> Watch(const std::string& job_id);
+  void Unwatch(const std::string& job_id);
+
+ private:
+  State* state_;
+  Scheduler* scheduler_;
+};
+
+}  // namespace ballast::core

@@ -1,0 +1,79 @@
+#include "coordinator/core/labels.h"
+
+#include <cstddef>
+#include <string_view>
+
+#include <fmt/format.h>
+
+#include "common/base/status.h"
+
+namespace ballast::core {
+namespace {
+
+constexpr std::size_t kMaxLabelBytes = 128;
+
+bool HasControlCharacters(std::string_view text) {
+  for (const char c : text) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+absl::Status CheckLabel(const std::string& key, const std::string& value) {
+  if (key.empty() || key.size() > kMaxLabelBytes || key.find_first_of("=, ") != std::string::npos ||
+      HasControlCharacters(key)) {
+    return absl::InvalidArgumentError(
+        fmt::format("label '{}': a key has 1 to {} bytes and no space, comma or equals sign",
+                    key.substr(0, kMaxLabelBytes), kMaxLabelBytes));
+  }
+  if (value.size() > kMaxLabelBytes || value.find(',') != std::string::npos || HasControlCharacters(value)) {
+    return absl::InvalidArgumentError(
+        fmt::format("label '{}': a value has at most {} bytes and no comma", key, kMaxLabelBytes));
+  }
+  return absl::OkStatus();
+}
+
+void MergeLabels(const std::map<std::string, std::string>& worker_labels, v1::Device* device) {
+  auto& labels = *device->mutable_labels();
+  labels.clear();
+  for (const auto& [key, value] : worker_labels) labels[key] = value;
+  for (const auto& [key, value] : device->label_overrides()) {
+    if (value.empty()) {
+      labels.erase(key);
+    } else {
+      labels[key] = value;
+    }
+  }
+}
+
+absl::Status ChangeLabels(const v1::LabelDeviceRequest& request,
+                          const std::map<std::string, std::string>& worker_labels, v1::Device* device) {
+  for (const auto& [key, value] : request.set()) {
+    BALLAST_RETURN_IF_ERROR(CheckLabel(key, value));
+    if (value.empty()) {
+      return absl::InvalidArgumentError(fmt::format("label '{}': the value is empty; remove the label instead", key));
+    }
+  }
+  for (const std::string& key : request.remove()) {
+    BALLAST_RETURN_IF_ERROR(CheckLabel(key, ""));
+    if (request.set().contains(key)) {
+      return absl::InvalidArgumentError(fmt::format("label '{}' is both set and removed", key));
+    }
+  }
+  auto& overrides = *device->mutable_label_overrides();
+  for (const auto& [key, value] : request.set()) overrides[key] = value;
+  for (const std::string& key : request.remove()) {
+    // The worker will say its own labels again each time it connects: hiding one must be remembered.
+    if (worker_labels.contains(key)) {
+      overrides[key] = "";
+    } else {
+      overrides.erase(key);
+    }
+  }
+  MergeLabels(worker_labels, device);
+  return absl::OkStatus();
+}
+
+}  // namespace ballast::core

@@ -1,0 +1,25 @@
+// Labels of devices: what a worker says of itself, overlaid by what users say of it.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "absl/status/status.h"
+#include "ballast/v1/client_service.pb.h"
+#include "ballast/v1/device.pb.h"
+
+namespace ballast::core {
+
+// INVALID_ARGUMENT for keys and values that could not be written as `key=value,key=value`, or that are longer than 128
+// bytes.
+[[nodiscard]] absl::Status CheckLabel(const std::string& key, const std::string& value);
+
+// Sets Device.labels from the worker's labels and the device's overrides.
+void MergeLabels(const std::map<std::string, std::string>& worker_labels, v1::Device* device);
+
+// Applies a user's changes to the overrides, and merges. INVALID_ARGUMENT: a label that is both set and removed, empty
+// values, bad keys; nothing was changed then.
+[[nodiscard]] absl::Status ChangeLabels(const v1::LabelDeviceRequest& request,
+                                        const std::map<std::string, std::string>& worker_labels, v1::Device* device);
+
+}  // namespace ballast::core

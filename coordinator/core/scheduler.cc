@@ -1,0 +1,224 @@
+#include "coordinator/core/scheduler.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "common/base/units.h"
+#include "coordinator/core/run_transitions.h"
+
+namespace ballast::core {
+namespace {
+
+const v1::RunPolicy& PolicyOf(const RunEntry& run) {
+  return run.job->job.spec().policy();
+}
+
+// When the device's run is given up if nothing is heard. Only a device out of contact loses it: terms shorter than the
+// time after which silence counts cannot be kept.
+std::chrono::nanoseconds LeaseEnd(const DeviceEntry& device, const CoreOptions& options) {
+  std::chrono::nanoseconds term = LostAfter(PolicyOf(*device.active));
+  if (device.session != 0) term = std::max(term, options.offline_after);
+  return device.last_heard + term;
+}
+
+}  // namespace
+
+void Scheduler::Enqueue(RunEntry* run) {
+  if (DeviceEntry* device = state_->FindDevice(run->run.device_id())) device->queue.emplace(State::KeyOf(*run), run);
+}
+
+void Scheduler::Dispatch(Turn& turn, DeviceEntry* device) {
+  if (!device->online() || device->device.drained() || device->active != nullptr || device->occupied ||
+      device->blocked_until || device->queue.empty()) {
+    return;
+  }
+  const auto first = device->queue.begin();
+  RunEntry* run = first->second;
+  device->queue.erase(first);
+  device->active = run;
+  Assign(&run->run);
+  run->timeout_sent = false;
+  RenewLease(turn, device);
+  SendAssignment(turn, device);
+  turn.Changed(run);
+  turn.Changed(device);
+}
+
+void Scheduler::SendAssignment(Turn& turn, DeviceEntry* device) {
+  RunEntry* run = device->active;
+  run->sent_at = turn.steady();
+  run->heard_at = turn.steady();
+  v1::CoordinatorMessage message;
+  v1::Assignment* assignment = message.mutable_assignment();
+  assignment->set_run_id(run->run.run_id());
+  assignment->set_attempt(LastAttempt(run->run));
+  *assignment->mutable_spec() = run->job->job.spec();
+  turn.Send(device->session, std::move(message));
+}
+
+void Scheduler::RenewLease(Turn& turn, DeviceEntry* device) {
+  if (device->active == nullptr) return;
+  const std::chrono::nanoseconds left = LeaseEnd(*device, state_->options()) - turn.steady();
+  *device->active->run.mutable_lease_expire_time() = base::ToProto(turn.wall() + left);
+  turn.Changed(device->active);
+}
+
+void Scheduler::End(Turn& turn, RunEntry* run) {
+  turn.Changed(run);
+  turn.Changed(run->job);
+  if (CountEnd(run->run, turn.wall(), &run->job->job)) turn.JobEnded(run->job);
+}
+
+void Scheduler::ConcludeAttempt(Turn& turn, DeviceEntry* device) {
+  RunEntry* run = std::exchange(device->active, nullptr);
+  turn.Changed(device);
+  if (!run->job->job.cancel_requested() && MayRetry(run->run, PolicyOf(*run))) {
+    Requeue(&run->run);
+    Enqueue(run);
+    turn.Changed(run);
+  } else {
+    EndRun(turn.wall(), &run->run);
+    End(turn, run);
+  }
+  Dispatch(turn, device);
+}
+
+void Scheduler::GiveUp(Turn& turn, DeviceEntry* device, v1::OutcomeKind kind, std::string message) {
+  GiveUpAttempt(kind, std::move(message), turn.wall(), &device->active->run);
+  ConcludeAttempt(turn, device);
+}
+
+void Scheduler::TakeBack(Turn& turn, DeviceEntry* device) {
+  RunEntry* run = std::exchange(device->active, nullptr);
+  Unassign(&run->run);
+  turn.Changed(run);
+  turn.Changed(device);
+  if (run->job->job.cancel_requested()) {
+    EndQueuedRun(v1::CANCELLED, "cancelled before it started", turn.wall(), &run->run);
+    End(turn, run);
+  } else {
+    Enqueue(run);
+  }
+}
+
+bool Scheduler::TryRevive(Turn& turn, DeviceEntry* device, RunEntry* run, std::uint32_t attempt) {
+  if (device->active != nullptr || !MayRevive(run->run, attempt)) return false;
+  device->queue.erase(State::KeyOf(*run));
+  device->active = run;
+  device->occupied.reset();
+  Revive(&run->run);
+  run->sent_at = turn.steady();
+  run->heard_at = turn.steady();
+  run->started_at = turn.steady();
+  run->timeout_sent = false;
+  RenewLease(turn, device);
+  turn.Changed(device);
+  return true;
+}
+
+void Scheduler::HandleNoTrace(Turn& turn, DeviceEntry* device) {
+  RunEntry* run = device->active;
+  if (run->job->job.cancel_requested()) {
+    GiveUp(turn, device, v1::CANCELLED, "cancelled; the device has no trace of the run");
+  } else if (run->run.state() == v1::Run::ASSIGNED) {
+    // It never arrived, or the device lost it before it began: the same attempt again is harmless in both cases.
+    SendAssignment(turn, device);
+    RenewLease(turn, device);
+  } else {
+    GiveUp(turn, device, v1::WORKER_CRASHED,
+           "the device lost the run: it began, but the worker has neither the run nor its records any more (was its "
+           "data directory "
+           "replaced?)");
+  }
+}
+
+void Scheduler::Cancel(Turn& turn, RunEntry* run) {
+  if (IsEnded(run->run)) return;
+  DeviceEntry* device = state_->FindDevice(run->run.device_id());
+  if (run->run.state() == v1::Run::QUEUED) {
+    if (device != nullptr) device->queue.erase(State::KeyOf(*run));
+    EndQueuedRun(v1::CANCELLED, "cancelled while it waited for its device", turn.wall(), &run->run);
+    End(turn, run);
+    return;
+  }
+  if (device->session == 0) return;  // told when it returns; ended when its lease ends
+  run->sent_at = turn.steady();
+  SendCancel(turn, device, run->run.run_id(), LastAttempt(run->run), v1::CANCELLED, "the job was cancelled");
+}
+
+void Scheduler::SendCancel(Turn& turn, DeviceEntry* device, const std::string& run_id, std::uint32_t attempt,
+                           v1::OutcomeKind kind, std::string reason) {
+  v1::CoordinatorMessage message;
+  v1::CancelRun* cancel = message.mutable_cancel();
+  cancel->set_run_id(run_id);
+  cancel->set_attempt(attempt);
+  cancel->set_outcome(kind);
+  cancel->set_reason(std::move(reason));
+  turn.Send(device->session, std::move(message));
+}
+
+void Scheduler::CheckTime(Turn& turn, DeviceEntry* device) {
+  if (device->session != 0 && !device->silent &&
+      turn.steady() - device->last_heard >= state_->options().offline_after) {
+    device->silent = true;
+    RenewLease(turn, device);
+    turn.Changed(device);
+  }
+  if (device->active != nullptr) CheckActive(turn, device);
+  if (device->blocked_until && turn.steady() >= *device->blocked_until) {
+    device->blocked_until.reset();
+    Dispatch(turn, device);
+  }
+  Arm(device);
+}
+
+void Scheduler::CheckActive(Turn& turn, DeviceEntry* device) {
+  RunEntry* run = device->active;
+  if (!device->online()) {
+    if (turn.steady() < LeaseEnd(*device, state_->options())) return;
+    const std::string out_of_contact =
+        fmt::format("the device was out of contact for {}", base::FormatDuration(turn.steady() - device->last_heard));
+    const bool cancelled = run->job->job.cancel_requested();
+    const HeldRun held{run->run.run_id(), LastAttempt(run->run)};
+    GiveUp(turn, device, cancelled ? v1::CANCELLED : v1::DEVICE_LOST,
+           cancelled ? fmt::format("cancelled; {}", out_of_contact) : out_of_contact);
+    if (device->session != 0) {
+      // Its worker may still be at it, and a session that only fell silent will not say so by connecting again. An
+      // attempt that is to be repeated is left alone: if it is alive, it goes on.
+      device->occupied = held;
+      if (IsEnded(run->run))
+        SendCancel(turn, device, held.run_id, held.attempt, run->run.outcome().kind(), out_of_contact);
+    }
+    return;
+  }
+  const std::chrono::nanoseconds timeout = Timeout(PolicyOf(*run));
+  if (timeout == std::chrono::nanoseconds(0) || run->run.state() != v1::Run::RUNNING) return;
+  const std::chrono::nanoseconds overdue = turn.steady() - run->started_at - timeout;
+  const std::string reason =
+      fmt::format("the run took longer than the {} its policy allows", base::FormatDuration(timeout));
+  if (overdue >= 2 * kTimeoutGrace) {
+    device->occupied = HeldRun{run->run.run_id(), LastAttempt(run->run)};
+    GiveUp(turn, device, v1::TIMED_OUT, reason + ", and the device did not end it when told");
+  } else if (overdue >= kTimeoutGrace && !run->timeout_sent) {
+    run->timeout_sent = true;
+    SendCancel(turn, device, run->run.run_id(), LastAttempt(run->run), v1::TIMED_OUT, reason);
+  }
+}
+
+void Scheduler::Arm(DeviceEntry* device) {
+  if (device->online()) state_->Arm(device, device->last_heard + state_->options().offline_after);
+  if (device->blocked_until) state_->Arm(device, *device->blocked_until);
+  if (device->active == nullptr) return;
+  if (!device->online()) {
+    state_->Arm(device, LeaseEnd(*device, state_->options()));
+    return;
+  }
+  const std::chrono::nanoseconds timeout = Timeout(PolicyOf(*device->active));
+  if (timeout == std::chrono::nanoseconds(0) || device->active->run.state() != v1::Run::RUNNING) return;
+  state_->Arm(device, device->active->started_at + timeout +
+                          (device->active->timeout_sent ? 2 * kTimeoutGrace : kTimeoutGrace));
+}
+
+}  // namespace ballast::core

@@ -1,0 +1,64 @@
+// Gives runs to devices, and ends them when nobody else does. Inside of the core only.
+#pragma once
+
+#include <chrono>
+#include <string>
+
+#include "coordinator/core/state.h"
+#include "coordinator/core/turn.h"
+
+namespace ballast::core {
+
+// How long the worker, which enforces the timeout itself, may be late with it until it is told, and again until the run
+// is ended without it.
+inline constexpr std::chrono::nanoseconds kTimeoutGrace = std::chrono::minutes(2);
+// After this time without a word of a run, a worker that says it is idle and has nothing to send is taken to have no
+// trace of it.
+inline constexpr std::chrono::nanoseconds kSilentRunGrace = std::chrono::seconds(30);
+// A device that was busy with something else is asked again after this time at the latest.
+inline constexpr std::chrono::nanoseconds kBusyRetry = std::chrono::seconds(10);
+
+// Owns no state; the queue, the active run and the timer of a device are in its entry. Not thread-safe.
+class Scheduler {
+ public:
+  explicit Scheduler(State* state) : state_(state) {}
+
+  // Puts a QUEUED run in its device's queue.
+  void Enqueue(RunEntry* run);
+  // Gives the device its next run if it is free for one.
+  void Dispatch(Turn& turn, DeviceEntry* device);
+
+  // The device's run has an attempt that ended (FinishAttempt, GiveUpAttempt): another attempt, or the end.
+  void ConcludeAttempt(Turn& turn, DeviceEntry* device);
+  // The coordinator's own word for the end of the device's attempt, then as ConcludeAttempt.
+  void GiveUp(Turn& turn, DeviceEntry* device, v1::OutcomeKind kind, std::string message);
+  // Takes a device's run back: it was not accepted.
+  void TakeBack(Turn& turn, DeviceEntry* device);
+  // Goes on with the attempt that was given up, if the run still waits for another and the device is free. Returns
+  // whether it does.
+  bool TryRevive(Turn& turn, DeviceEntry* device, RunEntry* run, std::uint32_t attempt);
+  // The device knows nothing of its active run: sends it again, or ends the attempt.
+  void HandleNoTrace(Turn& turn, DeviceEntry* device);
+
+  // Ends a run of a cancelled job, or asks its device to.
+  void Cancel(Turn& turn, RunEntry* run);
+  // Tells the device to end an attempt, whatever the core thinks of it.
+  void SendCancel(Turn& turn, DeviceEntry* device, const std::string& run_id, std::uint32_t attempt,
+                  v1::OutcomeKind kind, std::string reason);
+
+  // Looks at everything about the device that time can change, and arms its timer.
+  void CheckTime(Turn& turn, DeviceEntry* device);
+  // Arms the timer for the next thing that time can change.
+  void Arm(DeviceEntry* device);
+  // Writes down how long the active run is left to its device.
+  void RenewLease(Turn& turn, DeviceEntry* device);
+
+ private:
+  void SendAssignment(Turn& turn, DeviceEntry* device);
+  void CheckActive(Turn& turn, DeviceEntry* device);
+  void End(Turn& turn, RunEntry* run);
+
+  State* state_;
+};
+
+}  // namespace ballast::core

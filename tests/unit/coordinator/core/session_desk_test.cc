@@ -1,0 +1,195 @@
+#include "coordinator/core/session_desk.h"
+
+#include "gmock/gmock.h"
+#include "tests/unit/coordinator/core/core_fixture.h"
+
+namespace ballast::core {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+class SessionDeskTest : public CoreTest {};
+
+TEST_F(SessionDeskTest, AWorkerIsRegisteredWithWhatItSays) {
+  const SessionId session = Connect("a", {{"class", "small"}});
+  EXPECT_THAT(Said(session), ElementsAre("welcome"));
+  EXPECT_EQ(messages_[session][0].welcome().heartbeat_interval().seconds(), 2);
+  EXPECT_EQ(Device("a").state(), v1::Device::READY);
+  EXPECT_EQ(Device("a").facts().hostname(), "host-a");
+  EXPECT_EQ(Device("a").labels().at("class"), "small");
+  EXPECT_EQ(base::FromProto(Device("a").create_time()), now_.wall);
+  const base::SystemTime created = now_.wall;
+  Advance(seconds(5));
+  Disconnect(session);
+  EXPECT_EQ(Device("a").state(), v1::Device::OFFLINE);
+  EXPECT_EQ(base::FromProto(Device("a").state_time()), created + seconds(5));
+  EXPECT_EQ(base::FromProto(Device("a").last_seen_time()), created);
+  Connect("a", {{"site", "x"}});
+  EXPECT_EQ(base::FromProto(Device("a").create_time()), created);
+  EXPECT_FALSE(Device("a").labels().contains("class"));
+}
+
+TEST_F(SessionDeskTest, RefusesWorkersItCannotTalkTo) {
+  v1::WorkerMessage message;
+  message.mutable_hello()->set_device_id("a");
+  message.mutable_hello()->set_protocol_version(2);
+  Send(100, message);
+  EXPECT_THAT(Said(100), ElementsAre("end FAILED_PRECONDITION"));
+  message.mutable_hello()->set_protocol_version(1);
+  for (const std::string& device_id : {std::string(), std::string("a b"), std::string("../x"), std::string(65, 'a')}) {
+    message.mutable_hello()->set_device_id(device_id);
+    Send(101, message);
+    EXPECT_THAT(Said(101), ElementsAre("end INVALID_ARGUMENT")) << device_id;
+  }
+  message.mutable_hello()->set_device_id("a");
+  (*message.mutable_hello()->mutable_labels())["a,b"] = "x";
+  Send(102, message);
+  EXPECT_THAT(Said(102), ElementsAre("end INVALID_ARGUMENT"));
+  EXPECT_THAT(kept_.devices, IsEmpty());
+}
+
+TEST_F(SessionDeskTest, ANewSessionEndsTheOldOneAndItsLateMessagesAreIgnored) {
+  const SessionId first = Connect("a");
+  ASSERT_TRUE(Submit(Spec()).ok());
+  (void)Said(first);
+  const SessionId second = Connect("a", {}, {{"j-1.1", 1}});
+  EXPECT_THAT(Said(first), ElementsAre("end ABORTED"));
+  EXPECT_THAT(Said(second), ElementsAre("welcome"));
+  Started(first, "j-1.1");
+  EXPECT_THAT(Said(first), IsEmpty());
+  EXPECT_EQ(Run("j-1.1").state(), v1::Run::ASSIGNED);
+  // The end of the old stream does not take the device down.
+  Disconnect(first);
+  EXPECT_EQ(Device("a").state(), v1::Device::BUSY);
+  Started(second, "j-1.1");
+  EXPECT_EQ(Run("j-1.1").state(), v1::Run::RUNNING);
+}
+
+TEST_F(SessionDeskTest, ASecondHelloEndsTheSession) {
+  const SessionId session = Connect("a");
+  (void)Said(session);
+  --next_session_;
+  EXPECT_EQ(Connect("a"), session);
+  EXPECT_THAT(Said(session), ElementsAre("end FAILED_PRECONDITION"));
+  EXPECT_EQ(Device("a").state(), v1::Device::OFFLINE);
+}
+
+TEST_F(SessionDeskTest, AnAssignmentThatGotLostIsSentAgain) {
+  const SessionId first = Connect("a");
+  ASSERT_TRUE(Submit(Spec()).ok());
+  Disconnect(first);
+  const SessionId second = Connect("a");
+  EXPECT_THAT(Said(second), ElementsAre("welcome", "assign j-1.1/1"));
+  EXPECT_EQ(Run("j-1.1").attempts_size(), 1);
+}
+
+TEST_F(SessionDeskTest, ARunThatGoesOnIsLeftAlone) {
+  const SessionId first = Connect("a");
+  ASSERT_TRUE(Submit(Spec()).ok());
+  Started(first, "j-1.1");
+  Disconnect(first);
+  AdvanceTicking(minutes(30));
+  const SessionId second = Connect("a", {}, {{"j-1.1", 1}});
+  EXPECT_THAT(Said(second), ElementsAre("welcome"));
+  AdvanceTicking(seconds(1));
+  EXPECT_EQ(base::FromProto(Run("j-1.1").lease_expire_time()), now_.wall - seconds(1) + hours(1));
+}
+
+TEST_F(SessionDeskTest, RecordsThatAreStillToComeDecideARunThatIsNoLongerActive) {
+  const SessionId first = Connect("a");
+  ASSERT_TRUE(Submit(Spec()).ok());
+  Disconnect(first);
+  const SessionId second = Connect("a", {}, {}, {{"j-1.1", 1}});
+  EXPECT_THAT(Said(second), ElementsAre("welcome"));
+  Started(second, "j-1.1");
+  Finished(second, "j-1.1", v1::OOM_KILLED);
+  EXPECT_EQ(Run("j-1.1").outcome().kind(), v1::OOM_KILLED);
+}
+
+TEST_F(SessionDeskTest, ARunThatBeganAndLeftNoTraceEndsAsCrashed) {
+  const SessionId first = Connect("a");
+  ASSERT_TRUE(Submit(Spec()).ok());
+  Started(first, "j-1.1");
+  Disconnect(first);
+  Connect("a");
+  EXPECT_EQ(Run("j-1.1").outcome().kind(), v1::WORKER_CRASHED);
+  EXPECT_THAT(Run("j-1.1").outcome().message(), HasSubstr("data directory"));
+}
+
+TEST_F(SessionDeskTest, ARunThatTheCoordinatorClosedIsEndedOnItsDevice) {
+  const SessionId first = Connect("a");
+  ASSERT_TRUE(Submit(Spec()).ok());
+  Started(first, "j-1.1");
+  Disconnect(first);
+  AdvanceTicking(hours(2));
+  ASSERT_EQ(Run("j-1.1").outcome().kind(), v1::DEVICE_LOST);
+  ASSERT_TRUE(Submit(Spec()).ok());
+  const SessionId second = Connect("a", {}, {{"j-1.1", 1}});
+  EXPECT_THAT(Said(second), ElementsAre("welcome", "cancel j-1.1/1 CANCELLED"));
+  EXPECT_EQ(Device("a").state(), v1::Device::BUSY);
+  // Nothing new until the old one is gone.
+  EXPECT_EQ(Run("j-2.1").state(), v1::Run::QUEUED);
+  Heartbeat(second, "j-1.1", 1);
+  EXPECT_THAT(Said(second), IsEmpty());
+  Finished(second, "j-1.1", v1::CANCELLED, 9);
+  EXPECT_THAT(Said(second), ElementsAre("assign j-2.1/1"));
+  core_->RunLoaded(now_, "j-1.1", Run("j-1.1"), &actions_);
+  Settle();
+  EXPECT_THAT(Said(second), ElementsAre("ack j-1.1/1 9"));
+}
+
+TEST_F(SessionDeskTest, AnUnknownActiveRunIsEndedToo) {
+  const SessionId session = Connect("a", {}, {{"j-elsewhere.1", 1}});
+  EXPECT_THAT(Said(session), ElementsAre("welcome", "cancel j-elsewhere.1/1 CANCELLED"));
+  ASSERT_TRUE(Submit(Spec()).ok());
+  EXPECT_EQ(Run("j-1.1").state(), v1::Run::QUEUED);
+  Heartbeat(session);
+  EXPECT_EQ(Run("j-1.1").state(), v1::Run::ASSIGNED);
+}
+
+TEST_F(SessionDeskTest, AHeartbeatOfBeforeTheAssignmentSaysNothingAboutIt) {
+  const SessionId session = Connect("a");
+  ASSERT_TRUE(Submit(Spec()).ok());
+  (void)Said(session);
+  Heartbeat(session);
+  EXPECT_EQ(Run("j-1.1").state(), v1::Run::ASSIGNED);
+  EXPECT_THAT(Said(session), IsEmpty());
+}
+
+TEST_F(SessionDeskTest, AnIdleWorkerWithNothingToSendIsAskedAgainForARunItShouldHave) {
+  const SessionId session = Connect("a");
+  ASSERT_TRUE(Submit(Spec()).ok());
+  (void)Said(session);
+  for (int i = 0; i < 4; ++i) {
+    AdvanceTicking(seconds(10));
+    Heartbeat(session, "", 0, 4096);  // there is something left to send
+  }
+  EXPECT_THAT(Said(session), IsEmpty());
+  Heartbeat(session);
+  EXPECT_THAT(Said(session), ElementsAre("assign j-1.1/1"));
+  Started(session, "j-1.1");
+  for (int i = 0; i < 4; ++i) {
+    AdvanceTicking(seconds(10));
+    Heartbeat(session);
+  }
+  EXPECT_EQ(Run("j-1.1").outcome().kind(), v1::WORKER_CRASHED);
+}
+
+TEST_F(SessionDeskTest, ProgressOfOtherRunsIsDropped) {
+  const SessionId session = Connect("a");
+  ASSERT_TRUE(Submit(Spec()).ok());
+  ASSERT_TRUE(core_->Watch("j-1").has_value());
+  v1::WorkerMessage message;
+  message.mutable_progress()->set_run_id("j-1.1");
+  message.mutable_progress()->set_attempt(2);
+  Send(session, message);
+  message.mutable_progress()->set_run_id("j-2.1");
+  message.mutable_progress()->set_attempt(1);
+  Send(session, message);
+  EXPECT_THAT(TakePublished(), IsEmpty());
+}
+
+}  // namespace
+}  // namespace ballast::core
