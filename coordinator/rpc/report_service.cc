@@ -1,0 +1,67 @@
+#include "coordinator/rpc/report_service.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "common/base/status.h"
+#include "common/render/json.h"
+#include "common/rpc/channel.h"
+#include "coordinator/report/report.h"
+
+namespace ballast::coordinator {
+namespace {
+
+// Far below the largest message, so that a long report never needs one.
+constexpr std::size_t kPieceBytes = 256U << 10U;
+
+absl::StatusOr<std::string> Print(storage::Store& store, const v1::ExportReportRequest& request,
+                                  const base::Clock& clock) {
+  report::ReportOptions options;
+  if (request.max_samples_per_run() != 0) options.max_samples_per_run = request.max_samples_per_run();
+  switch (request.format()) {
+    case v1::ExportReportRequest::JSON: {
+      options.include_samples = !request.omit_samples();
+      BALLAST_ASSIGN_OR_RETURN(const v1::Report report, report::BuildReport(store, request.scope(), options, clock));
+      return render::ToJson(report) + "\n";
+    }
+    case v1::ExportReportRequest::CSV: {
+      BALLAST_ASSIGN_OR_RETURN(const v1::Report report, report::BuildReport(store, request.scope(), options, clock));
+      return report::ReportToCsv(report);
+    }
+    default:
+      return absl::InvalidArgumentError("unknown report format; this coordinator has JSON and CSV");
+  }
+}
+
+}  // namespace
+
+grpc::Status ReportService::GetReport(grpc::ServerContext* /*context*/, const v1::GetReportRequest* request,
+                                      v1::Report* response) {
+  absl::StatusOr<v1::Report> report = report::BuildReport(store_, *request, report::ReportOptions(), clock_);
+  if (!report.ok()) return rpc::ToGrpc(report.status());
+  *response = *std::move(report);
+  return grpc::Status::OK;
+}
+
+grpc::Status ReportService::ExportReport(grpc::ServerContext* /*context*/, const v1::ExportReportRequest* request,
+                                         grpc::ServerWriter<v1::ExportPiece>* writer) {
+  const absl::StatusOr<std::string> text = Print(store_, *request, clock_);
+  if (!text.ok()) return rpc::ToGrpc(text.status());
+  v1::ExportPiece piece;
+  for (std::size_t begin = 0; begin < text->size(); begin += kPieceBytes) {
+    piece.set_content(text->substr(begin, std::min(kPieceBytes, text->size() - begin)));
+    if (!writer->Write(piece)) return {grpc::StatusCode::CANCELLED, "the reader has gone"};
+  }
+  return grpc::Status::OK;
+}
+
+grpc::Status ReportService::CompareRuns(grpc::ServerContext* /*context*/, const v1::CompareRunsRequest* request,
+                                        v1::Comparison* response) {
+  absl::StatusOr<v1::Comparison> comparison = report::BuildComparison(store_, *request, clock_);
+  if (!comparison.ok()) return rpc::ToGrpc(comparison.status());
+  *response = *std::move(comparison);
+  return grpc::Status::OK;
+}
+
+}  // namespace ballast::coordinator
