@@ -1,0 +1,137 @@
+// Runners in a memory cgroup with a limit, where they may run out of memory without harm. Version 1 groups; version 2
+// is tested on devices.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <csignal>
+
+#include "common/base/file.h"
+#include "common/os/cgroup.h"
+#include "common/os/file_reader.h"
+#include "common/os/procfs.h"
+#include "tests/unit/worker/runner/runner_fixture.h"
+
+namespace ballast::runner {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using ::testing::SizeIs;
+
+constexpr std::uint64_t kLimit = 512 * kMiB;
+
+bool WriteText(const std::string& path, const std::string& text) {
+  const auto file = base::OpenFile(path, O_WRONLY);
+  return file.ok() && base::WriteAll(file->get(), text).ok();
+}
+
+class RunnerInCgroupTest : public RunnerFixture {
+ protected:
+  void SetUp() override {
+    const auto location = os::LocateCgroups();
+    if (!location.ok() || location->memory_version != 1) {
+      GTEST_SKIP() << "needs the version 1 memory controller";
+    }
+    home_ = location->memory_directories.front();
+    directory_ = fmt::format("{}/ballast-test-{}", location->memory_directories.back(), ::getpid());
+    if (::mkdir(directory_.c_str(), 0755) != 0) GTEST_SKIP() << "needs the right to make a cgroup (run as root)";
+    made_ = true;
+    // The limit first: nothing may run in a group without one.
+    const std::string limit_file = directory_ + "/memory.limit_in_bytes";
+    const bool written = WriteText(limit_file, std::to_string(kLimit));
+    const auto limit = base::ReadFile(limit_file);
+    if (!written || !limit.ok() || os::ParseMemoryLimit(*limit) != kLimit) GTEST_SKIP() << "cannot limit the cgroup";
+    // A kernel without swap accounting has no such file; with swap it would let the group grow past its limit.
+    WriteText(directory_ + "/memory.memsw.limit_in_bytes", std::to_string(kLimit));
+  }
+
+  void TearDown() override {
+    runner_.reset();
+    EXPECT_TRUE(!made_ || ::rmdir(directory_.c_str()) == 0) << "something is left in " << directory_;
+  }
+
+  // The runner is born into the group, before it has allocated anything.
+  void StartInGroup(const v1::PressureWorkload& workload) {
+    ASSERT_TRUE(WriteText(directory_ + "/cgroup.procs", std::to_string(::getpid())));
+    auto runner = RunnerProcess::Start(RUNNER_PROGRAM, StartOf(workload));
+    ASSERT_TRUE(WriteText(home_ + "/cgroup.procs", std::to_string(::getpid())));
+    ASSERT_TRUE(runner.ok()) << runner.status();
+    runner_.emplace(*std::move(runner));
+  }
+
+  double UsedPercent() const {
+    const auto text = base::ReadFile(directory_ + "/memory.usage_in_bytes");
+    EXPECT_TRUE(text.ok()) << text.status();
+    return 100.0 * static_cast<double>(os::ParseNumber(text.value_or("")).value_or(0)) / static_cast<double>(kLimit);
+  }
+
+  std::string home_;
+  std::string directory_;
+  bool made_ = false;
+};
+
+TEST_F(RunnerInCgroupTest, ABurstHoldsItsShareOfTheGroupsLimit) {
+  v1::PressureWorkload workload = BarePressure();
+  workload.mutable_burst()->set_target_percent(70);
+  *workload.mutable_burst()->mutable_duration() = base::ToProto(milliseconds(1500));
+  StartInGroup(workload);
+  const auto holds = [](const v1::RunnerReport& report) {
+    return report.has_phase() && report.phase().kind() == v1::Phase::HOLD;
+  };
+  ASSERT_TRUE(ReadUntil(holds));
+  EXPECT_NEAR(UsedPercent(), 70, 0.5);
+  ASSERT_TRUE(ReadUntil([](const v1::RunnerReport& report) {
+    return report.has_phase() && report.phase().kind() == v1::Phase::RELEASE;
+  }));
+  ReadToEnd();
+  EXPECT_EQ(Finished().outcome(), v1::COMPLETED) << Finished().message();
+  EXPECT_NEAR(static_cast<double>(Finished().peak_held_bytes()), 0.7 * kLimit, 0.02 * kLimit);
+}
+
+TEST_F(RunnerInCgroupTest, ASawtoothMovesWithinTheGroupsLimit) {
+  v1::PressureWorkload workload = BarePressure();
+  workload.mutable_sawtooth()->set_min_percent(20);
+  workload.mutable_sawtooth()->set_max_percent(80);
+  workload.mutable_sawtooth()->set_cycles(2);
+  *workload.mutable_sawtooth()->mutable_cycle_duration() = base::ToProto(seconds(1));
+  StartInGroup(workload);
+  ReadToEnd();
+  EXPECT_EQ(Finished().outcome(), v1::COMPLETED) << Finished().message();
+  EXPECT_THAT(EventsOf(v1::Event::CYCLE_COMPLETED), SizeIs(2));
+  EXPECT_NEAR(static_cast<double>(Finished().peak_held_bytes()), 0.8 * kLimit, 0.03 * kLimit);
+}
+
+TEST_F(RunnerInCgroupTest, AllocateFullStopsAtTheFloorAndLives) {
+  v1::PressureWorkload workload = BarePressure();
+  workload.mutable_allocate_full()->set_until(v1::AllocateFullPattern::FLOOR);
+  StartInGroup(workload);
+  ReadToEnd();
+  EXPECT_EQ(Finished().outcome(), v1::COMPLETED) << Finished().message();
+  EXPECT_THAT(EventsOf(v1::Event::FLOOR_REACHED), SizeIs(1));
+  EXPECT_LT(Finished().peak_held_bytes(), kLimit * 95 / 100);
+  EXPECT_GT(Finished().peak_held_bytes(), kLimit * 90 / 100);
+}
+
+TEST_F(RunnerInCgroupTest, AllocateFullUntilOomEndsInTheKernelsKillAndThisProcessLives) {
+  v1::PressureWorkload workload = BarePressure();
+  workload.mutable_allocate_full()->set_until(v1::AllocateFullPattern::OOM);
+  StartInGroup(workload);
+  ReadToEnd();
+  EXPECT_EQ(runner_->Wait(kPatience), (base::ExitStatus{.exit_code = 0, .signal = SIGKILL}));
+  std::uint64_t held = 0;
+  for (const v1::RunnerReport& report : reports_) {
+    if (report.has_state()) held = report.state().held_bytes();
+  }
+  EXPECT_GT(held, kLimit * 80 / 100) << "the last word before the kill";
+  const auto events = base::ReadFile(directory_ + "/memory.oom_control");
+  ASSERT_TRUE(events.ok()) << events.status();
+  EXPECT_EQ(os::FindKeyedNumber(*events, "oom_kill"), 1U);
+}
+
+}  // namespace
+}  // namespace ballast::runner
