@@ -1,0 +1,364 @@
+#include "worker/agent/active_run.h"
+
+#include <poll.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cmath>
+#include <csignal>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "common/base/clock.h"
+#include "common/base/logging.h"
+#include "common/base/status.h"
+#include "common/base/units.h"
+#include "worker/agent/end_of_run.h"
+#include "worker/agent/run_limits.h"
+#include "worker/agent/self_protection.h"
+
+namespace ballast::agent {
+namespace {
+
+using metrics::MetricId;
+using std::chrono::nanoseconds;
+
+constexpr std::chrono::seconds kEvidenceSpan(10);
+// A runner that has said its last word, or closed its end, has no reason to stay.
+constexpr std::chrono::seconds kExitGrace(2);
+// A draft is written each second: one with a hundred thousand steps would be most of the disk's work.
+constexpr int kMaxDraftEntries = 2000;
+
+nanoseconds ThreadCpuTime() {
+  timespec time{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return std::chrono::seconds(time.tv_sec) + nanoseconds(time.tv_nsec);
+}
+
+timespec ToTimespec(nanoseconds time) {
+  const auto seconds = std::chrono::floor<std::chrono::seconds>(time);
+  timespec result{};
+  result.tv_sec = seconds.count();
+  result.tv_nsec = (time - seconds).count();
+  return result;
+}
+
+std::optional<std::uint64_t> ToOptional(std::int64_t value) {
+  if (value == metrics::kAbsent || value < 0) return std::nullopt;
+  return static_cast<std::uint64_t>(value);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<ActiveRun>> ActiveRun::Prepare(const RunExecutorOptions& options, AttemptKey key,
+                                                              v1::JobSpec spec, Spool* spool) {
+  std::unique_ptr<ActiveRun> run(new ActiveRun(options, std::move(key), std::move(spec), spool));
+  BALLAST_ASSIGN_OR_RETURN(run->sampler_, telemetry::Sampler::Open(options.root));
+  BALLAST_ASSIGN_OR_RETURN(run->gauge_, os::MemoryGauge::Open(options.root));
+  absl::StatusOr<KernelLog> kernel_log = KernelLog::Open(options.root);
+  if (kernel_log.ok()) run->kernel_log_ = *std::move(kernel_log);
+  run->timer_.Reset(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+  if (!run->timer_.valid()) return base::ErrnoStatus(errno, "timerfd_create");
+  return run;
+}
+
+ActiveRun::ActiveRun(const RunExecutorOptions& options, AttemptKey key, v1::JobSpec spec, Spool* spool)
+    : options_(options),
+      key_(std::move(key)),
+      spec_(std::move(spec)),
+      spool_(spool),
+      sample_interval_(
+          std::max(base::FromProto(spec_.telemetry().sample_interval()), nanoseconds(std::chrono::milliseconds(1)))),
+      start_(options.clock->Monotonic()),
+      history_(kEvidenceSpan, sample_interval_),
+      first_row_(metrics::EmptyRow()),
+      row_(metrics::EmptyRow()) {}
+
+nanoseconds ActiveRun::Elapsed() const {
+  return options_.clock->Monotonic() - start_;
+}
+
+nanoseconds ActiveRun::Planned() const {
+  return std::max(findings_.planned().value_or(nanoseconds(0)), PlannedDuration(spec_.workload()));
+}
+
+v1::RunResult ActiveRun::CarryOut(RunControl* control, RunObserver* observer) {
+  control_ = control;
+  observer_ = observer;
+  observer_start_ = ThreadCpuTime() + spool_->writer_cpu_time();
+  TakeSample(Elapsed());
+  first_row_ = row_;
+
+  if (absl::Status status = StartRunner(); !status.ok()) {
+    v1::RunResult result = Conclude();
+    result.mutable_outcome()->set_kind(v1::WORKER_CRASHED);
+    result.mutable_outcome()->set_message(
+        fmt::format("the runner could not be started: {}", std::string(status.message())));
+    result.mutable_outcome()->mutable_evidence()->set_killer(v1::KILLER_UNSPECIFIED);
+    return result;
+  }
+  const ScopedPriority priority;  // only now, so that the runner does not inherit it
+  Watch();
+  return Conclude();
+}
+
+absl::Status ActiveRun::StartRunner() {
+  BALLAST_RETURN_IF_ERROR(StartTimer());
+  v1::RunnerStart start;
+  *start.mutable_workload() = spec_.workload();
+  start.set_start_monotonic_ns(start_.count());
+  BALLAST_ASSIGN_OR_RETURN(runner_, runner::RunnerProcess::Start(options_.runner_program, start));
+  runner_pid_ = runner_->pid();
+  sampler_->WatchProcess(runner_pid_);
+  return absl::OkStatus();
+}
+
+absl::Status ActiveRun::StartTimer() {
+  slot_ = static_cast<std::uint64_t>(Elapsed() / sample_interval_);
+  itimerspec spec{};
+  spec.it_value = ToTimespec(start_ + static_cast<std::int64_t>(slot_ + 1) * sample_interval_);
+  spec.it_interval = ToTimespec(sample_interval_);
+  if (::timerfd_settime(timer_.get(), TFD_TIMER_ABSTIME, &spec, nullptr) != 0)
+    return base::ErrnoStatus(errno, "timerfd_settime");
+  return absl::OkStatus();
+}
+
+void ActiveRun::Watch() {
+  while (!exit_) {
+    std::array<pollfd, 4> polled = {{{runner_->pid_fd(), POLLIN, 0},
+                                     {timer_.get(), POLLIN, 0},
+                                     {reports_ended_ ? -1 : runner_->report_fd(), POLLIN, 0},
+                                     {asked_ ? -1 : control_->fd(), POLLIN, 0}}};
+    ::poll(polled.data(), polled.size(), PollTimeout());
+    // Reports before the sample: a sample belongs to the phase that has begun by then.
+    ReadReports();
+    if (polled[1].revents != 0) TakeDueSamples();
+    if (!asked_) {
+      if (std::optional<AskedEnd> asked = control_->asked()) AskForEnd(*std::move(asked));
+    }
+    if (polled[0].revents != 0) exit_ = runner_->TryWait();
+    FollowDeadlines();
+  }
+  ReadReports();
+}
+
+int ActiveRun::PollTimeout() const {
+  nanoseconds next = std::min(
+      {chunk_start_ + options_.chunk_interval, next_draft_, next_progress_, RunTimeout(spec_.policy(), Planned())});
+  if (kill_at_) next = std::min(next, *kill_at_);
+  const auto wait = std::chrono::ceil<std::chrono::milliseconds>(next - Elapsed());
+  return static_cast<int>(std::clamp<std::int64_t>(wait.count(), 0, 60'000));
+}
+
+void ActiveRun::FollowDeadlines() {
+  const nanoseconds now = Elapsed();
+  if (kill_at_ && now >= *kill_at_ && !exit_) {
+    runner_->Kill();
+    killed_by_agent_ = true;
+    kill_at_.reset();
+  }
+  if (!asked_ && !exit_ && !findings_.finished()) {
+    const nanoseconds timeout = RunTimeout(spec_.policy(), Planned());
+    if (now >= timeout) {
+      AskForEnd(
+          {v1::TIMED_OUT, fmt::format("the run took longer than its limit of {}", base::FormatDuration(timeout))});
+    }
+  }
+  if (now >= chunk_start_ + options_.chunk_interval) CloseChunk();
+  if (now >= next_draft_) SaveDraft();
+  if (now >= next_progress_) TellProgress();
+}
+
+void ActiveRun::AskForEnd(AskedEnd asked) {
+  spdlog::info("run {}: asked to end: {}", ToText(key_), asked.reason);
+  asked_ = std::move(asked);
+  if (exit_ || findings_.finished()) return;
+  // Where it cannot be asked, it is killed at once.
+  kill_at_ = runner_->RequestStop().ok() ? Elapsed() + options_.stop_grace : Elapsed();
+}
+
+void ActiveRun::ReadReports() {
+  if (reports_ended_) return;
+  reports_.clear();
+  const absl::Status status = runner_->ReadReports(&reports_);
+  for (const v1::RunnerReport& report : reports_) {
+    findings_.AddReport(report);
+    if (report.has_event()) AddEvent(report.event());
+  }
+  if (!status.ok()) {
+    reports_ended_ = true;
+    if (!absl::IsOutOfRange(status)) spdlog::error("run {}: {}", ToText(key_), std::string(status.message()));
+  }
+  if ((reports_ended_ || findings_.finished()) && !exit_ && !kill_at_ && !killed_by_agent_) {
+    kill_at_ = Elapsed() + kExitGrace;
+  }
+}
+
+void ActiveRun::TakeDueSamples() {
+  std::uint64_t expirations = 0;
+  if (::read(timer_.get(), &expirations, sizeof expirations) != static_cast<ssize_t>(sizeof expirations) ||
+      expirations == 0) {
+    return;
+  }
+  slot_ += expirations;
+  missed_samples_ += expirations - 1;
+  TakeSample(static_cast<std::int64_t>(slot_) * sample_interval_);
+}
+
+void ActiveRun::TakeSample(nanoseconds planned_offset) {
+  const nanoseconds offset = Elapsed();
+  sampler_->Sample(&row_);
+  row_[metrics::IndexOf(MetricId::kSampleDelayUs)] =
+      std::chrono::duration_cast<std::chrono::microseconds>(std::max(offset - planned_offset, nanoseconds(0))).count();
+  if (runner_ && !findings_.finished()) {
+    static const std::int64_t percent_scale =
+        metrics::FindMetric(static_cast<std::uint32_t>(MetricId::kRunnerTargetPercent))->scale;
+    row_[metrics::IndexOf(MetricId::kRunnerHeldBytes)] = static_cast<std::int64_t>(findings_.held_bytes());
+    if (findings_.target_percent() > 0) {
+      row_[metrics::IndexOf(MetricId::kRunnerTargetPercent)] =
+          std::llround(findings_.target_percent() * static_cast<double>(percent_scale));
+    }
+  }
+  history_.Add(offset, row_);
+  findings_.AddSample(offset, row_);
+  if (chunk_.full()) CloseChunk();
+  chunk_.AddSample(offset, row_);
+}
+
+void ActiveRun::AddEvent(const v1::Event& event) {
+  if (chunk_.full()) CloseChunk();
+  chunk_.AddEvent(event);
+  chunk_events_.push_back(event);
+}
+
+void ActiveRun::CloseChunk() {
+  chunk_start_ = Elapsed();
+  if (chunk_.empty()) return;
+  const std::size_t samples = chunk_.sample_count();
+  chunk_events_.clear();
+  const absl::Status status = spool_->AppendChunk(key_, chunk_.Finish());
+  if (status.ok()) return;
+  // The run goes on: its end is still worth knowing.
+  lost_samples_ += samples;
+  if (loss_reason_.empty()) {
+    loss_reason_ = std::string(status.message());
+    spdlog::error("run {}: samples are lost: {}", ToText(key_), loss_reason_);
+  }
+}
+
+void ActiveRun::SaveDraft() {
+  next_draft_ = Elapsed() + options_.draft_interval;
+  for (std::size_t i = 0; i < history_.size(); ++i) {
+    const SampleHistory::Entry& entry = history_[i];
+    if (entry.offset >= chunk_start_ && !draft_chunk_.full()) draft_chunk_.AddSample(entry.offset, entry.row);
+  }
+  for (const v1::Event& event : chunk_events_) {
+    if (!draft_chunk_.full()) draft_chunk_.AddEvent(event);
+  }
+  v1::RunResult so_far;
+  findings_.Fill(&so_far);
+  so_far.set_missed_sample_count(missed_samples_);
+  if (so_far.phases_size() + so_far.steps_size() > kMaxDraftEntries) {
+    so_far.clear_phases();
+    so_far.clear_steps();
+  }
+  so_far.set_limit_source(gauge_->limit_source());
+  so_far.set_limit_bytes(ToOptional(history_.LastOf(MetricId::kMemLimitBytes)).value_or(0));
+  so_far.mutable_outcome()->mutable_evidence()->set_held_bytes(findings_.held_bytes());
+  if (draft_chunk_.empty()) {
+    spool_->SaveDraft(key_, nullptr, so_far);
+    return;
+  }
+  const v1::Chunk growing = draft_chunk_.Finish();
+  spool_->SaveDraft(key_, &growing, so_far);
+}
+
+void ActiveRun::TellProgress() {
+  next_progress_ = Elapsed() + options_.progress_interval;
+  v1::RunProgress progress;
+  progress.set_run_id(key_.run_id);
+  progress.set_attempt(key_.attempt);
+  progress.set_phase(findings_.current_phase());
+  *progress.mutable_elapsed() = base::ToProto(Elapsed());
+  if (findings_.planned()) *progress.mutable_planned() = base::ToProto(*findings_.planned());
+  progress.set_held_bytes(findings_.held_bytes());
+  progress.set_target_percent(findings_.target_percent());
+  const auto in_unit = [this](MetricId id) {
+    const metrics::Metric* const metric = metrics::FindMetric(static_cast<std::uint32_t>(id));
+    return static_cast<double>(row_[metrics::IndexOf(id)]) / static_cast<double>(metric->scale);
+  };
+  const auto present = [this](MetricId id) { return row_[metrics::IndexOf(id)] != metrics::kAbsent; };
+  if (present(MetricId::kMemUsedPercent)) progress.set_used_percent(in_unit(MetricId::kMemUsedPercent));
+  progress.set_available_bytes(ToOptional(row_[metrics::IndexOf(MetricId::kMemLimitAvailableBytes)]).value_or(0));
+  if (present(MetricId::kPsiMemorySomeAvg10)) progress.set_psi_some_avg10(in_unit(MetricId::kPsiMemorySomeAvg10));
+  observer_->OnProgress(progress);
+}
+
+std::optional<std::uint64_t> ActiveRun::RiseSinceStart(MetricId id) const {
+  const std::int64_t first = first_row_[metrics::IndexOf(id)];
+  const std::int64_t last = row_[metrics::IndexOf(id)];
+  if (first == metrics::kAbsent || last == metrics::kAbsent) return std::nullopt;
+  return static_cast<std::uint64_t>(std::max<std::int64_t>(last - first, 0));
+}
+
+v1::RunResult ActiveRun::Conclude() {
+  EndFacts facts;
+  if (exit_) facts.exit = *exit_;
+  facts.finished = findings_.finished();
+  facts.asked = asked_;
+  facts.killed_by_agent = killed_by_agent_;
+  facts.limit_available_bytes = ToOptional(history_.LastOf(MetricId::kMemLimitAvailableBytes));
+  facts.machine_available_bytes = ToOptional(history_.LastOf(MetricId::kMemAvailableBytes));
+  if (runner_) TakeSample(Elapsed());  // after the end: the counts of OOM kills have the runner's in them
+  facts.limit_is_machine = gauge_->limit_source() == "machine";
+  if (RiseSinceStart(MetricId::kVmOomKillTotal))
+    facts.recent_machine_oom_kills = history_.RiseOf(MetricId::kVmOomKillTotal);
+  if (RiseSinceStart(MetricId::kCgroupOomKillTotal)) {
+    facts.recent_cgroup_oom_kills = history_.RiseOf(MetricId::kCgroupOomKillTotal);
+  }
+  std::vector<std::string> kernel_messages;
+  if (kernel_log_ && runner_pid_ > 0) {
+    kernel_messages = kernel_log_->ReadMessages();
+    facts.kernel_log = FindOomVerdict(kernel_messages, runner_pid_);
+  }
+
+  v1::RunResult result;
+  *result.mutable_outcome() = ClassifyEnd(facts);
+  v1::Evidence* const evidence = result.mutable_outcome()->mutable_evidence();
+  // What was refused was asked for on top of the most that was ever held.
+  evidence->set_held_bytes(result.outcome().kind() == v1::ALLOCATION_FAILED ? facts.finished->peak_held_bytes()
+                                                                            : findings_.held_bytes());
+  evidence->set_global_oom_kill_count(RiseSinceStart(MetricId::kVmOomKillTotal).value_or(0));
+  evidence->set_cgroup_oom_kill_count(RiseSinceStart(MetricId::kCgroupOomKillTotal).value_or(0));
+  if (result.outcome().kind() == v1::OOM_KILLED) {
+    v1::Event event;
+    *event.mutable_offset() = base::ToProto(Elapsed());
+    event.set_kind(v1::Event::OOM_KILL);
+    event.set_message(result.outcome().message());
+    event.set_value(static_cast<double>(runner_pid_));
+    AddEvent(event);
+  }
+  if (result.outcome().kind() != v1::COMPLETED) {
+    *evidence->mutable_last_samples() = history_.ToSeries();
+    for (std::string& line : MessagesAbout(kernel_messages, runner_pid_)) evidence->add_kernel_log(std::move(line));
+  }
+  CloseChunk();
+
+  findings_.Fill(&result);
+  result.set_missed_sample_count(missed_samples_);
+  result.set_limit_bytes(ToOptional(history_.LastOf(MetricId::kMemLimitBytes)).value_or(0));
+  result.set_limit_source(gauge_->limit_source());
+  if (lost_samples_ > 0) {
+    result.mutable_outcome()->set_message(
+        fmt::format("{} ({} samples are lost: {})", result.outcome().message(), lost_samples_, loss_reason_));
+  }
+  *result.mutable_observer_cpu_time() = base::ToProto(ThreadCpuTime() + spool_->writer_cpu_time() - observer_start_);
+  return result;
+}
+
+}  // namespace ballast::agent

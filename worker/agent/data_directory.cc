@@ -1,0 +1,83 @@
+#include "worker/agent/data_directory.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/random.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdint>
+#include <string_view>
+
+#include <fmt/format.h>
+
+#include "common/base/file.h"
+#include "common/base/status.h"
+
+namespace ballast::agent {
+namespace {
+
+constexpr std::string_view kLockFile = "lock";
+constexpr std::string_view kDeviceIdFile = "device_id";
+constexpr std::size_t kIdLength = 10;
+constexpr std::size_t kMaxIdLength = 64;
+// Crockford's base32: no letter that is mistaken for a digit or another letter.
+constexpr std::string_view kAlphabet = "0123456789abcdefghjkmnpqrstvwxyz";
+
+absl::StatusOr<std::string> NewDeviceId() {
+  std::array<std::uint8_t, kIdLength> random{};
+  if (::getrandom(random.data(), random.size(), 0) != static_cast<ssize_t>(random.size())) {
+    return base::ErrnoStatus(errno, "getrandom");
+  }
+  std::string id = "d-";
+  for (const std::uint8_t byte : random) id.push_back(kAlphabet[byte % kAlphabet.size()]);
+  return id;
+}
+
+bool IsDeviceId(std::string_view text) {
+  return !text.empty() && text.size() <= kMaxIdLength && std::ranges::all_of(text, [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' || c == '-' ||
+           c == '_';
+  });
+}
+
+}  // namespace
+
+absl::StatusOr<DataDirectory> DataDirectory::Open(const std::filesystem::path& path) {
+  BALLAST_RETURN_IF_ERROR(base::EnsureWritableDirectory(path));
+  BALLAST_ASSIGN_OR_RETURN(base::Fd lock, base::OpenFile(path / kLockFile, O_RDWR | O_CREAT));
+  int result = 0;
+  do {
+    result = ::flock(lock.get(), LOCK_EX | LOCK_NB);
+  } while (result != 0 && errno == EINTR);
+  if (result != 0) {
+    if (errno == EWOULDBLOCK) {
+      return absl::FailedPreconditionError(fmt::format("data directory {}: another worker uses it", path.string()));
+    }
+    return base::ErrnoStatus(errno, fmt::format("lock {}", (path / kLockFile).string()));
+  }
+  return DataDirectory(path, std::move(lock));
+}
+
+absl::StatusOr<std::string> DataDirectory::DeviceId() const {
+  const std::filesystem::path file = path_ / kDeviceIdFile;
+  absl::StatusOr<std::string> content = base::ReadFile(file, 4096);
+  if (content.ok()) {
+    std::string_view id = *content;
+    if (id.ends_with('\n')) id.remove_suffix(1);
+    if (!IsDeviceId(id)) {
+      return absl::DataLossError(fmt::format(
+          "{} does not hold a device identifier; write the device's identifier there, or remove the file to "
+          "make this a new device",
+          file.string()));
+    }
+    return std::string(id);
+  }
+  if (!absl::IsNotFound(content.status())) return content.status();
+  BALLAST_ASSIGN_OR_RETURN(std::string id, NewDeviceId());
+  BALLAST_RETURN_IF_ERROR(base::WriteFileAtomically(file, id + "\n"));
+  return id;
+}
+
+}  // namespace ballast::agent

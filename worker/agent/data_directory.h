@@ -1,0 +1,33 @@
+// The worker's directory on disk: one worker at a time, one identity for ever.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "common/base/fd.h"
+
+namespace ballast::agent {
+
+// Owns a data directory: while one lives, no other worker can open it. The lock is the kernel's, so it ends with the
+// process, however that ends. Move-only. Not thread-safe.
+class DataDirectory {
+ public:
+  // Creates the directory where it is missing. FAILED_PRECONDITION when another worker uses it; codes of
+  // base::EnsureWritableDirectory.
+  [[nodiscard]] static absl::StatusOr<DataDirectory> Open(const std::filesystem::path& path);
+
+  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+
+  // The device's identifier, `d-` and ten characters: made the first time, read ever after. DATA_LOSS when what is kept
+  // there is no identifier: making a new one would turn the device into another.
+  [[nodiscard]] absl::StatusOr<std::string> DeviceId() const;
+
+ private:
+  DataDirectory(std::filesystem::path path, base::Fd lock) : path_(std::move(path)), lock_(std::move(lock)) {}
+
+  std::filesystem::path path_;
+  base::Fd lock_;
+};
+
+}  // namespace ballast::agent

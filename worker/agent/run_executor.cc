@@ -1,0 +1,102 @@
+#include "worker/agent/run_executor.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "common/base/logging.h"
+#include "common/base/status.h"
+#include "common/config/field_rules.h"
+#include "worker/agent/active_run.h"
+#include "worker/agent/boot_id.h"
+
+namespace ballast::agent {
+namespace {
+
+v1::AssignmentRejected Reject(const v1::Assignment& assignment, v1::OutcomeKind outcome, std::string reason) {
+  v1::AssignmentRejected rejected;
+  rejected.set_run_id(assignment.run_id());
+  rejected.set_attempt(assignment.attempt());
+  rejected.set_outcome(outcome);
+  rejected.set_reason(std::move(reason));
+  return rejected;
+}
+
+struct NeededCapability {
+  v1::Workload::KindCase kind;
+  v1::Capability capability;
+  const char* name;
+};
+constexpr NeededCapability kNeededCapabilities[] = {
+    {v1::Workload::kPressure, v1::WORKLOAD_PRESSURE, "pressure"},
+    {v1::Workload::kModel, v1::WORKLOAD_MODEL, "model"},
+    {v1::Workload::kQuantization, v1::WORKLOAD_QUANTIZATION, "quantization"},
+    {v1::Workload::kStability, v1::WORKLOAD_STABILITY, "stability"},
+    {v1::Workload::kCapacity, v1::WORKLOAD_CAPACITY, "capacity"},
+};
+
+bool Has(const v1::DeviceFacts& device, v1::Capability capability) {
+  return std::ranges::find(device.capabilities(), capability) != device.capabilities().end();
+}
+
+}  // namespace
+
+std::optional<v1::AssignmentRejected> CheckAssignment(const v1::Assignment& assignment, const v1::DeviceFacts& device) {
+  if (!IsUsableRunId(assignment.run_id()) || assignment.attempt() == 0) {
+    return Reject(assignment, v1::INVALID, "the assignment names no run and attempt");
+  }
+  v1::JobSpec spec = assignment.spec();
+  config::ApplyDefaults(&spec);
+  if (const absl::Status status = config::Validate(spec); !status.ok()) {
+    return Reject(assignment, v1::INVALID, std::string(status.message()));
+  }
+  for (const NeededCapability& needed : kNeededCapabilities) {
+    if (spec.workload().kind_case() == needed.kind && !Has(device, needed.capability)) {
+      return Reject(
+          assignment, v1::INVALID,
+          fmt::format("this worker does not carry out {} workloads; update it, or choose another device", needed.name));
+    }
+  }
+  if (!spec.environment().empty() && !Has(device, v1::ENVIRONMENT_PROFILES)) {
+    return Reject(
+        assignment, v1::ENVIRONMENT_REFUSED,
+        fmt::format("this worker does not apply environment profiles, so it cannot set up '{}'", spec.environment()));
+  }
+  return std::nullopt;
+}
+
+std::optional<v1::AssignmentRejected> RunExecutor::Execute(const v1::Assignment& assignment, RunControl* control,
+                                                           RunObserver* observer) {
+  if (auto rejected = CheckAssignment(assignment, options_.device)) return rejected;
+  v1::JobSpec spec = assignment.spec();
+  config::ApplyDefaults(&spec);
+  const AttemptKey key{assignment.run_id(), assignment.attempt()};
+
+  absl::StatusOr<std::unique_ptr<ActiveRun>> run = ActiveRun::Prepare(options_, key, std::move(spec), spool_);
+  if (!run.ok()) return Reject(assignment, v1::OUTCOME_KIND_UNSPECIFIED, std::string(run.status().message()));
+
+  v1::AttemptStarted started;
+  *started.mutable_start_time() = base::ToProto(options_.clock->Now());
+  started.set_boot_id(ReadBootId(options_.root));
+  if (const absl::Status status = spool_->Begin(key, started); !status.ok()) {
+    return Reject(assignment, v1::OUTCOME_KIND_UNSPECIFIED,
+                  fmt::format("the start could not be written to disk: {}", std::string(status.message())));
+  }
+  spdlog::info("run {}: started", ToText(key));
+  v1::AttemptFinished finished;
+  *finished.mutable_result() = (*run)->CarryOut(control, observer);
+  run->reset();  // the runner is gone before its end is written
+  *finished.mutable_end_time() = base::ToProto(options_.clock->Now());
+  v1::Evidence* const evidence = finished.mutable_result()->mutable_outcome()->mutable_evidence();
+  evidence->set_start_boot_id(started.boot_id());
+  evidence->set_end_boot_id(started.boot_id());
+  spdlog::info("run {}: {}: {}", ToText(key), v1::OutcomeKind_Name(finished.result().outcome().kind()),
+               finished.result().outcome().message());
+  if (const absl::Status status = spool_->Finish(key, finished); !status.ok()) {
+    spdlog::warn("run {}: its end is not recorded: {}", ToText(key), std::string(status.message()));
+  }
+  return std::nullopt;
+}
+
+}  // namespace ballast::agent

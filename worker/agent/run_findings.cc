@@ -1,0 +1,138 @@
+#include "worker/agent/run_findings.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "common/base/clock.h"
+
+namespace ballast::agent {
+namespace {
+
+constexpr int kMaxKept = 20'000;
+constexpr std::chrono::seconds kReportDelay(1);  // by then a report of a new phase has surely come
+constexpr double kHalfPoint = 0.5;
+constexpr double kOnePoint = 1.0;
+
+}  // namespace
+
+void RunFindings::AddReport(const v1::RunnerReport& report) {
+  switch (report.content_case()) {
+    case v1::RunnerReport::kPhase:
+      AddPhase(report.phase());
+      break;
+    case v1::RunnerReport::kStep:
+      if (result_.steps_size() < kMaxKept) *result_.add_steps() = report.step();
+      held_bytes_ = report.step().held_bytes();
+      result_.set_peak_held_bytes(std::max(result_.peak_held_bytes(), held_bytes_));
+      result_.set_peak_resident_bytes(std::max(result_.peak_resident_bytes(), report.step().resident_bytes()));
+      break;
+    case v1::RunnerReport::kState:
+      AddState(report.state());
+      break;
+    case v1::RunnerReport::kEvent:
+      // In case the runner does not live to sum it up.
+      if (report.event().kind() == v1::Event::TARGET_REACHED && first_ramp_ && !result_.has_time_to_target()) {
+        const std::chrono::nanoseconds taken = base::FromProto(report.event().offset()) - *first_ramp_;
+        *result_.mutable_time_to_target() = base::ToProto(std::max(taken, std::chrono::nanoseconds(0)));
+      }
+      break;
+    case v1::RunnerReport::kFinished: {
+      finished_ = report.finished();
+      if (result_.phases_size() > 0 && !result_.phases(result_.phases_size() - 1).has_end_offset()) {
+        *result_.mutable_phases(result_.phases_size() - 1)->mutable_end_offset() = finished_->offset();
+      }
+      result_.set_peak_held_bytes(std::max(result_.peak_held_bytes(), finished_->peak_held_bytes()));
+      if (finished_->has_time_to_target()) *result_.mutable_time_to_target() = finished_->time_to_target();
+      const double fill_seconds = base::ToSeconds(base::FromProto(finished_->fill_time()));
+      if (fill_seconds > 0) {
+        result_.set_fill_bytes_per_second(static_cast<double>(finished_->filled_bytes()) / fill_seconds);
+      }
+      break;
+    }
+    case v1::RunnerReport::CONTENT_NOT_SET:
+      break;
+  }
+}
+
+void RunFindings::AddPhase(const v1::Phase& phase) {
+  if (result_.phases_size() > 0 && !result_.phases(result_.phases_size() - 1).has_end_offset()) {
+    *result_.mutable_phases(result_.phases_size() - 1)->mutable_end_offset() = phase.start_offset();
+  }
+  if (phase.kind() == v1::Phase::RAMP && !first_ramp_) first_ramp_ = base::FromProto(phase.start_offset());
+  target_percent_ = phase.target_percent();
+  current_phase_ = phase.kind();
+  if (result_.phases_size() < kMaxKept) {
+    *result_.add_phases() = phase;
+    result_.mutable_phases(result_.phases_size() - 1)->clear_hold_quality();
+  }
+}
+
+void RunFindings::AddState(const v1::RunnerState& state) {
+  held_bytes_ = state.held_bytes();
+  target_percent_ = state.target_percent();
+  if (state.has_planned()) planned_ = base::FromProto(state.planned());
+  result_.set_peak_held_bytes(std::max(result_.peak_held_bytes(), held_bytes_));
+}
+
+void RunFindings::AddSample(std::chrono::nanoseconds offset, const metrics::SampleRow& row) {
+  ++sample_count_;
+  if (held_bytes_ > sampled_peak_bytes_) {
+    sampled_peak_bytes_ = held_bytes_;
+    peak_offset_ = offset;
+  }
+  const std::int64_t resident = row[metrics::IndexOf(metrics::MetricId::kRunnerResidentBytes)];
+  if (resident != metrics::kAbsent) {
+    result_.set_peak_resident_bytes(std::max(result_.peak_resident_bytes(), static_cast<std::uint64_t>(resident)));
+  }
+  const std::int64_t used = row[metrics::IndexOf(metrics::MetricId::kMemUsedPercent)];
+  if (used != metrics::kAbsent) {
+    const metrics::Metric* const metric =
+        metrics::FindMetric(static_cast<std::uint32_t>(metrics::MetricId::kMemUsedPercent));
+    unjudged_.push_back({offset, static_cast<double>(used) / static_cast<double>(metric->scale)});
+  }
+  while (!unjudged_.empty() && unjudged_.front().offset + kReportDelay < offset) {
+    Judge(unjudged_.front(), &result_);
+    unjudged_.pop_front();
+  }
+}
+
+void RunFindings::Judge(const UsedPercent& sample, v1::RunResult* result) {
+  for (int i = result->phases_size() - 1; i >= 0; --i) {
+    v1::Phase* const phase = result->mutable_phases(i);
+    if (sample.offset < base::FromProto(phase->start_offset())) continue;
+    if (phase->has_end_offset() && sample.offset >= base::FromProto(phase->end_offset())) return;
+    if (phase->kind() != v1::Phase::HOLD || !(phase->target_percent() > 0)) return;
+    const bool first = !phase->has_hold_quality();
+    v1::HoldQuality* const quality = phase->mutable_hold_quality();
+    const double distance = std::abs(sample.percent - phase->target_percent());
+    quality->set_sample_count(quality->sample_count() + 1);
+    if (distance <= kHalfPoint) quality->set_within_half_point_count(quality->within_half_point_count() + 1);
+    if (distance <= kOnePoint) quality->set_within_one_point_count(quality->within_one_point_count() + 1);
+    quality->set_min_percent(first ? sample.percent : std::min(quality->min_percent(), sample.percent));
+    quality->set_max_percent(first ? sample.percent : std::max(quality->max_percent(), sample.percent));
+    return;
+  }
+}
+
+void RunFindings::Fill(v1::RunResult* result) const {
+  result->MergeFrom(result_);
+  for (const UsedPercent& sample : unjudged_) Judge(sample, result);
+  result->set_sample_count(sample_count_);
+  if (!finished_) result->set_fill_bytes_per_second(EstimateFillRate());
+}
+
+double RunFindings::EstimateFillRate() const {
+  double bytes = 0;
+  double seconds = 0;
+  for (const v1::Step& step : result_.steps()) {
+    bytes += static_cast<double>(std::max<std::int64_t>(step.resident_delta_bytes(), 0));
+    seconds += base::ToSeconds(base::FromProto(step.fill_duration()));
+  }
+  if (result_.steps_size() == 0 && first_ramp_) {
+    bytes = static_cast<double>(result_.peak_held_bytes());
+    seconds = base::ToSeconds(peak_offset_ - *first_ramp_);
+  }
+  return seconds > 0 ? bytes / seconds : 0;
+}
+
+}  // namespace ballast::agent

@@ -1,0 +1,63 @@
+// What a run finds out about its device while it goes on.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+
+#include "ballast/v1/run.pb.h"
+#include "ballast/v1/runner.pb.h"
+#include "common/metrics/metric_table.h"
+
+namespace ballast::agent {
+
+// Collects phases, steps, peaks and the quality of holds from the runner's reports and the agent's samples. Bounded:
+// keeps the first 20,000 phases and steps each (the events in the chunks have all of them). Not thread-safe.
+class RunFindings {
+ public:
+  // Every report of the runner, in order.
+  void AddReport(const v1::RunnerReport& report);
+  // Every sample, in order.
+  void AddSample(std::chrono::nanoseconds offset, const metrics::SampleRow& row);
+
+  // What is known now, for a draft or, after the last report, for good. Fills everything but the outcome, the limit and
+  // the observer's cost.
+  void Fill(v1::RunResult* result) const;
+
+  [[nodiscard]] v1::Phase::Kind current_phase() const { return current_phase_; }
+  [[nodiscard]] std::uint64_t held_bytes() const { return held_bytes_; }
+  [[nodiscard]] double target_percent() const { return target_percent_; }
+  // The plan as the runner tells it.
+  [[nodiscard]] std::optional<std::chrono::nanoseconds> planned() const { return planned_; }
+  [[nodiscard]] const std::optional<v1::RunnerFinished>& finished() const { return finished_; }
+  [[nodiscard]] std::uint64_t sample_count() const { return sample_count_; }
+
+ private:
+  struct UsedPercent {
+    std::chrono::nanoseconds offset{0};
+    double percent = 0;
+  };
+
+  void AddPhase(const v1::Phase& phase);
+  void AddState(const v1::RunnerState& state);
+  // For a runner that did not live to sum it up.
+  [[nodiscard]] double EstimateFillRate() const;
+  static void Judge(const UsedPercent& sample, v1::RunResult* result);
+
+  v1::RunResult result_;  // phases, steps and peaks as they come
+  // Samples whose phase is not sure yet: the runner's word of a new phase comes a little after the phase.
+  std::deque<UsedPercent> unjudged_;
+  v1::Phase::Kind current_phase_ = v1::Phase::KIND_UNSPECIFIED;
+  std::uint64_t held_bytes_ = 0;
+  std::uint64_t sampled_peak_bytes_ = 0;
+  std::chrono::nanoseconds peak_offset_{0};
+  double target_percent_ = 0;
+  std::optional<std::chrono::nanoseconds> planned_;
+  std::optional<v1::RunnerFinished> finished_;
+  std::optional<std::chrono::nanoseconds> first_ramp_;
+  std::uint64_t sample_count_ = 0;
+};
+
+}  // namespace ballast::agent

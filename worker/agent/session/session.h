@@ -1,0 +1,101 @@
+// The worker's side of its one stream to the coordinator.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "absl/status/status.h"
+#include "ballast/v1/device.pb.h"
+#include "ballast/v1/worker_service.grpc.pb.h"
+#include "worker/agent/run_supervisor.h"
+#include "worker/agent/session/backoff.h"
+#include "worker/agent/spool.h"
+
+namespace ballast::agent {
+
+struct SessionOptions {
+  std::string coordinator;  // address
+  bool insecure = false;    // plain text to other machines
+  std::string device_id;
+  std::map<std::string, std::string> labels;
+  // Collected anew for each session.
+  std::function<v1::DeviceFacts()> facts;
+  std::chrono::milliseconds reconnect_max{30'000};
+  // How long the coordinator may take for its welcome.
+  std::chrono::milliseconds welcome_timeout{10'000};
+};
+
+// Keeps a session with the coordinator: connects, says who and what the device is, sends the spool's records in order
+// and heartbeats, hands assignments to the supervisor and acknowledgements to the spool, and connects again when the
+// session breaks. Holds one record in memory at a time: what the network does not take waits on disk. Thread-safe.
+class Session final : public SupervisorListener {
+ public:
+  // Starts the session's thread; nothing is checked yet (rpc::CreateChannel says whether the address can be used).
+  // `spool` and `supervisor` outlive the session.
+  Session(SessionOptions options, Spool* spool, RunSupervisor* supervisor);
+  // As Stop(), without waiting for acknowledgements.
+  ~Session() override;
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  // While connected, waits up to `deliver` until the coordinator has acknowledged all that is durable in the spool;
+  // then ends the session. True when nothing is left.
+  bool Stop(std::chrono::milliseconds deliver);
+
+  // Number of sessions the coordinator has welcomed so far.
+  [[nodiscard]] std::uint64_t welcome_count() const;
+
+  void OnProgress(const v1::RunProgress& progress) override;
+  void OnRejected(const v1::AssignmentRejected& rejected) override;
+
+ private:
+  using Stream = grpc::ClientReaderWriter<v1::WorkerMessage, v1::CoordinatorMessage>;
+
+  // What waits to be sent besides records.
+  struct Outbox {
+    std::deque<v1::AssignmentRejected> rejections;
+    std::optional<v1::RunProgress> progress;
+    bool records = false;
+  };
+
+  void Loop();
+  // One session from beginning to end; the status says why it ended.
+  absl::Status RunOnce();
+  absl::Status Talk(Stream* stream);
+  v1::WorkerMessage MakeHello() const;
+  absl::Status WaitForWelcome();
+  bool SendHeartbeat(Stream* stream);
+  void Listen(Stream* stream);
+  void Handle(const v1::CoordinatorMessage& message);
+  void Explain(const absl::Status& status);
+  [[nodiscard]] std::chrono::milliseconds WaitBeforeNext(const absl::Status& status, bool welcomed);
+
+  const SessionOptions options_;
+  Spool* const spool_;
+  RunSupervisor* const supervisor_;
+  SpoolReader reader_;  // used by the session's thread alone
+  Backoff backoff_;     // likewise
+  std::string last_problem_;
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  grpc::ClientContext* context_ = nullptr;  // of the session that is going on
+  Outbox outbox_;
+  bool welcomed_ = false;  // in the session that is going on
+  bool ended_ = false;     // the coordinator has ended it, or it broke
+  bool stopping_ = false;
+  std::chrono::nanoseconds heartbeat_interval_{0};
+  std::uint64_t welcome_count_ = 0;
+
+  std::jthread thread_;
+};
+
+}  // namespace ballast::agent

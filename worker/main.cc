@@ -1,0 +1,120 @@
+// The program `ballast-worker`: wires the agent's parts together, or becomes a runner.
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <iostream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "common/base/clock.h"
+#include "common/base/logging.h"
+#include "common/base/shutdown_signal.h"
+#include "common/base/status.h"
+#include "common/render/json.h"
+#include "common/rpc/channel.h"
+#include "worker/agent/boot_id.h"
+#include "worker/agent/data_directory.h"
+#include "worker/agent/device_facts.h"
+#include "worker/agent/recovery.h"
+#include "worker/agent/run_supervisor.h"
+#include "worker/agent/self_protection.h"
+#include "worker/agent/session/session.h"
+#include "worker/agent/spool.h"
+#include "worker/agent/worker_flags.h"
+#include "worker/runner/runner_process.h"
+
+namespace {
+
+namespace agent = ballast::agent;
+namespace base = ballast::base;
+namespace v1 = ballast::v1;
+
+constexpr int kFailed = 1;
+constexpr int kUsage = 2;
+// On SIGTERM: for the runner to go, for its end to reach the disk, and for that to reach the coordinator.
+constexpr std::chrono::seconds kStopTimeout(2);
+
+int Fail(int exit_code, const absl::Status& status, std::string_view next_step) {
+  std::cerr << fmt::format("error: {}\n  try: {}\n", std::string(status.message()), next_step);
+  return exit_code;
+}
+
+int Serve(const v1::WorkerConfig& config) {
+  if (const absl::Status status = base::InitLogging("ballast-worker", config.log_level()); !status.ok()) {
+    return Fail(kUsage, status, "ballast-worker --help");
+  }
+  // First, so that every thread has the signals blocked.
+  const absl::StatusOr<base::ShutdownSignal> shutdown = base::ShutdownSignal::Create();
+  if (!shutdown.ok()) return Fail(kFailed, shutdown.status(), "raise the limit of open files (ulimit -n)");
+  if (const auto channel = ballast::rpc::CreateChannel(config.coordinator(), config.insecure()); !channel.ok()) {
+    return Fail(kFailed, channel.status(), "give another --coordinator, or accept plain text with --insecure");
+  }
+  const auto directory = agent::DataDirectory::Open(config.data_dir());
+  if (!directory.ok()) {
+    return Fail(kFailed, directory.status(), "give each worker a --data-dir of its own that it can write in");
+  }
+  const absl::StatusOr<std::string> device_id =
+      config.device_id().empty() ? directory->DeviceId() : absl::StatusOr<std::string>(config.device_id());
+  if (!device_id.ok()) return Fail(kFailed, device_id.status(), "give the device's identifier with --device-id");
+  const agent::SelfProtection protection = agent::ProtectSelf();
+
+  std::vector<agent::CutOffAttempt> cut_off;
+  auto spool =
+      agent::Spool::Open({.directory = directory->path(), .quota_bytes = config.spool_quota_bytes()}, &cut_off);
+  if (!spool.ok()) return Fail(kFailed, spool.status(), "make room in the data directory, or give another --data-dir");
+  agent::EndCutOffAttempts(cut_off, agent::ReadBootId(), spool->get());
+
+  const auto facts = [&protection] {
+    v1::DeviceFacts collected = agent::ReadDeviceFacts();
+    for (const std::string& limitation : protection.limitations) collected.add_limitations(limitation);
+    return collected;
+  };
+  const v1::DeviceFacts first_facts = facts();
+  for (const std::string& limitation : first_facts.limitations()) spdlog::info("{}", limitation);
+  if (config.insecure())
+    spdlog::warn("--insecure: what is sent to {} can be read and changed on its way", config.coordinator());
+
+  agent::RunSupervisor supervisor({.runner_program = "/proc/self/exe", .device = first_facts}, spool->get());
+  agent::Session session(
+      {.coordinator = config.coordinator(),
+       .insecure = config.insecure(),
+       .device_id = *device_id,
+       .labels = {config.labels().begin(), config.labels().end()},
+       .facts = facts,
+       .reconnect_max = std::chrono::ceil<std::chrono::milliseconds>(base::FromProto(config.reconnect_max()))},
+      spool->get(), &supervisor);
+
+  const std::optional<int> signal = shutdown->Wait();
+  spdlog::info("stopping on signal {}", signal.value_or(0));
+  supervisor.Stop("the worker was stopped", kStopTimeout);
+  if (const absl::Status status = (*spool)->Flush(kStopTimeout); !status.ok()) {
+    spdlog::warn("not everything reached the disk: {}", std::string(status.message()));
+  }
+  if (!session.Stop(kStopTimeout))
+    spdlog::info("{} bytes wait in the spool for the next start", (*spool)->unacknowledged_bytes());
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const auto command = agent::ParseWorkerCommand(std::vector<std::string>(argv + 1, argv + argc));
+  if (!command.ok()) return Fail(kUsage, command.status(), "ballast-worker --help");
+  switch (command->kind) {
+    case agent::WorkerCommand::Kind::kRun:
+      return ballast::runner::RunnerMain();
+    case agent::WorkerCommand::Kind::kPrint:
+      std::cout << command->text;
+      return 0;
+    case agent::WorkerCommand::Kind::kPrintFacts:
+      std::cout << ballast::render::ToJson(agent::ReadDeviceFacts()) << "\n";
+      return 0;
+    case agent::WorkerCommand::Kind::kServe:
+      return Serve(command->config);
+  }
+  return kFailed;
+}
