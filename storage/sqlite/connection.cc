@@ -110,6 +110,10 @@ absl::StatusOr<Connection> Connection::Open(const std::filesystem::path& file, M
   if (code != SQLITE_OK) {
     return SqliteStatus(connection.file_, code, database == nullptr ? sqlite3_errstr(code) : sqlite3_errmsg(database));
   }
+  // SQLite is content with reading where it may not write, until something is written.
+  if (mode == Mode::kReadWrite && sqlite3_db_readonly(database, "main") != 0) {
+    return SqliteStatus(connection.file_, SQLITE_READONLY, "it may not be written");
+  }
   sqlite3_busy_timeout(database, kBusyTimeoutMs);
   // The schema of a damaged or foreign file must not be able to run anything, nor to write where it should not.
   sqlite3_db_config(database, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);

@@ -136,7 +136,10 @@ absl::Status FillPage(Connection* connection, std::string_view sql, std::string_
   for (const PageKey& key : keys) {
     statement.Bind(1, key.id);
     BALLAST_ASSIGN_OR_RETURN(const bool has_row, statement.Step());
-    if (!has_row) return absl::DataLossError(fmt::format("{} {} is in an index only", what, key.id));
+    if (!has_row)
+      return absl::DataLossError(
+          fmt::format("database {}: it is damaged, {} {} is in an index only; restore a copy of the file",
+                      connection->file(), what, key.id));
     BALLAST_ASSIGN_OR_RETURN(*messages->Add(),
                              ParseColumn<Message>(statement.Blob(0), fmt::format("{} {}", what, key.id)));
     statement.Reset();

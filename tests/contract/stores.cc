@@ -13,7 +13,7 @@ std::vector<StoreKind> AllStoreKinds() {
 }
 
 StoreContractTest::StoreContractTest() {
-  std::string name = testing::TempDir() + "/ballast-store-XXXXXX";
+  std::string name = std::filesystem::path(testing::TempDir()) / "ballast-store-XXXXXX";
   directory_ = ::mkdtemp(name.data());
 }
 
