@@ -1,0 +1,20 @@
+#include "cli/commands.h"
+
+namespace ballast::cli {
+
+ExitCode RunCommandLine(const std::vector<std::string>& arguments, Context& context) {
+  CommandTree tree("ballast",
+                   "Puts memory under measured load, here or on a fleet of devices, and tells what survives.");
+  AddSimpleCommand(tree);
+  AddSubmitCommand(tree);
+  AddWatchCommand(tree);
+  AddJobsCommands(tree);
+  AddRunsCommands(tree);
+  AddDevicesCommands(tree);
+  AddReportCommand(tree);
+  AddCompareCommand(tree);
+  AddVersionCommand(tree);
+  return tree.Execute(arguments, context);
+}
+
+}  // namespace ballast::cli

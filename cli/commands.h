@@ -1,0 +1,22 @@
+// Every command of `ballast`. Each function adds one, with its flags and help, to the tree; its file has all there is
+// to it.
+#pragma once
+
+#include "cli/command_tree.h"
+
+namespace ballast::cli {
+
+void AddSimpleCommand(CommandTree& tree);
+void AddSubmitCommand(CommandTree& tree);
+void AddWatchCommand(CommandTree& tree);
+void AddJobsCommands(CommandTree& tree);
+void AddRunsCommands(CommandTree& tree);
+void AddDevicesCommands(CommandTree& tree);
+void AddReportCommand(CommandTree& tree);
+void AddCompareCommand(CommandTree& tree);
+void AddVersionCommand(CommandTree& tree);
+
+// The whole program: all of them, one command line (without the program's name), its exit code.
+[[nodiscard]] ExitCode RunCommandLine(const std::vector<std::string>& arguments, Context& context);
+
+}  // namespace ballast::cli

@@ -1,0 +1,81 @@
+#include "cli/error_text.h"
+
+#include <cctype>
+#include <optional>
+
+#include <fmt/format.h>
+
+#include "absl/strings/cord.h"
+
+namespace ballast::cli {
+namespace {
+
+constexpr char kNextStepPayload[] = "ballast.cli/next_step";
+constexpr char kDetailPayload[] = "ballast.cli/detail";
+
+std::optional<std::string> Payload(const absl::Status& status, const char* name) {
+  const auto payload = status.GetPayload(name);
+  if (!payload.has_value()) return std::nullopt;
+  return std::string(*payload);
+}
+
+// Length of a place `FILE:LINE:COLUMN` that `line` begins with and that a colon follows; 0 where there is none.
+std::size_t PlaceLength(std::string_view line) {
+  // The file's name may hold colons: look for the first `:digits:digits: ` in the line.
+  for (std::size_t colon = line.find(':'); colon != std::string_view::npos && colon > 0;
+       colon = line.find(':', colon + 1)) {
+    std::size_t at = colon;
+    bool numbers = true;
+    for (int part = 0; part < 2 && numbers; ++part) {
+      const std::size_t first_digit = ++at;
+      while (at < line.size() && std::isdigit(static_cast<unsigned char>(line[at])) != 0) ++at;
+      numbers = at > first_digit && at < line.size() && line[at] == ':';
+    }
+    if (numbers && line.substr(at).starts_with(": ")) return at;
+  }
+  return 0;
+}
+
+}  // namespace
+
+absl::Status WithNextStep(absl::Status status, std::string_view next_step) {
+  if (!status.ok() && !status.GetPayload(kNextStepPayload).has_value()) {
+    status.SetPayload(kNextStepPayload, absl::Cord(std::string(next_step)));
+  }
+  return status;
+}
+
+absl::Status WithDetail(absl::Status status, std::string_view detail) {
+  if (!status.ok()) status.SetPayload(kDetailPayload, absl::Cord(std::string(detail)));
+  return status;
+}
+
+std::string FormatError(const absl::Status& status) {
+  std::string text;
+  const std::string message(status.message());
+  std::string_view rest = message;
+  while (!rest.empty()) {
+    const std::string_view line = rest.substr(0, rest.find('\n'));
+    rest.remove_prefix(line.size() == rest.size() ? line.size() : line.size() + 1);
+    if (line.empty()) continue;
+    const std::size_t place = PlaceLength(line);
+    if (place == 0) {
+      text += fmt::format("error: {}\n", line);
+    } else {
+      text += fmt::format("error: {}\n  at {}\n", line.substr(place + 2), line.substr(0, place));
+    }
+  }
+  if (text.empty()) text = fmt::format("error: {}\n", absl::StatusCodeToString(status.code()));
+  if (const auto detail = Payload(status, kDetailPayload)) {
+    std::string_view lines = *detail;
+    while (!lines.empty()) {
+      const std::string_view line = lines.substr(0, lines.find('\n'));
+      lines.remove_prefix(line.size() == lines.size() ? line.size() : line.size() + 1);
+      text += fmt::format("  | {}\n", line);
+    }
+  }
+  if (const auto next_step = Payload(status, kNextStepPayload)) text += fmt::format("  try: {}\n", *next_step);
+  return text;
+}
+
+}  // namespace ballast::cli

@@ -1,0 +1,186 @@
+#include "cli/follow_job.h"
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <utility>
+#include <variant>
+
+#include <fmt/format.h>
+
+#include "cli/render/progress.h"
+#include "common/base/status.h"
+#include "common/base/units.h"
+
+namespace ballast::cli {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kFirstPause(100);
+constexpr milliseconds kLongestPause(5'000);
+constexpr milliseconds kReconnectPatience(300'000);
+
+struct StreamEnded {
+  absl::Status status;
+};
+struct Interrupted {};
+using FollowEvent = std::variant<v1::JobUpdate, StreamEnded, Interrupted>;
+
+// What the reader and the interrupts hand to the main thread. Thread-safe.
+class EventQueue {
+ public:
+  void Push(FollowEvent event) {
+    const std::scoped_lock lock(mutex_);
+    events_.push_back(std::move(event));
+    arrived_.notify_one();
+  }
+  FollowEvent Pop() {
+    std::unique_lock lock(mutex_);
+    arrived_.wait(lock, [this] { return !events_.empty(); });
+    FollowEvent event = std::move(events_.front());
+    events_.pop_front();
+    return event;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable arrived_;
+  std::deque<FollowEvent> events_;
+};
+
+// One watch stream, read on a thread of its own into a queue that outlives it.
+class WatchReader {
+ public:
+  WatchReader(Session& session, const std::string& job_id, EventQueue& queue)
+      : reader_(session.Watch(&context_, job_id)), thread_([this, &queue] {
+          v1::JobUpdate update;
+          while (reader_->Read(&update)) queue.Push(std::move(update));
+          queue.Push(StreamEnded{rpc::FromGrpc(reader_->Finish())});
+        }) {}
+  ~WatchReader() { context_.TryCancel(); }
+  WatchReader(const WatchReader&) = delete;
+  WatchReader& operator=(const WatchReader&) = delete;
+
+ private:
+  grpc::ClientContext context_;
+  std::unique_ptr<grpc::ClientReader<v1::JobUpdate>> reader_;
+  std::jthread thread_;  // joined before the members above go
+};
+
+bool Ended(const v1::Job& job) {
+  return job.state() == v1::Job::FINISHED || job.state() == v1::Job::CANCELLED;
+}
+
+class Follower {
+ public:
+  Follower(std::string job_id, OnInterrupt on_interrupt, Session& session, Context& context)
+      : job_id_(std::move(job_id)),
+        on_interrupt_(on_interrupt),
+        session_(session),
+        context_(context),
+        printer_(context.err, context.terminal, context.clock) {}
+
+  absl::StatusOr<FollowedJob> Follow() {
+    const Interrupts::Scope scope(context_.interrupts, [this] { queue_.Push(Interrupted{}); });
+    auto reader = std::make_unique<WatchReader>(session_, job_id_, queue_);
+    while (true) {
+      FollowEvent event = queue_.Pop();
+      if (const auto* update = std::get_if<v1::JobUpdate>(&event)) {
+        pause_ = kFirstPause;
+        lost_ = false;
+        printer_.Update(*update);
+      } else if (std::holds_alternative<Interrupted>(event)) {
+        if (!TakeInterrupt()) return Result(/*ended=*/false);
+      } else {
+        const absl::Status status = std::get<StreamEnded>(event).status;
+        reader.reset();
+        if (Ended(printer_.progress().job())) return Result(/*ended=*/true);
+        BALLAST_RETURN_IF_ERROR(Recover(status));
+        reader = std::make_unique<WatchReader>(session_, job_id_, queue_);
+      }
+    }
+  }
+
+ private:
+  FollowedJob Result(bool ended) const {
+    return {.job = printer_.progress().job(),
+            .runs = printer_.progress().Runs(),
+            .ended = ended,
+            .interrupted = interrupts_ > 0};
+  }
+
+  // False: stop following.
+  bool TakeInterrupt() {
+    ++interrupts_;
+    if (on_interrupt_ == OnInterrupt::kLeave || interrupts_ > 1) {
+      session_.GiveUpGracefulEnd();
+      return false;
+    }
+    context_.interrupts.Acknowledge();
+    printer_.Note("cancelling; once more to stop at once");
+    cancel_wanted_ = true;
+    Cancel();
+    return true;
+  }
+
+  // Asks once; what goes wrong shows on the watch stream as well, and Recover asks again.
+  void Cancel() {
+    const auto context = rpc::MakeContext(std::chrono::seconds(5));
+    const Interrupts::Scope scope(context_.interrupts, [&context] { context->TryCancel(); });
+    const absl::Status status = session_.Cancel(context.get(), job_id_);
+    if (!status.ok()) printer_.Note(fmt::format("the job could not be cancelled: {}", std::string(status.message())));
+    cancel_wanted_ = !status.ok();
+  }
+
+  // After the stream has ended although the job has not: OK when it is worth another try.
+  absl::Status Recover(const absl::Status& status) {
+    // A stream that ends in order without the job's end is a coordinator that stops.
+    if (!status.ok() && !absl::IsUnavailable(status) && !absl::IsDeadlineExceeded(status))
+      return session_.Explain(status);
+    const auto now = std::chrono::steady_clock::now();
+    if (!std::exchange(lost_, true)) {
+      lost_since_ = now;
+      printer_.Note("lost the coordinator; connecting again");
+    } else if (now - lost_since_ > kReconnectPatience) {
+      return session_.Explain(absl::UnavailableError(
+          fmt::format("away for {}",
+                      base::FormatDuration(std::chrono::duration_cast<std::chrono::nanoseconds>(now - lost_since_)))));
+    }
+    if (context_.interrupts.WaitFor(pause_)) return absl::OkStatus();  // the queue has it
+    pause_ = std::min(pause_ * 2, kLongestPause);
+    const absl::Status again = session_.Reconnect();
+    if (!again.ok() && session_.owner()) return again;
+    if (again.ok() && session_.owner() && session_.local_device().empty()) {
+      // The command that ran this job is gone, and this one has taken its place.
+      BALLAST_RETURN_IF_ERROR(session_.StartWorker());
+    }
+    if (again.ok() && cancel_wanted_) Cancel();
+    return absl::OkStatus();
+  }
+
+  std::string job_id_;
+  OnInterrupt on_interrupt_;
+  Session& session_;
+  Context& context_;
+  ProgressPrinter printer_;
+  EventQueue queue_;
+  int interrupts_ = 0;
+  bool cancel_wanted_ = false;
+  bool lost_ = false;
+  std::chrono::steady_clock::time_point lost_since_;
+  milliseconds pause_ = kFirstPause;
+};
+
+}  // namespace
+
+absl::StatusOr<FollowedJob> FollowJob(const std::string& job_id, OnInterrupt on_interrupt, Session& session,
+                                      Context& context) {
+  return Follower(job_id, on_interrupt, session, context).Follow();
+}
+
+}  // namespace ballast::cli

@@ -1,0 +1,74 @@
+#include "cli/job_flags.h"
+
+#include <fmt/format.h>
+
+#include "cli/error_text.h"
+#include "cli/key_value.h"
+#include "common/base/status.h"
+#include "common/config/field_text.h"
+
+namespace ballast::cli {
+
+void AddJobFlags(CLI::App* command, JobFlags* flags) {
+  const auto text = [command](const char* name, std::string* value, const char* type, const char* help,
+                              const char* group) {
+    command->add_option(name, *value, help)->type_name(type)->group(group);
+  };
+  command->add_option("--on", flags->on, "Devices with these labels")
+      ->type_name("LABEL=VALUE")
+      ->group("Where")
+      ->allow_extra_args(false);
+  command->add_option("--device", flags->devices, "This device; may be repeated")
+      ->type_name("ID")
+      ->group("Where")
+      ->allow_extra_args(false);
+  command->add_flag("--all", flags->all, "Every device")->group("Where");
+  text("--env", &flags->environment, "NAME", "Environment profile to run in", "Where");
+  text("--name", &flags->name, "TEXT", "Name for people, shown in lists and reports", "Job");
+  text("--repeat", &flags->repeat, "N", "Runs on each device (default 1)", "Job");
+  text("--priority", &flags->priority, "N", "Higher ones start first, -1000 to 1000 (default 0)", "Job");
+  text("--timeout", &flags->timeout, "TIME", "Longest time of a run (default: from what it does)", "Job");
+  text("--sample-interval", &flags->sample_interval, "TIME", "Time between samples (default 100ms)", "Job");
+  text("--expect", &flags->expect, "OUTCOME", "Outcome that counts as success (default COMPLETED)", "Job");
+  command
+      ->add_option("--annotate", flags->annotations,
+                   "A word for later comparison, for instance build=1.4.2; may be repeated")
+      ->type_name("KEY=VALUE")
+      ->group("Job")
+      ->allow_extra_args(false);
+}
+
+absl::Status SetFromFlag(const std::string& flag, const std::string& path, const std::string& text,
+                         const std::string& example, v1::JobSpec* spec) {
+  if (text.empty()) return absl::OkStatus();
+  const absl::Status status = config::SetField(spec, path, text);
+  if (status.ok()) return status;
+  return WithNextStep(absl::InvalidArgumentError(fmt::format("{}: {}", flag, std::string(status.message()))),
+                      fmt::format("{} {}", flag, example));
+}
+
+absl::Status FillJob(const JobFlags& flags, v1::JobSpec* spec) {
+  BALLAST_ASSIGN_OR_RETURN(const auto labels, ParsePairs("--on", flags.on));
+  for (const auto& [label, value] : labels) (*spec->mutable_devices()->mutable_labels())[label] = value;
+  for (const std::string& device : flags.devices) {
+    BALLAST_RETURN_IF_ERROR(
+        SetFromFlag("--device", "devices.device_ids", device, "ID; ballast devices list shows them", spec));
+  }
+  if (flags.all) spec->mutable_devices()->set_all(true);
+  BALLAST_RETURN_IF_ERROR(SetFromFlag("--env", "environment", flags.environment, "NAME", spec));
+  BALLAST_RETURN_IF_ERROR(SetFromFlag("--name", "display_name", flags.name, "'a short name'", spec));
+  BALLAST_RETURN_IF_ERROR(SetFromFlag("--repeat", "repetitions", flags.repeat, "3", spec));
+  BALLAST_RETURN_IF_ERROR(SetFromFlag("--priority", "priority", flags.priority, "10", spec));
+  BALLAST_RETURN_IF_ERROR(SetFromFlag("--timeout", "policy.timeout", flags.timeout, "10m", spec));
+  BALLAST_RETURN_IF_ERROR(
+      SetFromFlag("--sample-interval", "telemetry.sample_interval", flags.sample_interval, "100ms", spec));
+  if (!flags.expect.empty()) {
+    BALLAST_ASSIGN_OR_RETURN(const int outcome, ParseEnumName("--expect", flags.expect, *v1::OutcomeKind_descriptor()));
+    spec->mutable_policy()->set_expect(static_cast<v1::OutcomeKind>(outcome));
+  }
+  BALLAST_ASSIGN_OR_RETURN(const auto annotations, ParsePairs("--annotate", flags.annotations, /*list=*/false));
+  for (const auto& [key, value] : annotations) (*spec->mutable_annotations())[key] = value;
+  return absl::OkStatus();
+}
+
+}  // namespace ballast::cli

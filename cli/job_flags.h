@@ -1,0 +1,38 @@
+// Flags that every command which builds a job has. They fill in a JobSpec and nothing else.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "absl/status/status.h"
+#include "ballast/v1/job.pb.h"
+
+namespace ballast::cli {
+
+// The values as they were written; empty where a flag was not given.
+struct JobFlags {
+  std::string name;
+  std::vector<std::string> on;
+  std::vector<std::string> devices;
+  bool all = false;
+  std::string environment;
+  std::string repeat;
+  std::string priority;
+  std::string timeout;
+  std::string sample_interval;
+  std::string expect;
+  std::vector<std::string> annotations;
+};
+
+void AddJobFlags(CLI::App* command, JobFlags* flags);
+
+// Sets what was given. INVALID_ARGUMENT names the flag.
+[[nodiscard]] absl::Status FillJob(const JobFlags& flags, v1::JobSpec* spec);
+
+// config::SetField for a flag: errors name the flag, and `example` is the next step. Nothing happens where `text` is
+// empty.
+[[nodiscard]] absl::Status SetFromFlag(const std::string& flag, const std::string& path, const std::string& text,
+                                       const std::string& example, v1::JobSpec* spec);
+
+}  // namespace ballast::cli

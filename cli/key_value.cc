@@ -1,0 +1,68 @@
+#include "cli/key_value.h"
+
+#include <cctype>
+
+#include <fmt/format.h>
+
+#include "cli/error_text.h"
+#include "common/base/text.h"
+#include "common/config/field_text.h"
+
+namespace ballast::cli {
+
+std::vector<std::string> SplitList(std::string_view text) {
+  std::vector<std::string> parts;
+  while (!text.empty()) {
+    const std::string_view part = text.substr(0, text.find(','));
+    text.remove_prefix(part.size() == text.size() ? part.size() : part.size() + 1);
+    if (!part.empty()) parts.emplace_back(part);
+  }
+  return parts;
+}
+
+absl::StatusOr<std::map<std::string, std::string>> ParsePairs(const std::string& flag,
+                                                              const std::vector<std::string>& texts, bool list) {
+  std::map<std::string, std::string> pairs;
+  for (const std::string& text : texts) {
+    for (const std::string& part : list ? SplitList(text) : std::vector<std::string>{text}) {
+      const std::size_t equals = part.find('=');
+      if (equals == std::string::npos || equals == 0) {
+        return WithNextStep(absl::InvalidArgumentError(fmt::format("{}: {} is not a pair", flag, base::Quoted(part))),
+                            fmt::format("{} key=value", flag));
+      }
+      const std::string key = part.substr(0, equals);
+      const std::string value = part.substr(equals + 1);
+      const auto [existing, added] = pairs.emplace(key, value);
+      if (!added && existing->second != value) {
+        return WithNextStep(
+            absl::InvalidArgumentError(fmt::format("{}: {} has two values, {} and {}", flag, base::Quoted(key),
+                                                   base::Quoted(existing->second), base::Quoted(value))),
+            "give it once");
+      }
+    }
+  }
+  return pairs;
+}
+
+std::string EnumStyle(std::string_view text) {
+  std::string name(text);
+  for (char& c : name) c = c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return name;
+}
+
+absl::StatusOr<int> ParseEnumName(const std::string& flag, const std::string& text,
+                                  const google::protobuf::EnumDescriptor& type) {
+  const std::string name = EnumStyle(text);
+  std::vector<std::string> names;
+  for (int i = 0; i < type.value_count(); ++i) {
+    if (type.value(i)->number() == 0) continue;  // UNSPECIFIED is nobody's choice
+    if (type.value(i)->name() == name) return type.value(i)->number();
+    names.push_back(type.value(i)->name());
+  }
+  const std::string near = config::DidYouMean(name, names);
+  return WithNextStep(absl::InvalidArgumentError(fmt::format("{}: {} is not one of its values{}", flag,
+                                                             base::Quoted(text), near.empty() ? "" : "; " + near)),
+                      fmt::format("one of {}", fmt::join(names, ", ")));
+}
+
+}  // namespace ballast::cli

@@ -1,0 +1,89 @@
+// Local mode: a private coordinator and worker, children of this command.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "cli/context.h"
+#include "common/base/child_process.h"
+#include "common/base/fd.h"
+
+namespace ballast::cli {
+
+// The private coordinator of one data directory, on a unix socket. One command at a time owns it and runs it as its
+// child; others may talk to it meanwhile as guests. Ownership is a lock on a file that the children hold too, so the
+// next owner never meets what is left of the one before. Open, StartWorker and the destructor must be called on the
+// main thread: the children die with the thread that started them.
+class LocalFleet {
+ public:
+  enum class Role {
+    kAny,    // a running private coordinator will do
+    kOwner,  // wait until it is ours
+  };
+
+  // Becomes the owner (starting the coordinator) or, where another command is the owner and `role` allows it, a guest.
+  // Blocks until the coordinator listens, and, to become owner, until the command that is in the way has ended, saying
+  // so on `context.err`. PERMISSION_DENIED: the data directory cannot be written; UNAVAILABLE: the coordinator does not
+  // start; CANCELLED on an interrupt.
+  [[nodiscard]] static absl::StatusOr<std::unique_ptr<LocalFleet>> Open(const std::filesystem::path& data_directory,
+                                                                        Role role, Context& context);
+
+  // Ends the worker, then the coordinator: SIGTERM, some seconds of patience, SIGKILL.
+  ~LocalFleet();
+  LocalFleet(const LocalFleet&) = delete;
+  LocalFleet& operator=(const LocalFleet&) = delete;
+
+  [[nodiscard]] bool owner() const { return lock_.valid(); }
+  // `unix:/PATH`.
+  [[nodiscard]] std::string address() const { return "unix:" + socket_.string(); }
+
+  // Starts the worker; owner only. It connects by itself: wait for its device. UNAVAILABLE when the program cannot be
+  // run.
+  [[nodiscard]] absl::Status StartWorker();
+
+  // OK while the children that were started run; UNAVAILABLE with the end of its log when one has ended.
+  [[nodiscard]] absl::Status CheckChildren();
+
+  // Without patience: the destructor will send SIGKILL at once.
+  void GiveUpGracefulEnd() { patient_ = false; }
+
+ private:
+  struct Child {
+    base::ChildProcess process;
+    std::filesystem::path log;
+    std::uintmax_t log_start = 0;  // size of the log when the child was started
+    std::string name;
+  };
+
+  LocalFleet(std::filesystem::path directory, Context& context);
+
+  [[nodiscard]] absl::Status StartCoordinator();
+  [[nodiscard]] absl::StatusOr<Child> StartChild(const std::string& program, std::vector<std::string> arguments,
+                                                 const std::string& name, int stdout_fd);
+  [[nodiscard]] absl::Status Ended(Child& child, const std::string& what) const;
+  static void End(Child* child, bool patient);
+
+  std::filesystem::path directory_;
+  Context& context_;
+  std::filesystem::path socket_;
+  base::Fd lock_;                // valid for the owner alone
+  base::Fd coordinator_stdout_;  // stays open, so that the coordinator never writes into a closed pipe
+  Child coordinator_;
+  Child worker_;
+  bool patient_ = true;
+};
+
+// Where the socket of a data directory lies: in it, or, where that path would be too long for a unix socket, in a
+// private directory below
+// `$XDG_RUNTIME_DIR` or /tmp, which is created. PERMISSION_DENIED when somebody else has that directory.
+[[nodiscard]] absl::StatusOr<std::filesystem::path> SocketPath(const std::filesystem::path& data_directory,
+                                                               const Context& context);
+
+// The path of a program of this project: beside this one, or on PATH. NOT_FOUND is reported as UNAVAILABLE: nothing can
+// be run.
+[[nodiscard]] absl::StatusOr<std::filesystem::path> FindProgram(const std::string& name, const Context& context);
+
+}  // namespace ballast::cli

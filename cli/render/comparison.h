@@ -1,0 +1,20 @@
+// Comparisons for people and as CSV.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+
+#include "ballast/v1/report.pb.h"
+
+namespace ballast::cli {
+
+// Groups with their outcomes as k of n, then a row a figure: medians side by side with n, and their change against the
+// base, called better or worse where the figure has a direction.
+[[nodiscard]] std::string ComparisonTable(const v1::Comparison& comparison, std::optional<std::size_t> max_columns);
+
+// A record a figure and group: figure, group, n, median, change_percent, and p_value where any cell has one. Outcomes
+// are figures `outcome:KIND` with the count as median.
+[[nodiscard]] std::string ComparisonCsv(const v1::Comparison& comparison);
+
+}  // namespace ballast::cli

@@ -1,0 +1,172 @@
+#include "cli/render/details.h"
+
+#include <fmt/format.h>
+
+#include "cli/render/text_value.h"
+#include "cli/render/text_width.h"
+#include "common/base/clock.h"
+#include "common/base/units.h"
+#include "common/config/yaml.h"
+
+namespace ballast::cli {
+namespace {
+
+constexpr int kNameColumns = 18;
+
+// Collects lines; those with nothing to say are left out.
+class Lines {
+ public:
+  void Add(const std::string& name, const std::string& value) {
+    if (!value.empty()) text_ += fmt::format("{:<{}} {}\n", name + ":", kNameColumns, Printable(value));
+  }
+  void Heading(const std::string& name) { text_ += name + ":\n"; }
+  void Item(const std::string& value) { text_ += fmt::format("  {}\n", Printable(value)); }
+  [[nodiscard]] std::string Take() { return std::move(text_); }
+
+ private:
+  std::string text_;
+};
+
+std::string DurationText(const google::protobuf::Duration& duration) {
+  return base::FormatDuration(base::FromProto(duration));
+}
+
+std::string PhaseText(const v1::Phase& phase) {
+  std::string text =
+      fmt::format("{:<9} {} to {}", v1::Phase::Kind_Name(phase.kind()), DurationText(phase.start_offset()),
+                  phase.has_end_offset() ? DurationText(phase.end_offset()) : "?");
+  if (phase.target_percent() > 0) text += fmt::format(", target {}", Percent(phase.target_percent()));
+  if (phase.has_hold_quality() && phase.hold_quality().sample_count() > 0) {
+    const v1::HoldQuality& quality = phase.hold_quality();
+    text += fmt::format(", {} to {}, {} of {} samples within 1 point", Percent(quality.min_percent()),
+                        Percent(quality.max_percent()), quality.within_one_point_count(), quality.sample_count());
+  }
+  return text;
+}
+
+void AddEvidence(const v1::Evidence& evidence, Lines* lines) {
+  if (evidence.killer() != v1::KILLER_UNSPECIFIED) lines->Add("killed by", v1::Killer_Name(evidence.killer()));
+  if (evidence.held_bytes() > 0) lines->Add("held at the end", base::FormatBytes(evidence.held_bytes()));
+  if (evidence.signal() != 0) lines->Add("signal", std::to_string(evidence.signal()));
+  if (evidence.global_oom_kill_count() > 0 || evidence.cgroup_oom_kill_count() > 0) {
+    lines->Add("OOM kills", fmt::format("{} on the machine, {} in the cgroup", evidence.global_oom_kill_count(),
+                                        evidence.cgroup_oom_kill_count()));
+  }
+  if (!evidence.kernel_log().empty()) {
+    lines->Heading("kernel log");
+    for (const std::string& line : evidence.kernel_log()) lines->Item(line);
+  }
+}
+
+void AddResult(const v1::RunResult& result, Lines* lines) {
+  if (result.peak_held_bytes() > 0) lines->Add("peak held", base::FormatBytes(result.peak_held_bytes()));
+  if (result.peak_resident_bytes() > 0) lines->Add("peak resident", base::FormatBytes(result.peak_resident_bytes()));
+  if (result.has_time_to_target()) lines->Add("time to target", DurationText(result.time_to_target()));
+  if (result.fill_bytes_per_second() > 0)
+    lines->Add("fill rate", FigureText("fill_bytes_per_second", result.fill_bytes_per_second()));
+  if (result.limit_bytes() > 0)
+    lines->Add("limit", fmt::format("{} ({})", base::FormatBytes(result.limit_bytes()), result.limit_source()));
+  lines->Add("samples", fmt::format("{}, {} missed", result.sample_count(), result.missed_sample_count()));
+  if (result.has_observer_cpu_time()) lines->Add("observer's CPU", DurationText(result.observer_cpu_time()));
+  if (!result.phases().empty()) {
+    lines->Heading("phases");
+    for (const v1::Phase& phase : result.phases()) lines->Item(PhaseText(phase));
+  }
+  if (!result.steps().empty()) {
+    lines->Heading("steps");
+    for (const v1::Step& step : result.steps()) {
+      lines->Item(fmt::format("{:>3}  at {:>8}  +{} resident  {} held", step.index(), DurationText(step.offset()),
+                              FigureText("resident_bytes", static_cast<double>(step.resident_delta_bytes())),
+                              base::FormatBytes(step.held_bytes())));
+    }
+  }
+}
+
+}  // namespace
+
+std::string JobDetails(const v1::Job& job) {
+  Lines lines;
+  lines.Add("job", job.job_id());
+  lines.Add("name", job.spec().display_name());
+  lines.Add("state", v1::Job::State_Name(job.state()) +
+                         (job.cancel_requested() && job.state() == v1::Job::RUNNING ? ", being cancelled" : ""));
+  lines.Add("runs", fmt::format("{} of {} ended, {} as expected", job.ended_run_count(), job.run_count(),
+                                job.expected_run_count()));
+  lines.Add("submitter", job.submitter());
+  lines.Add("created", LocalTime(job.has_create_time(), job.create_time()));
+  lines.Add("started", LocalTime(job.has_start_time(), job.start_time()));
+  lines.Add("ended", LocalTime(job.has_end_time(), job.end_time()));
+  lines.Heading("specification");
+  const std::string yaml = config::WriteYaml(job.spec());
+  for (std::size_t begin = 0; begin < yaml.size();) {
+    const std::size_t end = std::min(yaml.find('\n', begin), yaml.size());
+    lines.Item(yaml.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return lines.Take();
+}
+
+std::string RunDetails(const v1::Run& run) {
+  Lines lines;
+  lines.Add("run", run.run_id());
+  lines.Add("job", run.job_id());
+  lines.Add("device", run.device_id());
+  lines.Add("repetition", std::to_string(run.repetition()));
+  lines.Add("workload", run.workload_kind());
+  lines.Add("state", v1::Run::State_Name(run.state()));
+  if (run.has_outcome()) {
+    lines.Add("outcome", v1::OutcomeKind_Name(run.outcome().kind()));
+    lines.Add("cause", run.outcome().message());
+    AddEvidence(run.outcome().evidence(), &lines);
+  }
+  lines.Add("annotations", KeyValues(run.annotations()));
+  lines.Add("created", LocalTime(run.has_create_time(), run.create_time()));
+  lines.Add("started", LocalTime(run.has_start_time(), run.start_time()));
+  lines.Add("ended", LocalTime(run.has_end_time(), run.end_time()));
+  for (const v1::Attempt& attempt : run.attempts()) {
+    if (run.attempts_size() > 1) {
+      lines.Heading(fmt::format("attempt {}", attempt.attempt()));
+      if (attempt.has_result())
+        lines.Item(fmt::format("{} {}", v1::OutcomeKind_Name(attempt.result().outcome().kind()),
+                               attempt.result().outcome().message()));
+    }
+    if (attempt.has_result()) AddResult(attempt.result(), &lines);
+  }
+  if (!run.late_results().empty()) lines.Add("late results", std::to_string(run.late_results_size()));
+  return lines.Take();
+}
+
+std::string DeviceDetails(const v1::Device& device) {
+  Lines lines;
+  const v1::DeviceFacts& facts = device.facts();
+  lines.Add("device", device.device_id());
+  lines.Add("host", facts.hostname());
+  lines.Add("state", v1::Device::State_Name(device.state()) +
+                         (device.drained() && device.state() != v1::Device::DRAINING ? ", drained" : ""));
+  lines.Add("since", LocalTime(device.has_state_time(), device.state_time()));
+  lines.Add("run", device.active_run_id());
+  lines.Add("labels", KeyValues(device.labels()));
+  lines.Add("memory", base::FormatBytes(facts.memory_bytes()));
+  lines.Add("limit", fmt::format("{} ({})", base::FormatBytes(facts.limit_bytes()), facts.limit_source()));
+  lines.Add("swap", fmt::format("{}, of that zram {}", base::FormatBytes(facts.swap_bytes()),
+                                base::FormatBytes(facts.zram_bytes())));
+  lines.Add("processor", fmt::format("{} × {} ({})", facts.cpu_count(), facts.cpu_model(), facts.architecture()));
+  lines.Add("system", fmt::format("{}, kernel {}", facts.os_name(), facts.kernel_release()));
+  lines.Add("memory cgroup", facts.cgroup_version() == 0 ? "none" : fmt::format("version {}", facts.cgroup_version()));
+  std::string capabilities;
+  for (const int capability : facts.capabilities()) {
+    capabilities += fmt::format("{}{}", capabilities.empty() ? "" : ", ",
+                                v1::Capability_Name(static_cast<v1::Capability>(capability)));
+  }
+  lines.Add("can do", capabilities);
+  lines.Add("worker", facts.worker_version());
+  lines.Add("first seen", LocalTime(device.has_create_time(), device.create_time()));
+  lines.Add("last seen", LocalTime(device.has_last_seen_time(), device.last_seen_time()));
+  if (!facts.limitations().empty()) {
+    lines.Heading("limitations");
+    for (const std::string& limitation : facts.limitations()) lines.Item(limitation);
+  }
+  return lines.Take();
+}
+
+}  // namespace ballast::cli

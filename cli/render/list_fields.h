@@ -1,0 +1,17 @@
+// The columns of lists.
+#pragma once
+
+#include <vector>
+
+#include "ballast/v1/device.pb.h"
+#include "ballast/v1/job.pb.h"
+#include "ballast/v1/run.pb.h"
+#include "cli/render/records.h"
+
+namespace ballast::cli {
+
+[[nodiscard]] std::vector<Field<v1::Job>> JobFields();
+[[nodiscard]] std::vector<Field<v1::Run>> RunFields();
+[[nodiscard]] std::vector<Field<v1::Device>> DeviceFields();
+
+}  // namespace ballast::cli

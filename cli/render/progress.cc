@@ -1,0 +1,215 @@
+#include "cli/render/progress.h"
+
+#include <algorithm>
+#include <cctype>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "cli/render/text_value.h"
+#include "cli/render/text_width.h"
+#include "common/base/units.h"
+
+namespace ballast::cli {
+namespace {
+
+constexpr std::size_t kBarColumns = 20;
+constexpr auto kRedrawInterval = std::chrono::milliseconds(100);
+
+std::string PhaseName(v1::Phase::Kind phase) {
+  if (phase == v1::Phase::KIND_UNSPECIFIED) return "starting";
+  std::string name = v1::Phase::Kind_Name(phase);
+  for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return name;
+}
+
+// `used` percent as a bar, with a mark where the target is.
+std::string UsedBar(double used, double target) {
+  const auto position = [](double percent) {
+    return static_cast<std::size_t>(
+        std::lround(std::clamp(percent, 0.0, 100.0) / 100.0 * static_cast<double>(kBarColumns)));
+  };
+  std::string bar(position(used), '#');
+  bar.resize(kBarColumns, '-');
+  if (target > 0) bar[std::min(position(target), kBarColumns - 1)] = '|';
+  return "[" + bar + "]";
+}
+
+std::string Figures(const v1::RunProgress& progress) {
+  std::string text = "used " + Percent(progress.used_percent());
+  if (progress.target_percent() > 0) text += " of " + Percent(progress.target_percent());
+  text += fmt::format("  held {}  available {}", base::FormatBytes(progress.held_bytes()),
+                      base::FormatBytes(progress.available_bytes()));
+  if (progress.has_psi_some_avg10()) text += "  psi " + Percent(progress.psi_some_avg10());
+  return text;
+}
+
+std::string Elapsed(const v1::RunProgress& progress) {
+  const std::string elapsed = Stopwatch(progress.elapsed());
+  return progress.has_planned() ? fmt::format("{}/{}", elapsed, Stopwatch(progress.planned())) : elapsed;
+}
+
+std::string RunName(const v1::Run& run) {
+  std::string name = fmt::format("{} on {}", run.run_id(), run.device_id());
+  if (run.repetition() > 1) name += fmt::format(" (repetition {})", run.repetition());
+  return Printable(name);
+}
+
+std::string OutcomeText(const v1::Run& run) {
+  const std::string kind = v1::OutcomeKind_Name(run.outcome().kind());
+  return run.outcome().message().empty() ? kind : fmt::format("{}: {}", kind, Printable(run.outcome().message()));
+}
+
+}  // namespace
+
+std::vector<std::string> JobProgress::Apply(const v1::JobUpdate& update) {
+  switch (update.content_case()) {
+    case v1::JobUpdate::kJob:
+      return ApplyJob(update.job());
+    case v1::JobUpdate::kRun:
+      return ApplyRun(update.run());
+    case v1::JobUpdate::kProgress:
+      return ApplyProgress(update.progress());
+    default:
+      return {};  // something that a newer coordinator says
+  }
+}
+
+std::vector<std::string> JobProgress::ApplyJob(const v1::Job& job) {
+  const v1::Job::State before = job_.state();
+  const bool cancel_before = job_.cancel_requested();
+  job_ = job;
+  if (job.state() == before && job.cancel_requested() == cancel_before) return {};
+  switch (job.state()) {
+    case v1::Job::QUEUED:
+      return {fmt::format("{}: {} queued, {} run{}", job.job_id(), WorkloadName(job.spec().workload()), job.run_count(),
+                          job.run_count() == 1 ? "" : "s")};
+    case v1::Job::RUNNING:
+      return {fmt::format("{}: {}", job.job_id(), job.cancel_requested() ? "being cancelled" : "running")};
+    case v1::Job::FINISHED:
+    case v1::Job::CANCELLED:
+      return {fmt::format("{}: {}, {} of {} runs ended as expected", job.job_id(),
+                          job.state() == v1::Job::FINISHED ? "finished" : "cancelled", job.expected_run_count(),
+                          job.run_count())};
+    default:
+      return {};
+  }
+}
+
+std::vector<std::string> JobProgress::ApplyRun(const v1::Run& run) {
+  RunState& state = runs_[{run.run_id().size(), run.run_id()}];
+  const v1::Run::State before = state.run.state();
+  const int attempts_before = state.run.attempts_size();
+  state.run = run;
+  if (run.state() == v1::Run::ENDED) {
+    state.progress.Clear();
+    if (before != v1::Run::ENDED) return {fmt::format("{}: {}", RunName(run), OutcomeText(run))};
+  } else if (run.attempts_size() > std::max(attempts_before, 1)) {
+    return {fmt::format("{}: attempt {}", RunName(run), run.attempts_size())};
+  } else if (run.state() == v1::Run::RUNNING && before != v1::Run::RUNNING) {
+    return {fmt::format("{}: running", RunName(run))};
+  }
+  return {};
+}
+
+std::vector<std::string> JobProgress::ApplyProgress(const v1::RunProgress& progress) {
+  const auto found = runs_.find({progress.run_id().size(), progress.run_id()});
+  if (found == runs_.end() || found->second.run.state() == v1::Run::ENDED) return {};
+  RunState& state = found->second;
+  const bool changed = state.progress.phase() != progress.phase() && progress.phase() != v1::Phase::KIND_UNSPECIFIED;
+  state.progress = progress;
+  if (!changed) return {};
+  return {fmt::format("{}: {} at {}  {}", RunName(state.run), PhaseName(progress.phase()), Elapsed(progress),
+                      Figures(progress))};
+}
+
+std::vector<v1::Run> JobProgress::Runs() const {
+  std::vector<v1::Run> runs;
+  for (const auto& [key, state] : runs_) runs.push_back(state.run);
+  return runs;
+}
+
+std::vector<std::string> JobProgress::Picture(std::size_t columns, std::size_t rows) const {
+  std::vector<std::string> lines;
+  if (job_.job_id().empty() || rows == 0) return lines;
+  const std::string title = Printable(job_.spec().display_name());
+  std::vector<const RunState*> going_on;
+  for (const auto& [key, state] : runs_) {
+    if (state.run.state() == v1::Run::RUNNING || state.run.state() == v1::Run::ASSIGNED) going_on.push_back(&state);
+  }
+  const std::size_t waiting = static_cast<std::size_t>(std::count_if(
+      runs_.begin(), runs_.end(), [](const auto& entry) { return entry.second.run.state() == v1::Run::QUEUED; }));
+  lines.push_back(fmt::format("{}  {}{}  {} of {} runs ended{}{}", job_.job_id(), WorkloadName(job_.spec().workload()),
+                              title.empty() ? "" : " \"" + title + "\"", job_.ended_run_count(), job_.run_count(),
+                              waiting > 0 ? fmt::format(", {} waiting", waiting) : "",
+                              job_.cancel_requested() ? ", being cancelled" : ""));
+  std::size_t name_columns = 0;
+  for (const RunState* state : going_on)
+    name_columns = std::max(name_columns, DisplayWidth(Printable(state->run.device_id())));
+  name_columns = std::min(name_columns, columns / 4);
+  for (const RunState* state : going_on) {
+    if (lines.size() + 1 >= rows && going_on.size() + 1 > rows) {
+      lines.push_back(fmt::format("… and {} more", going_on.size() + 1 - lines.size()));
+      break;
+    }
+    std::string name = Truncate(Printable(state->run.device_id()), name_columns);
+    name.append(name_columns - DisplayWidth(name), ' ');
+    const v1::RunProgress& progress = state->progress;
+    lines.push_back(progress.run_id().empty() ? fmt::format("{}  starting", name)
+                                              : fmt::format("{}  {:<8} {} {}  {}", name, PhaseName(progress.phase()),
+                                                            UsedBar(progress.used_percent(), progress.target_percent()),
+                                                            Elapsed(progress), Figures(progress)));
+  }
+  for (std::string& line : lines) line = Truncate(line, columns);
+  return lines;
+}
+
+ProgressPrinter::ProgressPrinter(std::ostream& out, const Terminal& terminal, const base::Clock& clock)
+    : out_(out), terminal_(terminal), clock_(clock) {}
+
+ProgressPrinter::~ProgressPrinter() {
+  Erase();
+}
+
+void ProgressPrinter::Update(const v1::JobUpdate& update) {
+  const std::vector<std::string> changes = progress_.Apply(update);
+  if (!terminal_.err_is_live) {
+    for (const std::string& line : changes) out_ << line << '\n';
+    if (!changes.empty()) out_ << std::flush;
+    return;
+  }
+  // Only ends are worth a line that stays; everything else is in the picture.
+  const bool ended = update.has_run() && update.run().state() == v1::Run::ENDED && !changes.empty();
+  if (ended) {
+    Note(changes.front());
+  } else if (clock_.Monotonic() - drawn_at_ >= kRedrawInterval) {
+    Erase();
+    Draw();
+  }
+}
+
+void ProgressPrinter::Note(const std::string& line) {
+  Erase();
+  out_ << line << '\n' << std::flush;
+  if (terminal_.err_is_live) Draw();
+}
+
+void ProgressPrinter::Erase() {
+  if (drawn_lines_ == 0) return;
+  // Up to the first line of the picture, then everything below goes.
+  out_ << fmt::format("\x1b[{}A\r\x1b[J", drawn_lines_) << std::flush;
+  drawn_lines_ = 0;
+}
+
+void ProgressPrinter::Draw() {
+  // One column and one row less, so that no terminal wraps or scrolls by itself.
+  const auto columns = static_cast<std::size_t>(std::max(terminal_.err_columns, 20) - 1);
+  const auto rows = static_cast<std::size_t>(std::max(terminal_.err_rows, 3) - 1);
+  const std::vector<std::string> lines = progress_.Picture(columns, rows);
+  for (const std::string& line : lines) out_ << line << '\n';
+  out_ << std::flush;
+  drawn_lines_ = lines.size();
+  drawn_at_ = clock_.Monotonic();
+}
+
+}  // namespace ballast::cli

@@ -1,0 +1,173 @@
+#include "cli/report_files.h"
+
+#include <algorithm>
+#include <cctype>
+
+#include <fmt/format.h>
+
+#include "cli/error_text.h"
+#include "cli/key_value.h"
+#include "cli/render/records.h"
+#include "cli/render/text_value.h"
+#include "cli/render/text_width.h"
+#include "common/base/file.h"
+#include "common/base/status.h"
+#include "common/base/text.h"
+#include "common/config/field_text.h"
+
+namespace ballast::cli {
+namespace {
+
+absl::Status FileError(const absl::Status& status) {
+  // The codes of the file system mean something else on a command line: a missing directory is not a missing job.
+  return WithNextStep(
+      absl::InternalError(fmt::format("the report cannot be written: {}", std::string(status.message()))),
+      "--output-dir with a directory that can be written");
+}
+
+// Names come from the coordinator: nothing in them may lead out of the directory.
+std::string SafeStem(const std::string& stem) {
+  std::string safe = stem;
+  for (char& c : safe) {
+    if (std::isalnum(static_cast<unsigned char>(c)) == 0 && c != '-' && c != '.' && c != '_') c = '_';
+  }
+  while (safe.starts_with('.')) safe.erase(0, 1);
+  return safe.empty() ? "report" : safe;
+}
+
+v1::ExportReportRequest ExportRequest(const v1::GetReportRequest& scope, ReportFormat format) {
+  v1::ExportReportRequest request;
+  *request.mutable_scope() = scope;
+  request.set_format(format);
+  return request;
+}
+
+absl::Status ExplainMissing(const absl::Status& status) {
+  return absl::IsNotFound(status) ? WithNextStep(status, "ballast jobs list, ballast runs list") : status;
+}
+
+std::string FigureOf(const v1::RunReport& report, const std::string& name) {
+  const auto found = std::find_if(report.figures().begin(), report.figures().end(),
+                                  [&](const v1::Figure& f) { return f.name() == name; });
+  return found == report.figures().end() ? "-" : FigureText(name, found->value());
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<ReportFormat>> ParseReportFormats(const std::string& text) {
+  std::vector<ReportFormat> formats;
+  for (const std::string& name : SplitList(text)) {
+    if (name == "json") {
+      formats.push_back(v1::ExportReportRequest::JSON);
+    } else if (name == "csv") {
+      formats.push_back(v1::ExportReportRequest::CSV);
+    } else {
+      const std::string near = config::DidYouMean(name, {"json", "csv"});
+      return WithNextStep(
+          absl::InvalidArgumentError(name == "html" ? "--format: html is not available yet"
+                                                    : fmt::format("--format: {} is not a format{}", base::Quoted(name),
+                                                                  near.empty() ? "" : "; " + near)),
+          "--format json, --format csv or --format json,csv");
+    }
+  }
+  if (formats.empty())
+    return WithNextStep(absl::InvalidArgumentError("--format: no format is named"), "--format json,csv");
+  return formats;
+}
+
+v1::GetReportRequest ReportScope(const std::vector<std::string>& ids) {
+  v1::GetReportRequest scope;
+  for (const std::string& id : ids) {
+    if (id.find('.') == std::string::npos) {
+      scope.add_job_ids(id);
+    } else {
+      scope.add_run_ids(id);
+    }
+  }
+  return scope;
+}
+
+absl::Status PrepareReportDirectory(const std::filesystem::path& directory) {
+  const absl::Status status = base::EnsureWritableDirectory(directory);
+  return status.ok() ? status : FileError(status);
+}
+
+absl::Status WriteReportFiles(const v1::GetReportRequest& scope, const std::vector<ReportFormat>& formats,
+                              const std::filesystem::path& directory, const std::string& stem, Session& session,
+                              Context& context) {
+  BALLAST_RETURN_IF_ERROR(PrepareReportDirectory(directory));
+  for (const ReportFormat format : formats) {
+    std::string content;
+    const absl::Status status = session.Stream(&v1::ReportService::Stub::ExportReport, ExportRequest(scope, format),
+                                               [&content](const v1::ExportPiece& piece) {
+                                                 content += piece.content();
+                                                 return absl::OkStatus();
+                                               });
+    if (!status.ok()) return ExplainMissing(status);
+    const char* extension = format == v1::ExportReportRequest::JSON ? ".json" : ".csv";
+    const std::filesystem::path path = directory / (SafeStem(stem) + extension);
+    if (const absl::Status written = base::WriteFileAtomically(path, content); !written.ok()) return FileError(written);
+    context.err << fmt::format("report: {}\n", path.string()) << std::flush;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status PrintReport(const v1::GetReportRequest& scope, ReportFormat format, Session& session, Context& context) {
+  return ExplainMissing(session.Stream(&v1::ReportService::Stub::ExportReport, ExportRequest(scope, format),
+                                       [&context](const v1::ExportPiece& piece) {
+                                         context.out << piece.content();
+                                         return absl::OkStatus();
+                                       }));
+}
+
+absl::Status PrintReportTable(const v1::GetReportRequest& scope, Session& session, Context& context) {
+  const auto called = session.Call(&v1::ReportService::Stub::GetReport, scope);
+  if (!called.ok()) return ExplainMissing(called.status());
+  const v1::Report& report = *called;
+  Table runs({{"RUN"},
+              {"DEVICE"},
+              {"OUTCOME"},
+              {"TIME", Align::kRight},
+              {"PEAK HELD", Align::kRight},
+              {"PEAK RESIDENT", Align::kRight},
+              {"TO TARGET", Align::kRight},
+              {"FILL RATE", Align::kRight}});
+  for (const v1::RunReport& entry : report.runs()) {
+    const v1::Run& run = entry.run();
+    const bool ended = run.state() == v1::Run::ENDED;
+    std::string time = "-";
+    if (run.has_start_time() && run.has_end_time()) {
+      time = Stopwatch(base::ToProto(base::FromProto(run.end_time()) - base::FromProto(run.start_time())));
+    }
+    runs.AddRow({run.run_id(), entry.device_name().empty() ? run.device_id() : entry.device_name(),
+                 ended ? v1::OutcomeKind_Name(run.outcome().kind()) : v1::Run::State_Name(run.state()), time,
+                 FigureOf(entry, "peak_held_bytes"), FigureOf(entry, "peak_resident_bytes"),
+                 FigureOf(entry, "time_to_target_seconds"), FigureOf(entry, "fill_bytes_per_second")});
+  }
+  context.out << runs.Format(TableWidth(context));
+  if (report.runs_size() > 1) {
+    Table figures({{"FIGURE"},
+                   {"N", Align::kRight},
+                   {"MIN", Align::kRight},
+                   {"MEDIAN", Align::kRight},
+                   {"P95", Align::kRight},
+                   {"MAX", Align::kRight}});
+    for (const v1::FigureStatistics& figure : report.overall().figures()) {
+      const auto text = [&figure](double value) { return FigureText(figure.name(), value); };
+      figures.AddRow({figure.name(), std::to_string(figure.n()), text(figure.min()), text(figure.median()),
+                      text(figure.p95()), text(figure.max())});
+    }
+    if (!figures.empty()) context.out << '\n' << figures.Format(TableWidth(context));
+    context.out << fmt::format("\n{} runs: {}\n", report.overall().run_count(),
+                               OutcomeCounts(report.overall().outcomes()));
+  }
+  for (const v1::RunReport& entry : report.runs()) {
+    const v1::Outcome& outcome = entry.run().outcome();
+    if (outcome.kind() == v1::COMPLETED || outcome.message().empty()) continue;
+    context.out << fmt::format("{}: {}\n", Printable(entry.run().run_id()), Printable(outcome.message()));
+  }
+  for (const std::string& warning : report.warnings()) context.err << fmt::format("warning: {}\n", Printable(warning));
+  return absl::OkStatus();
+}
+
+}  // namespace ballast::cli

@@ -1,0 +1,174 @@
+#include "cli/run_job.h"
+
+#include <sys/random.h>
+
+#include <array>
+#include <cstdint>
+
+#include <fmt/format.h>
+
+#include "cli/command_tree.h"
+#include "cli/error_text.h"
+#include "cli/render/list_fields.h"
+#include "cli/render/records.h"
+#include "cli/report_files.h"
+#include "common/base/status.h"
+#include "common/config/field_rules.h"
+#include "common/config/yaml.h"
+
+namespace ballast::cli {
+namespace {
+
+// Makes a second SubmitJob after a lost answer harmless.
+absl::StatusOr<std::string> NewRequestId() {
+  std::array<std::uint64_t, 2> random{};
+  if (::getrandom(random.data(), sizeof random, 0) != static_cast<ssize_t>(sizeof random)) {
+    return absl::InternalError("the kernel gives no random numbers");
+  }
+  return fmt::format("cli-{:016x}{:016x}", random[0], random[1]);
+}
+
+// Jobs of an earlier local command that was killed: nobody waits for them, and they would take this command's place.
+absl::Status CancelLeftovers(Session& session, Context& context) {
+  v1::ListJobsRequest request;
+  request.set_page_size(1000);
+  request.add_states(v1::Job::QUEUED);
+  request.add_states(v1::Job::RUNNING);
+  BALLAST_ASSIGN_OR_RETURN(const v1::ListJobsResponse response, session.Call(&v1::JobService::Stub::ListJobs, request));
+  for (const v1::Job& job : response.jobs()) {
+    if (job.cancel_requested()) continue;
+    v1::CancelJobRequest cancel;
+    cancel.set_job_id(job.job_id());
+    BALLAST_RETURN_IF_ERROR(session.Call(&v1::JobService::Stub::CancelJob, cancel).status());
+    context.err << fmt::format("cancelled job {}, which an earlier command left unfinished\n", job.job_id());
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<v1::Job> Submit(const v1::JobSpec& spec, Session& session, Context& context) {
+  v1::SubmitJobRequest request;
+  *request.mutable_spec() = spec;
+  request.set_submitter(context.variable("USER").value_or(context.variable("LOGNAME").value_or("")));
+  BALLAST_ASSIGN_OR_RETURN(*request.mutable_request_id(), NewRequestId());
+  v1::DeviceSelector* devices = request.mutable_spec()->mutable_devices();
+  if (session.local() && devices->labels().empty() && devices->device_ids().empty() && !devices->all()) {
+    // This machine, whatever else the history knows.
+    devices->add_device_ids(session.local_device());
+  }
+  auto job = session.Call(&v1::JobService::Stub::SubmitJob, request);
+  if (absl::IsUnavailable(job.status()) && !session.local() && session.Reconnect().ok()) {
+    job = session.Call(&v1::JobService::Stub::SubmitJob, request);
+  }
+  if (job.ok()) return job;
+  return WithNextStep(job.status(), absl::IsInvalidArgument(job.status()) ? "mend the job and submit it again"
+                                                                          : "ballast devices list");
+}
+
+std::filesystem::path ReportDirectory(const ResultFlags& flags) {
+  return flags.output_directory.empty() ? kDefaultReportDirectory : flags.output_directory;
+}
+
+bool WantsFiles(const ResultFlags& flags) {
+  return flags.save_report || !flags.output_directory.empty();
+}
+
+}  // namespace
+
+void AddResultFlags(CLI::App* command, ResultFlags* flags) {
+  AddOutputFlag(command, &flags->output);
+  command->add_flag("--save-report", flags->save_report, "Write the report as JSON and CSV files")->group("Results");
+  command
+      ->add_option("--output-dir", flags->output_directory,
+                   fmt::format("Where to write them (default {}); implies --save-report", kDefaultReportDirectory))
+      ->type_name("DIR")
+      ->group("Results");
+  AddConnectionFlags(command, &flags->connection);
+}
+
+void AddSubmissionFlags(CLI::App* command, ResultFlags* flags) {
+  command->add_flag("--dry-run", flags->dry_run, "Print the job as YAML that submit accepts, and do nothing")
+      ->group("Results");
+  command->add_flag("--detach", flags->detach, "Submit to a fleet and leave; come back with watch")->group("Results");
+  AddResultFlags(command, flags);
+}
+
+absl::StatusOr<ExitCode> RunJob(v1::JobSpec spec, const ResultFlags& flags, Context& context) {
+  BALLAST_ASSIGN_OR_RETURN(const OutputFormat output, ParseOutputFormat(flags.output));
+  if (flags.dry_run) {
+    config::ApplyDefaults(&spec);
+    if (output == OutputFormat::kJson) {
+      PrintJson(spec, context);
+    } else {
+      context.out << config::WriteYaml(spec);
+    }
+    return ExitCode::kDone;
+  }
+  if (flags.detach) {
+    if (WantsFiles(flags)) {
+      return WithNextStep(absl::InvalidArgumentError("--detach leaves before there is a report to write"),
+                          "leave out --save-report and --output-dir; `ballast report JOB` writes it later");
+    }
+    BALLAST_ASSIGN_OR_RETURN(const Target target, FindTarget(flags.connection, context));
+    if (target.local()) {
+      return WithNextStep(
+          absl::InvalidArgumentError("--detach needs a coordinator that goes on when this command has ended; "
+                                     "in local mode it ends with the command"),
+          "leave out --detach, or give --coordinator ADDR");
+    }
+  }
+  if (WantsFiles(flags)) BALLAST_RETURN_IF_ERROR(PrepareReportDirectory(ReportDirectory(flags)));
+
+  BALLAST_ASSIGN_OR_RETURN(const auto session, Session::Open(context, flags.connection, Session::Use::kRun));
+  if (session->owner()) {
+    BALLAST_RETURN_IF_ERROR(CancelLeftovers(*session, context));
+    BALLAST_RETURN_IF_ERROR(session->StartWorker());
+  }
+  BALLAST_ASSIGN_OR_RETURN(const v1::Job job, Submit(spec, *session, context));
+  if (flags.detach) {
+    if (output == OutputFormat::kJson) {
+      PrintJson(job, context);
+    } else if (output == OutputFormat::kCsv) {
+      PrintRecords(std::vector<v1::Job>{job}, JobFields(), output, context);
+    } else {
+      context.out << job.job_id() << '\n';
+      context.err << fmt::format("submitted {} with {} run{}; ballast watch {} follows it\n", job.job_id(),
+                                 job.run_count(), job.run_count() == 1 ? "" : "s", job.job_id());
+    }
+    return ExitCode::kDone;
+  }
+  const OnInterrupt on_interrupt = session->owner() ? OnInterrupt::kCancel : OnInterrupt::kLeave;
+  BALLAST_ASSIGN_OR_RETURN(const FollowedJob followed, FollowJob(job.job_id(), on_interrupt, *session, context));
+  return FinishJob(followed, flags, *session, context);
+}
+
+absl::StatusOr<ExitCode> FinishJob(const FollowedJob& followed, const ResultFlags& flags, Session& session,
+                                   Context& context) {
+  const std::string& job_id = followed.job.job_id();
+  if (!followed.ended) {
+    if (!session.owner() && !job_id.empty()) {
+      context.err << fmt::format("job {} goes on: ballast watch {} follows it, ballast jobs cancel {} ends it\n",
+                                 job_id, job_id, job_id);
+    }
+    return ExitCode::kInterrupted;
+  }
+  BALLAST_ASSIGN_OR_RETURN(const OutputFormat output, ParseOutputFormat(flags.output));
+  const v1::GetReportRequest scope = ReportScope({job_id});
+  switch (output) {
+    case OutputFormat::kTable:
+      BALLAST_RETURN_IF_ERROR(PrintReportTable(scope, session, context));
+      break;
+    case OutputFormat::kJson:
+      BALLAST_RETURN_IF_ERROR(PrintReport(scope, v1::ExportReportRequest::JSON, session, context));
+      break;
+    case OutputFormat::kCsv:
+      BALLAST_RETURN_IF_ERROR(PrintReport(scope, v1::ExportReportRequest::CSV, session, context));
+      break;
+  }
+  if (WantsFiles(flags)) {
+    BALLAST_RETURN_IF_ERROR(WriteReportFiles(scope, {v1::ExportReportRequest::JSON, v1::ExportReportRequest::CSV},
+                                             ReportDirectory(flags), job_id, session, context));
+  }
+  return followed.interrupted ? ExitCode::kInterrupted : ExitCodeOf(followed.job, followed.runs);
+}
+
+}  // namespace ballast::cli

@@ -1,0 +1,39 @@
+// From a JobSpec to a result: what simple and submit have in common.
+#pragma once
+
+#include <string>
+
+#include "CLI/CLI.hpp"
+#include "absl/status/statusor.h"
+#include "ballast/v1/job.pb.h"
+#include "cli/context.h"
+#include "cli/exit_code.h"
+#include "cli/follow_job.h"
+#include "cli/session.h"
+#include "cli/target.h"
+
+namespace ballast::cli {
+
+// What happens with a job that is described.
+struct ResultFlags {
+  ConnectionFlags connection;
+  std::string output;
+  std::string output_directory;
+  bool save_report = false;
+  bool dry_run = false;
+  bool detach = false;
+};
+
+// All of them; watch has only those that do not concern the submission.
+void AddSubmissionFlags(CLI::App* command, ResultFlags* flags);
+void AddResultFlags(CLI::App* command, ResultFlags* flags);
+
+// Prints, or submits, follows and reports a valid job, as the flags say. INVALID_ARGUMENT when they contradict each
+// other.
+[[nodiscard]] absl::StatusOr<ExitCode> RunJob(v1::JobSpec spec, const ResultFlags& flags, Context& context);
+
+// Prints and writes the results of a job that was followed, and gives the exit code it deserves.
+[[nodiscard]] absl::StatusOr<ExitCode> FinishJob(const FollowedJob& followed, const ResultFlags& flags,
+                                                 Session& session, Context& context);
+
+}  // namespace ballast::cli

@@ -1,0 +1,136 @@
+#include "cli/session.h"
+
+#include <algorithm>
+#include <filesystem>
+
+namespace ballast::cli {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kConnectPatience(4'000);
+constexpr milliseconds kWatchTimeout = std::chrono::hours(24 * 365);
+constexpr milliseconds kDevicePatience(15'000);
+constexpr milliseconds kDevicePoll(5);
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Session>> Session::Open(Context& context, const ConnectionFlags& flags, Use use) {
+  BALLAST_ASSIGN_OR_RETURN(Target target, FindTarget(flags, context));
+  std::unique_ptr<Session> session(new Session(context, std::move(target)));
+  BALLAST_RETURN_IF_ERROR(session->Connect(use));
+  return session;
+}
+
+absl::Status Session::Connect(Use use) {
+  if (target_.local()) {
+    BALLAST_ASSIGN_OR_RETURN(const auto directory, DataDirectory(context_));
+    const auto role = use == Use::kRun ? LocalFleet::Role::kOwner : LocalFleet::Role::kAny;
+    BALLAST_ASSIGN_OR_RETURN(fleet_, LocalFleet::Open(directory, role, context_));
+    address_ = fleet_->address();
+  } else {
+    address_ = target_.address;
+  }
+  auto channel = rpc::CreateChannel(address_, target_.insecure);
+  if (!channel.ok()) {
+    const std::string message = fmt::format("{}: {}", target_.source, std::string(channel.status().message()));
+    if (absl::IsInvalidArgument(channel.status())) {
+      return WithNextStep(absl::InvalidArgumentError(message), "write the address as HOST:PORT or unix:/PATH");
+    }
+    return WithNextStep(absl::PermissionDeniedError(message),
+                        "add --insecure if everyone on the way may read and change what is sent");
+  }
+  channel_ = std::move(*channel);
+  jobs_ = v1::JobService::NewStub(channel_);
+  runs_ = v1::RunService::NewStub(channel_);
+  devices_ = v1::DeviceService::NewStub(channel_);
+  reports_ = v1::ReportService::NewStub(channel_);
+  return WaitUntilConnected();
+}
+
+absl::Status Session::WaitUntilConnected() {
+  const auto deadline = std::chrono::system_clock::now() + kConnectPatience;
+  grpc_connectivity_state state = channel_->GetState(true);
+  // A refused connection ends the wait at once; an address that swallows packets ends it at the deadline.
+  while (state != GRPC_CHANNEL_READY && state != GRPC_CHANNEL_TRANSIENT_FAILURE &&
+         std::chrono::system_clock::now() < deadline) {
+    if (context_.interrupts.pending()) return absl::CancelledError("interrupted");
+    const auto slice = std::min(deadline, std::chrono::system_clock::now() + milliseconds(100));
+    channel_->WaitForStateChange(state, slice);
+    state = channel_->GetState(true);
+  }
+  if (state == GRPC_CHANNEL_READY) return absl::OkStatus();
+  return Explain(absl::UnavailableError("nothing answers there"));
+}
+
+absl::Status Session::Explain(const absl::Status& status) const {
+  if (status.code() == absl::StatusCode::kCancelled && context_.interrupts.pending())
+    return absl::CancelledError("interrupted");
+  if (!absl::IsUnavailable(status) && !absl::IsDeadlineExceeded(status)) return status;
+  const absl::Status explained(status.code(),
+                               fmt::format("coordinator at {}: {}", address_, std::string(status.message())));
+  if (local()) return WithNextStep(explained, "run the command again");
+  const bool from_flag = target_.source == "--coordinator";
+  return WithNextStep(
+      explained,
+      fmt::format("check that ballast-coordinator runs there; the address comes from {}{}", target_.source,
+                  from_flag ? "" : fmt::format("; `--coordinator {}` uses this machine", kLocalCoordinator)));
+}
+
+absl::Status Session::StartWorker() {
+  BALLAST_RETURN_IF_ERROR(fleet_->StartWorker());
+  // Only this worker can reach the private coordinator, so whichever device is connected is the one.
+  const auto deadline = std::chrono::steady_clock::now() + kDevicePatience;
+  v1::ListDevicesRequest request;
+  request.set_page_size(1000);
+  while (true) {
+    BALLAST_ASSIGN_OR_RETURN(const v1::ListDevicesResponse response,
+                             Call(&v1::DeviceService::Stub::ListDevices, request));
+    for (const v1::Device& device : response.devices()) {
+      if (device.state() == v1::Device::OFFLINE || device.state() == v1::Device::STATE_UNSPECIFIED) continue;
+      local_device_ = device.device_id();
+      if (!device.drained()) return absl::OkStatus();
+      return WithNextStep(absl::FailedPreconditionError(
+                              fmt::format("this machine (device {}) is drained and gets no runs", local_device_)),
+                          fmt::format("ballast devices resume {}", local_device_));
+    }
+    BALLAST_RETURN_IF_ERROR(fleet_->CheckChildren());
+    if (std::chrono::steady_clock::now() > deadline) {
+      return WithNextStep(absl::UnavailableError(fmt::format("the private worker does not connect within {} s",
+                                                             kDevicePatience.count() / 1000)),
+                          "read worker.log in the data directory");
+    }
+    if (context_.interrupts.WaitFor(kDevicePoll)) return absl::CancelledError("interrupted");
+  }
+}
+
+absl::Status Session::Reconnect() {
+  if (local()) {
+    if (owner()) {
+      BALLAST_RETURN_IF_ERROR(fleet_->CheckChildren());
+    } else {
+      // The owner may be gone: take its place, or be the guest of the next one.
+      return Connect(Use::kHistory);
+    }
+  }
+  // gRPC waits longer after every failure; this command decides itself when it tries.
+  grpc::experimental::ChannelResetConnectionBackoff(channel_.get());
+  return WaitUntilConnected();
+}
+
+std::unique_ptr<grpc::ClientReader<v1::JobUpdate>> Session::Watch(grpc::ClientContext* context,
+                                                                  const std::string& job_id) {
+  context->set_deadline(std::chrono::system_clock::now() + kWatchTimeout);
+  v1::WatchJobRequest request;
+  request.set_job_id(job_id);
+  return jobs_->WatchJob(context, request);
+}
+
+absl::Status Session::Cancel(grpc::ClientContext* context, const std::string& job_id) {
+  v1::CancelJobRequest request;
+  request.set_job_id(job_id);
+  v1::Job job;
+  return rpc::FromGrpc(jobs_->CancelJob(context, request, &job));
+}
+
+}  // namespace ballast::cli

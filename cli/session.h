@@ -1,0 +1,144 @@
+// A command's connection to a coordinator, of a fleet or of its own.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "ballast/v1/client_service.grpc.pb.h"
+#include "cli/context.h"
+#include "cli/error_text.h"
+#include "cli/local_fleet.h"
+#include "cli/target.h"
+#include "common/base/status.h"
+#include "common/rpc/channel.h"
+
+namespace ballast::cli {
+
+// Calls to one coordinator. In local mode it owns the private coordinator, or is a guest of another command's. Every
+// call ends on an interrupt with CANCELLED. Use it on the main thread; WatchInBackground says what else it allows.
+class Session {
+ public:
+  enum class Use {
+    kHistory,  // reads and changes what is kept
+    kRun,      // runs something: local mode waits until it is the owner; StartWorker is the next step
+  };
+
+  // Finds the coordinator and connects. UNAVAILABLE within some seconds when nobody answers; other codes as in
+  // FindTarget and LocalFleet.
+  [[nodiscard]] static absl::StatusOr<std::unique_ptr<Session>> Open(Context& context, const ConnectionFlags& flags,
+                                                                     Use use);
+
+  // Whether the coordinator is a private one of this machine.
+  [[nodiscard]] bool local() const { return target_.local(); }
+  // Whether it ends with this command.
+  [[nodiscard]] bool owner() const { return fleet_ != nullptr && fleet_->owner(); }
+  // The coordinator's address.
+  [[nodiscard]] const std::string& address() const { return address_; }
+  // The device of this machine in local mode, once StartWorker has found it; empty before.
+  [[nodiscard]] const std::string& local_device() const { return local_device_; }
+
+  // Owner only: starts the worker and waits until its device is connected. FAILED_PRECONDITION when the device is
+  // drained.
+  [[nodiscard]] absl::Status StartWorker();
+
+  // Connects again after UNAVAILABLE; in local mode a guest becomes the owner where the owner has gone. Tries once.
+  // UNAVAILABLE where nobody answers (again), and for an owner whose children have ended.
+  [[nodiscard]] absl::Status Reconnect();
+
+  // The local owner's children get no time to end. For a user in a hurry.
+  void GiveUpGracefulEnd() {
+    if (fleet_ != nullptr) fleet_->GiveUpGracefulEnd();
+  }
+
+  // One unary call, for instance Call(&v1::JobService::Stub::GetJob, request).
+  template <typename Stub, typename Request, typename Response>
+  [[nodiscard]] absl::StatusOr<Response> Call(grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
+                                                                           Response*),
+                                              const std::type_identity_t<Request>& request) {
+    for (bool again = false;; again = true) {
+      Response response;
+      const auto context = rpc::MakeContext(kCallTimeout);
+      absl::Status status;
+      {
+        const Interrupts::Scope scope(context_.interrupts, [&context] { context->TryCancel(); });
+        status = rpc::FromGrpc((StubFor<Stub>().*method)(context.get(), request, &response));
+      }
+      if (status.ok()) return response;
+      // The command whose guest this is may just have ended.
+      if (again || !absl::IsUnavailable(status) || !local() || owner() || !Reconnect().ok()) return Explain(status);
+    }
+  }
+
+  // One call that answers with a stream; `visit` sees each message and may end it with an error, which is returned.
+  template <typename Stub, typename Request, typename Response>
+  [[nodiscard]] absl::Status Stream(std::unique_ptr<grpc::ClientReader<Response>> (Stub::*method)(grpc::ClientContext*,
+                                                                                                  const Request&),
+                                    const std::type_identity_t<Request>& request,
+                                    const std::type_identity_t<std::function<absl::Status(const Response&)>>& visit) {
+    const auto context = rpc::MakeContext(kStreamTimeout);
+    const Interrupts::Scope scope(context_.interrupts, [&context] { context->TryCancel(); });
+    const auto reader = (StubFor<Stub>().*method)(context.get(), request);
+    Response response;
+    absl::Status visited;
+    while (visited.ok() && reader->Read(&response)) visited = visit(response);
+    if (!visited.ok()) context->TryCancel();
+    const absl::Status status = rpc::FromGrpc(reader->Finish());
+    return visited.ok() ? Explain(status) : visited;
+  }
+
+  // Starts following a job. The reader may be read on another thread; it and `context` must be gone before this
+  // session.
+  [[nodiscard]] std::unique_ptr<grpc::ClientReader<v1::JobUpdate>> Watch(grpc::ClientContext* context,
+                                                                         const std::string& job_id);
+
+  // Asks for a job's end, with a context of the caller's. Not explained, not repeated.
+  [[nodiscard]] absl::Status Cancel(grpc::ClientContext* context, const std::string& job_id);
+
+  // A call's status, with the coordinator's address and a next step where nobody answered.
+  [[nodiscard]] absl::Status Explain(const absl::Status& status) const;
+
+ private:
+  static constexpr std::chrono::milliseconds kCallTimeout = std::chrono::seconds(30);
+  static constexpr std::chrono::milliseconds kStreamTimeout = std::chrono::minutes(30);
+
+  Session(Context& context, Target target) : context_(context), target_(std::move(target)) {}
+
+  [[nodiscard]] absl::Status Connect(Use use);
+  [[nodiscard]] absl::Status WaitUntilConnected();
+
+  template <typename Stub>
+  Stub& StubFor() {
+    if constexpr (std::is_same_v<Stub, v1::JobService::Stub>) {
+      return *jobs_;
+    } else if constexpr (std::is_same_v<Stub, v1::RunService::Stub>) {
+      return *runs_;
+    } else if constexpr (std::is_same_v<Stub, v1::DeviceService::Stub>) {
+      return *devices_;
+    } else {
+      static_assert(std::is_same_v<Stub, v1::ReportService::Stub>);
+      return *reports_;
+    }
+  }
+
+  Context& context_;
+  Target target_;
+  std::unique_ptr<LocalFleet>
+      fleet_;  // local mode only; outlives the channel, so that no call meets a coordinator that is going
+  std::string address_;
+  std::string local_device_;
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<v1::JobService::Stub> jobs_;
+  std::unique_ptr<v1::RunService::Stub> runs_;
+  std::unique_ptr<v1::DeviceService::Stub> devices_;
+  std::unique_ptr<v1::ReportService::Stub> reports_;
+};
+
+}  // namespace ballast::cli

@@ -1,0 +1,47 @@
+// ballast submit: any job from a YAML file.
+#include <memory>
+
+#include "cli/commands.h"
+#include "cli/error_text.h"
+#include "cli/run_job.h"
+#include "common/base/status.h"
+#include "common/config/yaml.h"
+
+namespace ballast::cli {
+namespace {
+
+struct SubmitFlags {
+  std::string file;
+  std::vector<std::string> sets;
+  ResultFlags result;
+};
+
+absl::StatusOr<ExitCode> RunSubmit(const SubmitFlags& flags, Context& context) {
+  BALLAST_RETURN_IF_ERROR(RequireArgument(!flags.file.empty(), "the job file", "ballast submit job.yaml"));
+  v1::JobSpec spec;
+  if (const absl::Status read = config::ReadYamlFile(flags.file, flags.sets, &spec); !read.ok()) {
+    // Whatever is wrong with it, the job file is invalid; it is not a job that could not be found.
+    return WithNextStep(absl::InvalidArgumentError(std::string(read.message())),
+                        "mend the file; `ballast simple … --dry-run` prints one that is valid");
+  }
+  return RunJob(std::move(spec), flags.result, context);
+}
+
+}  // namespace
+
+void AddSubmitCommand(CommandTree& tree) {
+  const auto flags = std::make_shared<SubmitFlags>();
+  CLI::App* command =
+      tree.Add(nullptr, "submit", "Run any job from a YAML file.",
+               {"ballast submit configs/jobs/burst.yaml",
+                "ballast submit job.yaml --set repetitions=5 --set workload.pressure.burst.target_percent=80",
+                "ballast submit job.yaml --coordinator lab:7850 --detach"},
+               [flags](Context& context) { return RunSubmit(*flags, context); });
+  command->add_option("file", flags->file, "The job file")->type_name("FILE");
+  command->add_option("--set", flags->sets, "Set one field of the job; may be repeated")
+      ->type_name("FIELD=VALUE")
+      ->allow_extra_args(false);
+  AddSubmissionFlags(command, &flags->result);
+}
+
+}  // namespace ballast::cli

@@ -1,0 +1,137 @@
+// What is wrong on the command line is found before anything is asked of a coordinator, and is named.
+#include <gmock/gmock.h>
+
+#include <fstream>
+
+#include "tests/unit/cli/command_fixture.h"
+
+namespace ballast::cli {
+namespace {
+
+using testing::HasSubstr;
+using testing::StartsWith;
+
+struct BadInput {
+  std::vector<std::string> arguments;
+  std::vector<std::string> said;
+};
+
+class BadInputTest : public CommandTest, public testing::WithParamInterface<BadInput> {};
+
+TEST_P(BadInputTest, EndsWithCode2AndNamesCauseAndNextStep) {
+  // An address at which nobody answers: getting as far as a connection would end with another code.
+  variables_["BALLAST_COORDINATOR"] = "unix:" + (directory_.path() / "nobody").string();
+  EXPECT_EQ(Run(GetParam().arguments), 2) << err();
+  EXPECT_EQ(out(), "");
+  EXPECT_THAT(err(), StartsWith("error: "));
+  EXPECT_THAT(err(), HasSubstr("\n  try: "));
+  for (const std::string& text : GetParam().said) EXPECT_THAT(err(), HasSubstr(text));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    , BadInputTest,
+    testing::Values(
+        BadInput{{"simpel"}, {"no command 'simpel'", "did you mean 'simple'?", "ballast --help"}},
+        BadInput{{"jobs"}, {"ballast jobs needs a command: list, show, cancel"}},
+        BadInput{{"jobs", "lst"}, {"ballast jobs has no command 'lst'", "'list'"}},
+        BadInput{{"version", "--short"}, {"ballast version has no flag '--short'", "ballast version --help"}},
+        BadInput{{"version", "now"}, {"ballast version does not take 'now'"}},
+        BadInput{{"simple"}, {"--mode is missing", "staircase", "allocate_full"}},
+        BadInput{{"simple", "--mode", "brust"}, {"--mode: 'brust'", "did you mean 'burst'?"}},
+        BadInput{{"simple", "--mode", "burst", "--stepsize", "5"}, {"no flag '--stepsize'", "'--step-size'"}},
+        BadInput{{"simple", "--mode", "burst", "--target"}, {"--target needs a value"}},
+        BadInput{{"simple", "--mode", "burst", "--target", "70", "--target", "80"}, {"--target"}},
+        BadInput{{"simple", "--mode", "burst", "--target", ""}, {"--target: the value is empty"}},
+        BadInput{{"simple", "--mode", "burst", "--target", "0"}, {"--target: ", "0%"}},
+        BadInput{{"simple", "--mode", "burst", "--target", "101"}, {"--target: ", "101"}},
+        BadInput{{"simple", "--mode", "burst", "--target", "-5"}, {"--target: ", "-5"}},
+        BadInput{{"simple", "--mode", "burst", "--target", "abc"}, {"--target: 'abc'"}},
+        BadInput{{"simple", "--mode", "sawtooth", "--min", "70", "--max", "70"}, {"--min: ", "--max", "70%"}},
+        BadInput{{"simple", "--mode", "sawtooth", "--min", "80"}, {"--min: ", "80%"}},
+        BadInput{{"simple", "--mode", "sawtooth", "--cycles", "0"}, {"--cycles: ", "0"}},
+        BadInput{{"simple", "--mode", "staircase", "--steps", "0"}, {"--steps: ", "0"}},
+        BadInput{{"simple", "--mode", "staircase", "--step-size", "-1"}, {"--step-size: ", "'-1'"}},
+        BadInput{{"simple", "--mode", "staircase", "--interval", "soon"}, {"--interval: 'soon'"}},
+        BadInput{{"simple", "--mode", "burst", "--steps", "4"},
+                 {"--steps does not belong to mode burst", "it belongs to staircase"}},
+        BadInput{{"simple", "--mode", "staircase", "--duration", "4"},
+                 {"--duration does not belong", "burst, sawtooth, allocate_full"}},
+        BadInput{{"simple", "--mode", "burst", "--duration", "4", "--hold", "4"},
+                 {"--duration and --hold mean the same"}},
+        BadInput{{"simple", "--mode", "allocate_full", "--until", "dawn"}, {"--until: ", "'dawn'"}},
+        BadInput{{"simple", "--mode", "burst", "--content", "noise"}, {"--content: 'noise'", "RANDOM"}},
+        BadInput{{"simple", "--mode", "burst", "--content", "zero:2"}, {"only compressible has a ratio"}},
+        BadInput{{"simple", "--mode", "burst", "--content", "compressible:0"}, {"--content: "}},
+        BadInput{{"simple", "--mode", "burst", "--repeat", "0"}, {"--repeat: "}},
+        BadInput{{"simple", "--mode", "burst", "--on", "class"}, {"--on: 'class' is not a pair"}},
+        BadInput{{"simple", "--mode", "burst", "--expect", "COMPLETE"},
+                 {"--expect: 'COMPLETE'", "did you mean 'COMPLETED'?"}},
+        BadInput{{"simple", "--mode", "burst", "--output", "xml"}, {"--output: 'xml'", "--output json"}},
+        BadInput{{"simple", "--mode", "burst", "--detach", "--save-report"},
+                 {"--detach leaves before there is a report"}},
+        BadInput{{"simple", "--mode", "burst", "--detach", "--coordinator", "local"},
+                 {"--detach needs a coordinator that goes on"}},
+        BadInput{{"submit"}, {"the job file is missing"}},
+        BadInput{{"submit", "no/such/file.yaml"}, {"no/such/file.yaml", "--dry-run"}},
+        BadInput{{"watch"}, {"the job is missing"}}, BadInput{{"jobs", "show"}, {"one job is missing"}},
+        BadInput{{"jobs", "list", "--state", "runing"}, {"--state: 'runing'", "did you mean 'RUNNING'?"}},
+        BadInput{{"jobs", "list", "--limit", "many"}, {"--limit: 'many'"}},
+        BadInput{{"runs", "list", "--since", "yesterday"}, {"--since: 'yesterday'", "24h"}},
+        BadInput{{"runs", "list", "--outcome", "oom"}, {"--outcome: 'oom'"}},
+        BadInput{{"runs", "samples", "j-1.1", "--metric", "mem_availabel_bytes"},
+                 {"'mem_availabel_bytes'", "'mem_available_bytes'"}},
+        BadInput{{"runs", "samples", "j-1.1", "--output", "table"}, {"--output: 'table'"}},
+        BadInput{{"runs", "samples", "j-1.1", "--attempt", "0"}, {"--attempt: '0'"}},
+        BadInput{{"devices", "label", "d-1"}, {"the label is missing"}},
+        BadInput{{"devices", "label", "d-1", "class"}, {"'class' neither sets nor removes"}},
+        BadInput{{"devices", "wait", "d-1", "--timeout", "long"}, {"--timeout: 'long'"}},
+        BadInput{{"report"}, {"the job or run is missing"}},
+        BadInput{{"report", "j-1", "--format", "html"}, {"html is not available yet", "json"}},
+        BadInput{{"report", "j-1", "--format", "jsn"}, {"'jsn'", "did you mean 'json'?"}},
+        BadInput{{"compare", "j-1"}, {"something to compare with is missing", "--by device"}},
+        BadInput{{"compare", "j-1", "j-2", "--by", "quant"}, {"--by: quant is not available yet"}},
+        BadInput{{"compare", "j-1", "j-2", "--by", "devise"}, {"--by: 'devise'", "did you mean 'device'?"}},
+        BadInput{{"jobs", "list", "--coordinator", "nowhere"}, {"--coordinator: ", "HOST:PORT"}}));
+
+TEST_F(CommandTest, AJobFileIsInvalidAtItsPlace) {
+  const std::filesystem::path file = directory_.path() / "job.yaml";
+  std::ofstream(file) << "workload:\n  pressure:\n    burst:\n      target: 70\n";
+  EXPECT_EQ(Run({"submit", file.string()}), 2);
+  EXPECT_THAT(err(), HasSubstr("\n  at " + file.string() + ":4:7\n"));
+  EXPECT_THAT(err(), HasSubstr("target_percent"));
+  EXPECT_EQ(Run({"submit", file.string(), "--set", "repetitions=0"}), 2);
+  EXPECT_THAT(err(), HasSubstr("--set repetitions=0"));
+}
+
+TEST_F(CommandTest, HelpShowsExamplesAtEveryLevel) {
+  for (const auto& arguments : std::vector<std::vector<std::string>>{{"simple", "--help"},
+                                                                     {"submit", "-h"},
+                                                                     {"watch", "-h"},
+                                                                     {"jobs", "list", "-h"},
+                                                                     {"jobs", "show", "-h"},
+                                                                     {"jobs", "cancel", "-h"},
+                                                                     {"runs", "list", "-h"},
+                                                                     {"runs", "show", "-h"},
+                                                                     {"runs", "samples", "-h"},
+                                                                     {"devices", "list", "-h"},
+                                                                     {"devices", "show", "-h"},
+                                                                     {"devices", "label", "-h"},
+                                                                     {"devices", "drain", "-h"},
+                                                                     {"devices", "resume", "-h"},
+                                                                     {"devices", "remove", "-h"},
+                                                                     {"devices", "wait", "-h"},
+                                                                     {"report", "-h"},
+                                                                     {"compare", "-h"},
+                                                                     {"version", "-h"}}) {
+    EXPECT_EQ(Run(arguments), 0);
+    EXPECT_THAT(out(), HasSubstr("Examples:\n  ballast " + arguments.front())) << arguments.front();
+    EXPECT_EQ(err(), "");
+  }
+  EXPECT_EQ(Run({}), 0);
+  EXPECT_THAT(out(), HasSubstr("simple"));
+  EXPECT_EQ(Run({"version"}), 0);
+  EXPECT_THAT(out(), testing::MatchesRegex("ballast [0-9]+\\.[0-9]+\\.[0-9]+\n"));
+}
+
+}  // namespace
+}  // namespace ballast::cli

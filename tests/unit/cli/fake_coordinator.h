@@ -1,0 +1,256 @@
+// A coordinator that answers from memory, on a unix socket.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "ballast/v1/client_service.grpc.pb.h"
+#include "common/base/status.h"
+#include "common/rpc/channel.h"
+#include "grpcpp/grpcpp.h"
+
+namespace ballast::cli {
+
+// Holds jobs, runs and devices. A job that is submitted ends at once, each device's run with `outcome`, unless
+// `hold_jobs` is set: then it stays RUNNING until it is cancelled. Thread-safe through `mutex`: lock it to look at or
+// change what is here while calls may come.
+class FakeCoordinator : public v1::JobService::Service,
+                        public v1::RunService::Service,
+                        public v1::DeviceService::Service,
+                        public v1::ReportService::Service {
+ public:
+  // Listens until Stop or destruction; may listen again after Stop.
+  explicit FakeCoordinator(const std::filesystem::path& directory)
+      : address_("unix:" + (directory / "c.sock").string()) {
+    Listen();
+  }
+  ~FakeCoordinator() override { Stop(); }
+
+  void Listen() {
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort(address_, grpc::InsecureServerCredentials());
+    for (grpc::Service* service : std::initializer_list<grpc::Service*>{
+             static_cast<v1::JobService::Service*>(this), static_cast<v1::RunService::Service*>(this),
+             static_cast<v1::DeviceService::Service*>(this), static_cast<v1::ReportService::Service*>(this)}) {
+      builder.RegisterService(service);
+    }
+    {
+      const std::scoped_lock lock(mutex);
+      stopping_ = false;
+    }
+    server_ = builder.BuildAndStart();
+  }
+  void Stop() {
+    if (server_ == nullptr) return;
+    {
+      const std::scoped_lock lock(mutex);
+      stopping_ = true;
+      changed.notify_all();
+    }
+    server_->Shutdown(std::chrono::system_clock::now());
+    server_.reset();
+  }
+  [[nodiscard]] const std::string& address() const { return address_; }
+
+  // Blocks until a watch has sent everything there was and waits.
+  void AwaitWatcher() {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [this] { return waiting_watchers_ > 0; });
+  }
+
+  grpc::Status SubmitJob(grpc::ServerContext*, const v1::SubmitJobRequest* request, v1::Job* response) override {
+    const std::scoped_lock lock(mutex);
+    submitted.push_back(*request);
+    if (!submit_status.ok()) return rpc::ToGrpc(submit_status);
+    v1::Job job;
+    job.set_job_id("j-" + std::to_string(jobs.size() + 1));
+    *job.mutable_spec() = request->spec();
+    job.set_submitter(request->submitter());
+    for (const std::string& device : {std::string("dev-1"), std::string("dev-2")}) {
+      v1::Run run;
+      run.set_run_id(job.job_id() + "." + std::to_string(job.run_count() + 1));
+      run.set_job_id(job.job_id());
+      run.set_device_id(device);
+      run.set_repetition(1);
+      run.set_state(hold_jobs ? v1::Run::RUNNING : v1::Run::ENDED);
+      if (!hold_jobs) run.mutable_outcome()->set_kind(outcome);
+      runs[run.run_id()] = run;
+      job.set_run_count(job.run_count() + 1);
+    }
+    job.set_state(hold_jobs ? v1::Job::RUNNING : v1::Job::FINISHED);
+    jobs[job.job_id()] = job;
+    *response = job;
+    return grpc::Status::OK;
+  }
+  grpc::Status GetJob(grpc::ServerContext*, const v1::GetJobRequest* request, v1::Job* response) override {
+    const std::scoped_lock lock(mutex);
+    return Find(jobs, request->job_id(), "job", response);
+  }
+  grpc::Status ListJobs(grpc::ServerContext*, const v1::ListJobsRequest* request,
+                        v1::ListJobsResponse* response) override {
+    const std::scoped_lock lock(mutex);
+    Page(
+        jobs, *request, [&](const v1::Job& job) { *response->add_jobs() = job; }, response->mutable_next_page_token());
+    return grpc::Status::OK;
+  }
+  grpc::Status CancelJob(grpc::ServerContext*, const v1::CancelJobRequest* request, v1::Job* response) override {
+    const std::scoped_lock lock(mutex);
+    if (const auto status = Find(jobs, request->job_id(), "job", response); !status.ok()) return status;
+    v1::Job& job = jobs[request->job_id()];
+    job.set_cancel_requested(true);
+    job.set_state(v1::Job::CANCELLED);
+    for (auto& [id, run] : runs) {
+      if (run.job_id() != job.job_id() || run.state() == v1::Run::ENDED) continue;
+      run.set_state(v1::Run::ENDED);
+      run.mutable_outcome()->set_kind(v1::CANCELLED);
+    }
+    *response = job;
+    changed.notify_all();
+    return grpc::Status::OK;
+  }
+  grpc::Status WatchJob(grpc::ServerContext* context, const v1::WatchJobRequest* request,
+                        grpc::ServerWriter<v1::JobUpdate>* writer) override {
+    std::unique_lock lock(mutex);
+    ++watch_count;
+    while (true) {
+      const auto job = jobs.find(request->job_id());
+      if (job == jobs.end()) return {grpc::StatusCode::NOT_FOUND, "there is no job " + request->job_id()};
+      v1::JobUpdate update;
+      for (const auto& [id, run] : runs) {
+        if (run.job_id() != request->job_id()) continue;
+        *update.mutable_run() = run;
+        writer->Write(update);
+      }
+      *update.mutable_job() = job->second;
+      writer->Write(update);
+      if (job->second.state() == v1::Job::FINISHED || job->second.state() == v1::Job::CANCELLED)
+        return grpc::Status::OK;
+      ++waiting_watchers_;
+      changed.notify_all();
+      // A client that leaves is noticed when the test cancels or stops; a bound keeps a broken test from hanging.
+      changed.wait_for(lock, std::chrono::milliseconds(50));
+      --waiting_watchers_;
+      if (stopping_) return {grpc::StatusCode::UNAVAILABLE, "stopping"};
+      if (context->IsCancelled()) return grpc::Status::CANCELLED;
+    }
+  }
+  grpc::Status GetRun(grpc::ServerContext*, const v1::GetRunRequest* request, v1::Run* response) override {
+    const std::scoped_lock lock(mutex);
+    return Find(runs, request->run_id(), "run", response);
+  }
+  grpc::Status ListRuns(grpc::ServerContext*, const v1::ListRunsRequest* request,
+                        v1::ListRunsResponse* response) override {
+    const std::scoped_lock lock(mutex);
+    run_requests.push_back(*request);
+    Page(
+        runs, *request, [&](const v1::Run& run) { *response->add_runs() = run; }, response->mutable_next_page_token());
+    return grpc::Status::OK;
+  }
+  grpc::Status ReadSamples(grpc::ServerContext*, const v1::ReadSamplesRequest* request,
+                           grpc::ServerWriter<v1::SampleSeries>* writer) override {
+    const std::scoped_lock lock(mutex);
+    sample_requests.push_back(*request);
+    for (const v1::SampleSeries& series : samples) writer->Write(series);
+    return grpc::Status::OK;
+  }
+  grpc::Status GetDevice(grpc::ServerContext*, const v1::GetDeviceRequest* request, v1::Device* response) override {
+    const std::scoped_lock lock(mutex);
+    return Find(devices, request->device_id(), "device", response);
+  }
+  grpc::Status ListDevices(grpc::ServerContext*, const v1::ListDevicesRequest* request,
+                           v1::ListDevicesResponse* response) override {
+    const std::scoped_lock lock(mutex);
+    Page(
+        devices, *request, [&](const v1::Device& device) { *response->add_devices() = device; },
+        response->mutable_next_page_token());
+    return grpc::Status::OK;
+  }
+  grpc::Status LabelDevice(grpc::ServerContext*, const v1::LabelDeviceRequest* request, v1::Device* response) override {
+    const std::scoped_lock lock(mutex);
+    label_requests.push_back(*request);
+    return Find(devices, request->device_id(), "device", response);
+  }
+  grpc::Status RemoveDevice(grpc::ServerContext*, const v1::RemoveDeviceRequest* request, v1::Device*) override {
+    return {grpc::StatusCode::FAILED_PRECONDITION, "device " + request->device_id() + " is connected"};
+  }
+  grpc::Status GetReport(grpc::ServerContext*, const v1::GetReportRequest* request, v1::Report* response) override {
+    const std::scoped_lock lock(mutex);
+    for (const std::string& id : request->job_ids()) {
+      if (!jobs.contains(id)) return {grpc::StatusCode::NOT_FOUND, "there is no job " + id};
+      for (const auto& [run_id, run] : runs) {
+        if (run.job_id() == id) *response->add_runs()->mutable_run() = run;
+      }
+    }
+    return grpc::Status::OK;
+  }
+  grpc::Status ExportReport(grpc::ServerContext*, const v1::ExportReportRequest* request,
+                            grpc::ServerWriter<v1::ExportPiece>* writer) override {
+    const std::scoped_lock lock(mutex);
+    v1::ExportPiece piece;
+    for (const std::string& text : {v1::ExportReportRequest::Format_Name(request->format()), std::string(" of "),
+                                    request->scope().job_ids().empty() ? "runs" : request->scope().job_ids(0)}) {
+      piece.set_content(text);
+      writer->Write(piece);
+    }
+    return grpc::Status::OK;
+  }
+  grpc::Status CompareRuns(grpc::ServerContext*, const v1::CompareRunsRequest* request,
+                           v1::Comparison* response) override {
+    const std::scoped_lock lock(mutex);
+    compare_requests.push_back(*request);
+    *response = comparison;
+    return grpc::Status::OK;
+  }
+
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::map<std::string, v1::Job> jobs;
+  std::map<std::string, v1::Run> runs;
+  std::map<std::string, v1::Device> devices;
+  std::vector<v1::SampleSeries> samples;
+  v1::Comparison comparison;
+  v1::OutcomeKind outcome = v1::COMPLETED;
+  bool hold_jobs = false;
+  absl::Status submit_status;
+  int watch_count = 0;
+  std::vector<v1::SubmitJobRequest> submitted;
+  std::vector<v1::ListRunsRequest> run_requests;
+  std::vector<v1::ReadSamplesRequest> sample_requests;
+  std::vector<v1::LabelDeviceRequest> label_requests;
+  std::vector<v1::CompareRunsRequest> compare_requests;
+
+ private:
+  template <typename Map, typename Item>
+  static grpc::Status Find(const Map& map, const std::string& id, const std::string& what, Item* item) {
+    const auto found = map.find(id);
+    if (found == map.end()) return {grpc::StatusCode::NOT_FOUND, "there is no " + what + " " + id};
+    *item = found->second;
+    return grpc::Status::OK;
+  }
+  // Pages by the last identifier of the page before.
+  template <typename Map, typename Request, typename Add>
+  static void Page(const Map& map, const Request& request, const Add& add, std::string* next) {
+    int left = request.page_size();
+    for (auto entry = map.upper_bound(request.page_token()); entry != map.end(); ++entry) {
+      if (left-- == 0) {
+        *next = std::prev(entry)->first;
+        return;
+      }
+      add(entry->second);
+    }
+  }
+
+  std::string address_;
+  bool stopping_ = false;
+  int waiting_watchers_ = 0;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+}  // namespace ballast::cli

@@ -1,0 +1,144 @@
+#include "cli/render/progress.h"
+
+#include <sstream>
+
+#include "cli/render/text_width.h"
+#include "gmock/gmock.h"
+#include "tests/unit/cli/command_fixture.h"
+
+namespace ballast::cli {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+
+v1::JobUpdate JobIn(v1::Job::State state, std::uint32_t ended = 0) {
+  v1::JobUpdate update;
+  v1::Job& job = *update.mutable_job();
+  job.set_job_id("j-1");
+  job.set_state(state);
+  job.set_run_count(2);
+  job.set_ended_run_count(ended);
+  job.set_expected_run_count(ended);
+  job.mutable_spec()->mutable_workload()->mutable_pressure()->mutable_burst();
+  return update;
+}
+
+v1::JobUpdate RunIn(int number, v1::Run::State state, v1::OutcomeKind outcome = v1::OUTCOME_KIND_UNSPECIFIED) {
+  v1::JobUpdate update;
+  v1::Run& run = *update.mutable_run();
+  run.set_run_id("j-1." + std::to_string(number));
+  run.set_device_id("dev-" + std::to_string(number));
+  run.set_state(state);
+  if (outcome != v1::OUTCOME_KIND_UNSPECIFIED) run.mutable_outcome()->set_kind(outcome);
+  return update;
+}
+
+v1::JobUpdate ProgressOf(int number, v1::Phase::Kind phase, double used, double target = 0) {
+  v1::JobUpdate update;
+  v1::RunProgress& progress = *update.mutable_progress();
+  progress.set_run_id("j-1." + std::to_string(number));
+  progress.set_phase(phase);
+  progress.mutable_elapsed()->set_seconds(65);
+  progress.mutable_planned()->set_seconds(120);
+  progress.set_held_bytes(1U << 30U);
+  progress.set_available_bytes(3ULL << 30U);
+  progress.set_used_percent(used);
+  progress.set_target_percent(target);
+  return update;
+}
+
+TEST(JobProgressTest, ALineForEachChangeAndNoneForTheRest) {
+  JobProgress progress;
+  EXPECT_THAT(progress.Apply(JobIn(v1::Job::QUEUED)), ElementsAre("j-1: burst queued, 2 runs"));
+  EXPECT_THAT(progress.Apply(RunIn(1, v1::Run::QUEUED)), IsEmpty());
+  EXPECT_THAT(progress.Apply(JobIn(v1::Job::RUNNING)), ElementsAre("j-1: running"));
+  EXPECT_THAT(progress.Apply(JobIn(v1::Job::RUNNING)), IsEmpty());
+  EXPECT_THAT(progress.Apply(RunIn(1, v1::Run::RUNNING)), ElementsAre("j-1.1 on dev-1: running"));
+  EXPECT_THAT(progress.Apply(ProgressOf(1, v1::Phase::RAMP, 42, 70)),
+              ElementsAre("j-1.1 on dev-1: ramp at 1:05/2:00  used 42.0 % of 70.0 %  held 1 GiB  available 3 GiB"));
+  EXPECT_THAT(progress.Apply(ProgressOf(1, v1::Phase::RAMP, 50, 70)), IsEmpty());
+  EXPECT_THAT(progress.Apply(ProgressOf(1, v1::Phase::HOLD, 70, 70)), ElementsAre(HasSubstr("hold")));
+  EXPECT_THAT(progress.Apply(RunIn(1, v1::Run::ENDED, v1::COMPLETED)), ElementsAre("j-1.1 on dev-1: COMPLETED"));
+  EXPECT_THAT(progress.Apply(RunIn(1, v1::Run::ENDED, v1::COMPLETED)), IsEmpty());
+  EXPECT_THAT(progress.Apply(ProgressOf(1, v1::Phase::RECOVERY, 10)), IsEmpty()) << "late news of an ended run";
+  EXPECT_THAT(progress.Apply(ProgressOf(7, v1::Phase::HOLD, 10)), IsEmpty()) << "a run nobody has spoken of";
+  EXPECT_THAT(progress.Apply(JobIn(v1::Job::FINISHED, 2)), ElementsAre("j-1: finished, 2 of 2 runs ended as expected"));
+}
+
+TEST(JobProgressTest, RunsAreOrderedByNumber) {
+  JobProgress progress;
+  for (const int number : {10, 2, 1}) (void)progress.Apply(RunIn(number, v1::Run::QUEUED));
+  const std::vector<v1::Run> runs = progress.Runs();
+  ASSERT_EQ(runs.size(), 3U);
+  EXPECT_EQ(runs[0].run_id(), "j-1.1");
+  EXPECT_EQ(runs[2].run_id(), "j-1.10");
+}
+
+TEST(JobProgressTest, ThePictureHasABarForEachRunningDevice) {
+  JobProgress progress;
+  EXPECT_THAT(progress.Picture(120, 20), IsEmpty());
+  (void)progress.Apply(JobIn(v1::Job::RUNNING));
+  (void)progress.Apply(RunIn(1, v1::Run::RUNNING));
+  (void)progress.Apply(RunIn(2, v1::Run::ASSIGNED));
+  (void)progress.Apply(RunIn(3, v1::Run::QUEUED));
+  (void)progress.Apply(ProgressOf(1, v1::Phase::HOLD, 50, 75));
+  EXPECT_THAT(
+      progress.Picture(120, 20),
+      ElementsAre(
+          "j-1  burst  0 of 2 runs ended, 1 waiting",
+          "dev-1  hold     [##########-----|----] 1:05/2:00  used 50.0 % of 75.0 %  held 1 GiB  available 3 GiB",
+          "dev-2  starting"));
+  for (const std::string& line : progress.Picture(30, 20)) EXPECT_LE(DisplayWidth(line), 30U);
+}
+
+TEST(JobProgressTest, ThePictureFitsTheTerminal) {
+  JobProgress progress;
+  (void)progress.Apply(JobIn(v1::Job::RUNNING));
+  for (int i = 1; i <= 50; ++i) (void)progress.Apply(RunIn(i, v1::Run::RUNNING));
+  const std::vector<std::string> lines = progress.Picture(80, 10);
+  EXPECT_EQ(lines.size(), 10U);
+  EXPECT_EQ(lines.back(), "… and 42 more");
+}
+
+class ProgressPrinterTest : public testing::Test {
+ protected:
+  std::ostringstream out_;
+  FakeClock clock_;
+};
+
+TEST_F(ProgressPrinterTest, PlainStreamsGetLinesWithoutControlSequences) {
+  {
+    ProgressPrinter printer(out_, Terminal{}, clock_);
+    printer.Update(JobIn(v1::Job::QUEUED));
+    printer.Update(JobIn(v1::Job::RUNNING));
+  }
+  EXPECT_EQ(out_.str(), "j-1: burst queued, 2 runs\nj-1: running\n");
+}
+
+TEST_F(ProgressPrinterTest, ALiveTerminalIsRedrawnInPlaceAndLeftClean) {
+  const Terminal terminal{.err_is_live = true, .err_columns = 80, .err_rows = 24};
+  {
+    ProgressPrinter printer(out_, terminal, clock_);
+    printer.Update(JobIn(v1::Job::RUNNING));
+    EXPECT_EQ(out_.str(), "j-1  burst  0 of 2 runs ended\n");
+    out_.str("");
+    printer.Update(RunIn(1, v1::Run::RUNNING));
+    EXPECT_EQ(out_.str(), "") << "not more often than ten times a second";
+    clock_.elapsed += std::chrono::milliseconds(100);
+    printer.Update(ProgressOf(1, v1::Phase::HOLD, 50, 75));
+    EXPECT_THAT(out_.str(), testing::StartsWith("\x1b[1A\r\x1b[J"));
+    EXPECT_THAT(out_.str(), HasSubstr("dev-1  hold"));
+    out_.str("");
+    printer.Update(RunIn(1, v1::Run::ENDED, v1::COMPLETED));
+    EXPECT_THAT(out_.str(), HasSubstr("\x1b[2A\r\x1b[Jj-1.1 on dev-1: COMPLETED\n")) << "an end stays, at once";
+    out_.str("");
+  }
+  EXPECT_THAT(out_.str(), testing::EndsWith("\x1b[J"));
+  EXPECT_THAT(out_.str(), Not(HasSubstr("\n")));
+}
+
+}  // namespace
+}  // namespace ballast::cli

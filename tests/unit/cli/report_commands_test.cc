@@ -1,0 +1,62 @@
+#include "common/base/file.h"
+#include "gmock/gmock.h"
+#include "tests/unit/cli/command_fixture.h"
+#include "tests/unit/cli/fake_coordinator.h"
+
+namespace ballast::cli {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+class ReportCommandsTest : public CommandTest {
+ protected:
+  ReportCommandsTest() {
+    variables_["BALLAST_COORDINATOR"] = coordinator_.address();
+    coordinator_.jobs["j-1"].set_job_id("j-1");
+    coordinator_.runs["j-1.1"].set_run_id("j-1.1");
+    coordinator_.runs["j-1.1"].set_job_id("j-1");
+  }
+
+  FakeCoordinator coordinator_{directory_.path()};
+};
+
+TEST_F(ReportCommandsTest, FilesAndATable) {
+  const std::filesystem::path directory = directory_.path() / "out";
+  ASSERT_EQ(Run({"report", "j-1", "--output-dir", directory.string()}), 0) << err();
+  EXPECT_THAT(out(), HasSubstr("j-1.1"));
+  EXPECT_EQ(*base::ReadFile(directory / "j-1.json"), "JSON of j-1");
+  EXPECT_EQ(*base::ReadFile(directory / "j-1.csv"), "CSV of j-1");
+  ASSERT_EQ(Run({"report", "j-1", "j-1.1", "--format", "csv", "--output-dir", directory.string()}), 0);
+  EXPECT_TRUE(std::filesystem::exists(directory / "j-1-and-1-more.csv"));
+  EXPECT_FALSE(std::filesystem::exists(directory / "j-1-and-1-more.json"));
+}
+
+TEST_F(ReportCommandsTest, OnStandardOutputAloneNoFileIsWritten) {
+  ASSERT_EQ(Run({"report", "j-1", "--output", "json"}), 0);
+  EXPECT_EQ(out(), "JSON of j-1");
+  EXPECT_EQ(err(), "");
+}
+
+TEST_F(ReportCommandsTest, WhatDoesNotExistIsCode4) {
+  EXPECT_EQ(Run({"report", "j-2", "--output-dir", directory_.path().string()}), 4);
+  EXPECT_THAT(err(), HasSubstr("there is no job j-2"));
+  EXPECT_THAT(err(), HasSubstr("  try: ballast jobs list"));
+}
+
+TEST_F(ReportCommandsTest, CompareSendsTheGroupsAndPrintsEveryForm) {
+  coordinator_.comparison.add_groups()->set_group("j-1");
+  coordinator_.comparison.add_groups()->set_group("j-2");
+  ASSERT_EQ(Run({"compare", "j-1", "j-2"}), 0) << err();
+  EXPECT_THAT(coordinator_.compare_requests[0].item_ids(), ElementsAre("j-1", "j-2"));
+  EXPECT_EQ(coordinator_.compare_requests[0].dimension(), v1::CompareRunsRequest::ITEM);
+  EXPECT_THAT(out(), HasSubstr("base"));
+  ASSERT_EQ(Run({"compare", "j-1", "--by", "device", "--output", "json"}), 0);
+  EXPECT_EQ(coordinator_.compare_requests[1].dimension(), v1::CompareRunsRequest::DEVICE);
+  EXPECT_THAT(out(), HasSubstr("\"groups\": ["));
+  ASSERT_EQ(Run({"compare", "j-1", "j-2", "--output", "csv"}), 0);
+  EXPECT_EQ(out(), "figure,group,n,median,change_percent\r\n");
+}
+
+}  // namespace
+}  // namespace ballast::cli

@@ -1,0 +1,149 @@
+// jobs and runs against a coordinator: filters, pages, forms of output.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "gmock/gmock.h"
+#include "tests/unit/cli/command_fixture.h"
+#include "tests/unit/cli/fake_coordinator.h"
+
+namespace ballast::cli {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::Not;
+using testing::Pair;
+using testing::UnorderedElementsAre;
+
+class RunCommandsTest : public CommandTest {
+ protected:
+  RunCommandsTest() { variables_["BALLAST_COORDINATOR"] = coordinator_.address(); }
+
+  void AddRuns(int count) {
+    for (int i = 1; i <= count; ++i) {
+      v1::Run run;
+      run.set_run_id(fmt::format("j-1.{:05}", i));
+      run.set_job_id("j-1");
+      coordinator_.runs[run.run_id()] = run;
+    }
+  }
+
+  FakeCoordinator coordinator_{directory_.path()};
+};
+
+TEST_F(RunCommandsTest, FiltersAreSent) {
+  ASSERT_EQ(Run({"runs",         "list",
+                 "--job",        "j-1,j-2",
+                 "--device",     "d-1",
+                 "--on",         "class=a",
+                 "--outcome",    "oom_killed,timed-out",
+                 "--state",      "ended",
+                 "--annotate",   "build=7",
+                 "--since",      "24h",
+                 "--until-time", "2025-03-01T14:00:00Z",
+                 "--workload",   "pressure"}),
+            0)
+      << err();
+  ASSERT_EQ(coordinator_.run_requests.size(), 1U);
+  const v1::RunFilter& filter = coordinator_.run_requests[0].filter();
+  EXPECT_THAT(filter.job_ids(), ElementsAre("j-1", "j-2"));
+  EXPECT_THAT(filter.device_ids(), ElementsAre("d-1"));
+  EXPECT_THAT(filter.labels(), UnorderedElementsAre(Pair("class", "a")));
+  EXPECT_THAT(filter.outcomes(), ElementsAre(v1::OOM_KILLED, v1::TIMED_OUT));
+  EXPECT_THAT(filter.states(), ElementsAre(v1::Run::ENDED));
+  EXPECT_THAT(filter.annotations(), UnorderedElementsAre(Pair("build", "7")));
+  EXPECT_EQ(filter.created_from().seconds(), 1'740'837'600 - 86'400);
+  EXPECT_EQ(filter.created_before().seconds(), 1'740'837'600);
+  EXPECT_EQ(filter.workload_kind(), "pressure");
+}
+
+TEST_F(RunCommandsTest, PagesAreFetchedUpToTheLimit) {
+  AddRuns(2'500);
+  ASSERT_EQ(Run({"runs", "list", "--limit", "0", "--output", "csv"}), 0);
+  EXPECT_EQ(coordinator_.run_requests.size(), 3U);
+  const std::string csv = out();
+  EXPECT_EQ(std::count(csv.begin(), csv.end(), '\n'), 2'501);
+  EXPECT_EQ(err(), "");
+  coordinator_.run_requests.clear();
+  ASSERT_EQ(Run({"runs", "list"}), 0);
+  EXPECT_EQ(coordinator_.run_requests.size(), 1U);
+  EXPECT_EQ(coordinator_.run_requests[0].page_size(), 50);
+  EXPECT_THAT(out(), HasSubstr("j-1.00050"));
+  EXPECT_THAT(out(), Not(HasSubstr("j-1.00051")));
+  EXPECT_THAT(err(), HasSubstr("more than 50"));
+  ASSERT_EQ(Run({"runs", "list", "--limit", "1200", "--output", "json"}), 0);
+  EXPECT_EQ(coordinator_.run_requests.back().page_size(), 200);
+}
+
+TEST_F(RunCommandsTest, AnEmptyHistoryIsAnEmptyList) {
+  ASSERT_EQ(Run({"runs", "list", "--output", "json"}), 0);
+  EXPECT_THAT(out(), HasSubstr("\"runs\": []"));
+  ASSERT_EQ(Run({"jobs", "list", "--output", "csv"}), 0);
+  EXPECT_THAT(out(), testing::StartsWith("job_id,display_name,workload,state,"));
+  ASSERT_EQ(Run({"jobs", "list"}), 0);
+  EXPECT_THAT(out(), testing::StartsWith("JOB"));
+}
+
+TEST_F(RunCommandsTest, OneOfThemInEveryForm) {
+  v1::Run& run = coordinator_.runs["j-1.1"];
+  run.set_run_id("j-1.1");
+  run.set_device_id("dev-1");
+  run.set_state(v1::Run::ENDED);
+  run.mutable_outcome()->set_kind(v1::OOM_KILLED);
+  run.mutable_outcome()->set_message("the kernel killed it at \x1b[31m3 GiB");
+  run.mutable_outcome()->mutable_evidence()->set_killer(v1::KERNEL_GLOBAL_OOM);
+  ASSERT_EQ(Run({"runs", "show", "j-1.1"}), 0);
+  EXPECT_THAT(out(), HasSubstr("KERNEL_GLOBAL_OOM"));
+  EXPECT_THAT(out(), HasSubstr("killed it at ?[31m3 GiB")) << "escape sequences from elsewhere do nothing";
+  ASSERT_EQ(Run({"runs", "show", "j-1.1", "--output", "json"}), 0);
+  EXPECT_THAT(out(), HasSubstr("\"outcome\": {"));
+  ASSERT_EQ(Run({"runs", "show", "j-1.1", "--output", "csv"}), 0);
+  EXPECT_THAT(out(), HasSubstr("\r\nj-1.1,,dev-1,0,,ENDED,OOM_KILLED,"));
+  EXPECT_EQ(Run({"runs", "show", "j-1.2"}), 4);
+  EXPECT_THAT(err(), HasSubstr("ballast runs list"));
+}
+
+TEST_F(RunCommandsTest, AJobIsShownWithItsRunsAndCancelled) {
+  v1::Job& job = coordinator_.jobs["j-1"];
+  job.set_job_id("j-1");
+  job.set_state(v1::Job::RUNNING);
+  job.mutable_spec()->mutable_workload()->mutable_pressure()->mutable_burst()->set_target_percent(70);
+  AddRuns(2);
+  ASSERT_EQ(Run({"jobs", "show", "j-1"}), 0) << err();
+  EXPECT_THAT(out(), HasSubstr("target_percent: 70%"));
+  EXPECT_THAT(out(), HasSubstr("j-1.00002"));
+  ASSERT_EQ(Run({"jobs", "cancel", "j-1"}), 0);
+  EXPECT_EQ(out(), "j-1: cancelled\n");
+  EXPECT_TRUE(coordinator_.jobs["j-1"].cancel_requested());
+  EXPECT_EQ(Run({"jobs", "cancel", "j-2"}), 4);
+  EXPECT_EQ(Run({"jobs", "show", "j-2"}), 4);
+}
+
+TEST_F(RunCommandsTest, SamplesAreARowEachInTheOrderThatWasAsked) {
+  v1::SampleSeries& series = coordinator_.samples.emplace_back();
+  series.add_offset_ms(0);
+  series.add_offset_ms(100.5);
+  v1::SampleColumn& used = *series.add_columns();
+  used.set_metric("mem_used_percent");
+  used.add_values(12.5);
+  used.add_values(std::numeric_limits<double>::quiet_NaN());
+  v1::SampleColumn& shorter = *series.add_columns();
+  shorter.set_metric("mem_available_bytes");
+  shorter.add_values(4096);
+  ASSERT_EQ(Run({"runs", "samples", "j-1.1", "--metric", "mem_available_bytes,mem_used_percent", "--attempt", "2"}), 0)
+      << err();
+  EXPECT_EQ(out(), "offset_ms,mem_available_bytes,mem_used_percent\r\n0,4096,12.5\r\n100.5,,\r\n");
+  EXPECT_EQ(coordinator_.sample_requests[0].attempt(), 2U);
+  EXPECT_THAT(coordinator_.sample_requests[0].metrics(), ElementsAre("mem_available_bytes", "mem_used_percent"));
+  ASSERT_EQ(Run({"runs", "samples", "j-1.1", "--output", "json"}), 0);
+  const std::string json = out();
+  EXPECT_EQ(std::count(json.begin(), json.end(), '\n'), 1) << "a line a message";
+  coordinator_.samples.clear();
+  ASSERT_EQ(Run({"runs", "samples", "j-1.1"}), 0);
+  EXPECT_THAT(out(), testing::StartsWith("offset_ms,")) << "the heading stands even without samples";
+}
+
+}  // namespace
+}  // namespace ballast::cli
