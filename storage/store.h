@@ -104,6 +104,11 @@ class Store {
       std::string_view run_id, std::uint32_t attempt,
       const std::function<absl::Status(std::uint64_t seq, const v1::Chunk&)>& visit) = 0;
 
+  // The same for only those chunks that have events, without reading the others: few of a long attempt's chunks have.
+  [[nodiscard]] virtual absl::Status ReadChunksWithEvents(
+      std::string_view run_id, std::uint32_t attempt,
+      const std::function<absl::Status(std::uint64_t seq, const v1::Chunk&)>& visit) = 0;
+
   // Summaries over all chunks of an attempt, ordered by metric_id. Empty where there are none.
   [[nodiscard]] virtual absl::StatusOr<std::vector<v1::MetricSummary>> GetRollups(std::string_view run_id,
                                                                                   std::uint32_t attempt) = 0;

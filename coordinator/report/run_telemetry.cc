@@ -88,11 +88,13 @@ absl::StatusOr<RunTelemetry> ReadTelemetry(storage::Store& store, const v1::Run&
                                            std::optional<std::uint32_t> max_samples) {
   TelemetryReader reader(max_samples);
   if (const v1::Attempt* attempt = LastAttempt(run); attempt != nullptr) {
-    BALLAST_RETURN_IF_ERROR(
-        store.ReadChunks(run.run_id(), attempt->attempt(), [&reader](std::uint64_t seq, const v1::Chunk& chunk) {
-          reader.Visit(seq, chunk);
-          return absl::OkStatus();
-        }));
+    const auto visit = [&reader](std::uint64_t seq, const v1::Chunk& chunk) {
+      reader.Visit(seq, chunk);
+      return absl::OkStatus();
+    };
+    BALLAST_RETURN_IF_ERROR(max_samples.has_value()
+                                ? store.ReadChunks(run.run_id(), attempt->attempt(), visit)
+                                : store.ReadChunksWithEvents(run.run_id(), attempt->attempt(), visit));
   }
   return reader.Finish(run.run_id());
 }

@@ -63,13 +63,17 @@ CREATE TABLE run_annotations (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX run_annotations_by_run ON run_annotations (run_id);
 
+-- With a rowid, so that chunks are appended in the order they come, each into pages of its own: clustered by run they took
+-- twice the space and half the speed.
 CREATE TABLE chunks (
   run_id TEXT NOT NULL REFERENCES runs (run_id),
   attempt INTEGER NOT NULL,
   seq INTEGER NOT NULL,
+  event_count INTEGER NOT NULL,
   message BLOB NOT NULL,
   PRIMARY KEY (run_id, attempt, seq)
-) STRICT, WITHOUT ROWID;
+) STRICT;
+CREATE INDEX chunks_with_events ON chunks (run_id, attempt, seq) WHERE event_count > 0;
 
 CREATE TABLE rollups (
   run_id TEXT NOT NULL REFERENCES runs (run_id),

@@ -171,12 +171,13 @@ absl::Status StoreChunk(Connection* connection, const PutChunk& put) {
   BALLAST_ASSIGN_OR_RETURN(const std::int64_t seq, ToColumn(put.seq));
   const std::string message = put.chunk.SerializeAsString();
   BALLAST_ASSIGN_OR_RETURN(Statement statement, connection->Cached(R"sql(
-      INSERT INTO chunks (run_id, attempt, seq, message) VALUES (?1, ?2, ?3, ?4)
+      INSERT INTO chunks (run_id, attempt, seq, event_count, message) VALUES (?1, ?2, ?3, ?4, ?5)
       ON CONFLICT (run_id, attempt, seq) DO NOTHING)sql"));
   statement.Bind(1, put.run_id);
   statement.Bind(2, std::int64_t{put.attempt});
   statement.Bind(3, seq);
-  statement.BindBlob(4, message);
+  statement.Bind(4, std::int64_t{put.chunk.header().event_count()});
+  statement.BindBlob(5, message);
   const absl::Status status = statement.Run();
   if (status.code() == absl::StatusCode::kFailedPrecondition) {  // the foreign key: cheaper than to look first
     return absl::FailedPreconditionError(fmt::format("run {} does not exist", put.run_id));

@@ -112,9 +112,13 @@ absl::StatusOr<OpenState> LoadOpenState(Connection* connection) {
 }
 
 absl::StatusOr<std::vector<std::pair<std::int64_t, v1::Chunk>>> ReadChunksAfter(
-    Connection* connection, std::string_view run_id, std::uint32_t attempt, std::int64_t after, std::size_t max_bytes) {
-  BALLAST_ASSIGN_OR_RETURN(Statement statement, connection->Cached(R"sql(
-      SELECT seq, message FROM chunks WHERE run_id = ?1 AND attempt = ?2 AND seq > ?3 ORDER BY seq)sql"));
+    Connection* connection, std::string_view run_id, std::uint32_t attempt, std::int64_t after, std::size_t max_bytes,
+    WhichChunks which) {
+  constexpr std::string_view kAll =
+      "SELECT seq, message FROM chunks WHERE run_id = ?1 AND attempt = ?2 AND seq > ?3 ORDER BY seq";
+  constexpr std::string_view kWithEvents = R"sql(
+      SELECT seq, message FROM chunks WHERE run_id = ?1 AND attempt = ?2 AND seq > ?3 AND event_count > 0 ORDER BY seq)sql";
+  BALLAST_ASSIGN_OR_RETURN(Statement statement, connection->Cached(which == WhichChunks::kAll ? kAll : kWithEvents));
   statement.Bind(1, run_id);
   statement.Bind(2, std::int64_t{attempt});
   statement.Bind(3, after);

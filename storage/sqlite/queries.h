@@ -23,9 +23,12 @@ namespace ballast::storage {
                                                                         std::uint32_t attempt);
 [[nodiscard]] absl::StatusOr<OpenState> LoadOpenState(Connection* connection);
 
+enum class WhichChunks { kAll, kWithEvents };
+
 // The first chunks of an attempt whose seq is above `after` (-1 for all), ordered by seq: as many as `max_bytes` hold,
 // and one at least where there is one.
 [[nodiscard]] absl::StatusOr<std::vector<std::pair<std::int64_t, v1::Chunk>>> ReadChunksAfter(
-    Connection* connection, std::string_view run_id, std::uint32_t attempt, std::int64_t after, std::size_t max_bytes);
+    Connection* connection, std::string_view run_id, std::uint32_t attempt, std::int64_t after, std::size_t max_bytes,
+    WhichChunks which);
 
 }  // namespace ballast::storage

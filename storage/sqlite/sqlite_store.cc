@@ -71,10 +71,26 @@ class SqliteStore final : public Store {
 
   absl::Status ReadChunks(std::string_view run_id, std::uint32_t attempt,
                           const std::function<absl::Status(std::uint64_t seq, const v1::Chunk&)>& visit) override {
+    return VisitChunks(run_id, attempt, WhichChunks::kAll, visit);
+  }
+
+  absl::Status ReadChunksWithEvents(
+      std::string_view run_id, std::uint32_t attempt,
+      const std::function<absl::Status(std::uint64_t seq, const v1::Chunk&)>& visit) override {
+    return VisitChunks(run_id, attempt, WhichChunks::kWithEvents, visit);
+  }
+
+  absl::StatusOr<std::vector<v1::MetricSummary>> GetRollups(std::string_view run_id, std::uint32_t attempt) override {
+    return storage::GetRollups(readers_->Checkout().get(), run_id, attempt);
+  }
+
+ private:
+  absl::Status VisitChunks(std::string_view run_id, std::uint32_t attempt, WhichChunks which,
+                           const std::function<absl::Status(std::uint64_t seq, const v1::Chunk&)>& visit) {
     std::int64_t after = -1;
     while (true) {
-      BALLAST_ASSIGN_OR_RETURN(const auto chunks,
-                               ReadChunksAfter(readers_->Checkout().get(), run_id, attempt, after, kChunkReadBytes));
+      BALLAST_ASSIGN_OR_RETURN(const auto chunks, ReadChunksAfter(readers_->Checkout().get(), run_id, attempt, after,
+                                                                  kChunkReadBytes, which));
       if (chunks.empty()) return absl::OkStatus();
       for (const auto& [seq, chunk] : chunks) {
         BALLAST_RETURN_IF_ERROR(visit(static_cast<std::uint64_t>(seq), chunk));
@@ -83,11 +99,6 @@ class SqliteStore final : public Store {
     }
   }
 
-  absl::StatusOr<std::vector<v1::MetricSummary>> GetRollups(std::string_view run_id, std::uint32_t attempt) override {
-    return storage::GetRollups(readers_->Checkout().get(), run_id, attempt);
-  }
-
- private:
   // Destroyed in the opposite order: readers, then the writer's connection, then the lock.
   base::Fd lock_;
   Writer writer_;
@@ -95,9 +106,8 @@ class SqliteStore final : public Store {
 };
 
 absl::Status PrepareDatabase(Connection* connection) {
-  // Pages must be sized before the first one is written, and nothing is written before the file is known to be ours.
-  // 8 KiB: most chunks then need one page beside the one that holds their key.
-  BALLAST_RETURN_IF_ERROR(connection->Execute("PRAGMA page_size = 8192; PRAGMA cell_size_check = ON"));
+  BALLAST_RETURN_IF_ERROR(connection->Execute("PRAGMA cell_size_check = ON"));
+  // Nothing is written before the file is known to be ours.
   BALLAST_RETURN_IF_ERROR(CheckDatabase(connection, Migrations()));
   BALLAST_RETURN_IF_ERROR(
       connection->Execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864;"

@@ -210,6 +210,26 @@ TEST_P(StoreWriteContractTest, ChunksComeBackInOrderAndUnchanged) {
   EXPECT_TRUE(status.ok());
 }
 
+TEST_P(StoreWriteContractTest, ChunksWithEventsComeWithoutTheOthers) {
+  WriteBatch batch = {PutRun{MakeRun("j-1.1")}};
+  for (const std::uint64_t seq : {7U, 4U, 5U, 2U}) {
+    PutChunk put = MakeChunk("j-1.1", 1, seq);
+    put.chunk.mutable_header()->set_event_count(seq == 4 ? 0 : 1);
+    batch.push_back(std::move(put));
+  }
+  PutChunk of_another_attempt = MakeChunk("j-1.1", 2, 3);
+  of_another_attempt.chunk.mutable_header()->set_event_count(9);
+  batch.push_back(std::move(of_another_attempt));
+  Put(std::move(batch));
+  std::vector<std::uint64_t> seqs;
+  const absl::Status status = store().ReadChunksWithEvents("j-1.1", 1, [&](std::uint64_t seq, const v1::Chunk&) {
+    seqs.push_back(seq);
+    return seq == 5 ? absl::AbortedError("enough") : absl::OkStatus();
+  });
+  EXPECT_EQ(status.code(), absl::StatusCode::kAborted);
+  EXPECT_THAT(seqs, ElementsAre(2, 5));
+}
+
 TEST_P(StoreWriteContractTest, ReadingChunksStopsAtAnErrorAndMayCallTheStore) {
   Put({PutRun{MakeRun("j-1.1")}, MakeChunk("j-1.1", 1, 1), MakeChunk("j-1.1", 1, 2), MakeChunk("j-1.1", 1, 3)});
   int visited = 0;
