@@ -47,12 +47,13 @@ CREATE TABLE runs (
   workload_kind TEXT NOT NULL,
   message BLOB NOT NULL
 ) STRICT;
-CREATE INDEX runs_by_time ON runs (create_time_ns, run_id);
+-- Each ends in the other columns that a list can ask for, so that rows that do not match are passed over in the index.
+CREATE INDEX runs_by_time ON runs (create_time_ns, run_id, state, outcome, device_id, workload_kind);
 CREATE INDEX runs_by_job ON runs (job_id, create_time_ns, run_id);
-CREATE INDEX runs_by_device ON runs (device_id, create_time_ns, run_id);
-CREATE INDEX runs_by_state ON runs (state, create_time_ns, run_id);
-CREATE INDEX runs_by_outcome ON runs (outcome, create_time_ns, run_id);
-CREATE INDEX runs_by_kind ON runs (workload_kind, create_time_ns, run_id);
+CREATE INDEX runs_by_device ON runs (device_id, create_time_ns, run_id, state, outcome, workload_kind);
+CREATE INDEX runs_by_state ON runs (state, create_time_ns, run_id, outcome, device_id, workload_kind);
+CREATE INDEX runs_by_outcome ON runs (outcome, create_time_ns, run_id, state, device_id, workload_kind);
+CREATE INDEX runs_by_kind ON runs (workload_kind, create_time_ns, run_id, state, outcome, device_id);
 
 CREATE TABLE run_annotations (
   name TEXT NOT NULL,

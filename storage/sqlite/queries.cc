@@ -117,7 +117,8 @@ absl::StatusOr<std::vector<std::pair<std::int64_t, v1::Chunk>>> ReadChunksAfter(
   constexpr std::string_view kAll =
       "SELECT seq, message FROM chunks WHERE run_id = ?1 AND attempt = ?2 AND seq > ?3 ORDER BY seq";
   constexpr std::string_view kWithEvents = R"sql(
-      SELECT seq, message FROM chunks WHERE run_id = ?1 AND attempt = ?2 AND seq > ?3 AND event_count > 0 ORDER BY seq)sql";
+      SELECT seq, message FROM chunks INDEXED BY chunks_with_events
+      WHERE run_id = ?1 AND attempt = ?2 AND seq > ?3 AND event_count > 0 ORDER BY seq)sql";
   BALLAST_ASSIGN_OR_RETURN(Statement statement, connection->Cached(which == WhichChunks::kAll ? kAll : kWithEvents));
   statement.Bind(1, run_id);
   statement.Bind(2, std::int64_t{attempt});

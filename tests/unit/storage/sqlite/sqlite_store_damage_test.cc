@@ -19,7 +19,7 @@ namespace {
 using testing::AnyOf;
 using testing::HasSubstr;
 
-constexpr std::size_t kPageSize = 8192;
+constexpr std::size_t kPageSize = 4096;
 
 // Fills a database with some of everything and closes it.
 void MakeDatabase(const std::filesystem::path& file) {
