@@ -192,7 +192,10 @@ void ActiveRun::ReadReports() {
   }
   if (!status.ok()) {
     reports_ended_ = true;
-    if (!absl::IsOutOfRange(status)) spdlog::error("run {}: {}", ToText(key_), std::string(status.message()));
+    if (!absl::IsOutOfRange(status)) {
+      spdlog::error("run {}: {}", ToText(key_), std::string(status.message()));
+      if (!kill_at_) kill_at_ = Elapsed();  // what it does from now on nobody would know
+    }
   }
   if ((reports_ended_ || findings_.finished()) && !exit_ && !kill_at_ && !killed_by_agent_) {
     kill_at_ = Elapsed() + kExitGrace;

@@ -91,6 +91,10 @@ v1::Outcome ClassifyEnd(const EndFacts& facts) {
     Set(facts.asked->outcome, facts.asked->reason, v1::AGENT, &outcome);
     return outcome;
   }
+  if (facts.killed_by_agent) {
+    Set(v1::WORKER_CRASHED, "the runner broke off its reports to the agent, which then ended it", v1::SELF, &outcome);
+    return outcome;
+  }
   if (facts.exit.signal == SIGKILL) {
     Set(v1::WORKER_CRASHED,
         "the runner was killed by SIGKILL; the kernel counts no OOM kill of it, so somebody sent it", v1::UNKNOWN,

@@ -1,0 +1,276 @@
+#include "worker/agent/run_executor.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <csignal>
+#include <set>
+
+#include "tests/unit/worker/agent/run_fixture.h"
+#include "worker/agent/frame.h"
+
+namespace ballast::agent {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using testing::HasSubstr;
+using testing::SizeIs;
+
+constexpr std::uint64_t kMib = 1U << 20U;
+
+class RunExecutorTest : public RunFixture {
+ protected:
+  // Carries an assignment out and returns its result, after checking the shape of its log.
+  v1::RunResult Run(const v1::Assignment& assignment) {
+    if (!spool_) OpenSpool();
+    RunExecutor executor(options_, spool_.get());
+    const auto rejected = executor.Execute(assignment, control_.get(), this);
+    if (rejected) {
+      ADD_FAILURE() << rejected->reason();
+      return {};
+    }
+    EXPECT_TRUE(ChildrenOfThisProcess().empty());
+    Flush();
+    records_ = ReadAll();
+    if (records_.size() < 2 || !records_.front().has_started() || !records_.back().has_finished()) {
+      ADD_FAILURE() << "the log has no beginning or no end";
+      return {};
+    }
+    for (std::size_t i = 0; i < records_.size(); ++i) {
+      EXPECT_EQ(records_[i].seq(), i + 1);
+      EXPECT_TRUE(records_[i].has_chunk() || i == 0 || i + 1 == records_.size());
+    }
+    return records_.back().finished().result();
+  }
+
+  std::optional<v1::AssignmentRejected> Refuse(const v1::Assignment& assignment) {
+    OpenSpool();
+    RunExecutor executor(options_, spool_.get());
+    auto rejected = executor.Execute(assignment, control_.get(), this);
+    EXPECT_TRUE(spool_->Held().empty()) << "a refused attempt has no log";
+    return rejected;
+  }
+
+  metrics::DecodedChunk AllChunks() {
+    metrics::DecodedChunk all;
+    for (const v1::Record& record : records_) {
+      if (!record.has_chunk()) continue;
+      const absl::StatusOr<metrics::DecodedChunk> chunk = metrics::DecodeChunk(record.chunk());
+      if (!chunk.ok()) {
+        ADD_FAILURE() << chunk.status();
+        continue;
+      }
+      all.offsets.insert(all.offsets.end(), chunk->offsets.begin(), chunk->offsets.end());
+      all.rows.insert(all.rows.end(), chunk->rows.begin(), chunk->rows.end());
+      all.events.insert(all.events.end(), chunk->events.begin(), chunk->events.end());
+    }
+    return all;
+  }
+
+  // From the first progress of a run on, which is when its runner exists.
+  void OnFirstProgress(std::function<void()> action) {
+    on_progress_ = [action = std::move(action), done = false](const v1::RunProgress& progress) mutable {
+      if (done || progress.held_bytes() == 0) return;
+      done = true;
+      action();
+    };
+  }
+
+  std::unique_ptr<RunControl> control_ = RunControl::Create().value();
+  std::vector<v1::Record> records_;
+};
+
+TEST_F(RunExecutorTest, AStaircaseFromBeginningToEnd) {
+  options_.chunk_interval = milliseconds(150);
+  std::vector<v1::RunProgress> progress;
+  on_progress_ = [&progress](const v1::RunProgress& now) { progress.push_back(now); };
+  const v1::RunResult result = Run(Staircase(3, milliseconds(100), 8));
+  EXPECT_EQ(result.outcome().kind(), v1::COMPLETED) << result.outcome().message();
+  ASSERT_EQ(result.steps_size(), 3);
+  for (const v1::Step& step : result.steps()) {
+    EXPECT_NEAR(static_cast<double>(step.resident_delta_bytes()), 8.0 * kMib, 1.0 * kMib);
+  }
+  EXPECT_EQ(result.peak_held_bytes(), 24 * kMib);
+  EXPECT_GE(result.peak_resident_bytes(), 24 * kMib);
+  EXPECT_GT(result.fill_bytes_per_second(), 0);
+  EXPECT_GT(result.limit_bytes(), 0U);
+  EXPECT_FALSE(result.limit_source().empty());
+  EXPECT_GT(base::FromProto(result.observer_cpu_time()).count(), 0);
+  ASSERT_GE(result.phases_size(), 4);
+  for (const v1::Phase& phase : result.phases()) EXPECT_TRUE(phase.has_end_offset());
+  EXPECT_EQ(result.outcome().evidence().killer(), v1::KILLER_UNSPECIFIED);
+  EXPECT_FALSE(result.outcome().evidence().has_last_samples()) << "nothing to prove";
+  EXPECT_EQ(result.outcome().evidence().start_boot_id(), result.outcome().evidence().end_boot_id());
+
+  EXPECT_GT(records_.size(), 4U) << "several chunks";
+  const metrics::DecodedChunk all = AllChunks();
+  EXPECT_EQ(all.rows.size(), result.sample_count());
+  EXPECT_GE(result.sample_count() + result.missed_sample_count(), 400 / 20);
+  EXPECT_TRUE(std::ranges::is_sorted(all.offsets));
+  std::set<std::int64_t> held;
+  for (const metrics::SampleRow& row : all.rows)
+    held.insert(row[metrics::IndexOf(metrics::MetricId::kRunnerHeldBytes)]);
+  EXPECT_TRUE(held.contains(static_cast<std::int64_t>(16 * kMib)));
+  const auto reached = std::ranges::count(all.events, v1::Event::STEP_REACHED, &v1::Event::kind);
+  EXPECT_EQ(reached, 3);
+
+  ASSERT_FALSE(progress.empty());
+  EXPECT_EQ(progress.back().run_id(), key_.run_id);
+  EXPECT_GT(progress.back().used_percent(), 0);
+  EXPECT_TRUE(std::ranges::any_of(progress, [](const v1::RunProgress& now) { return now.held_bytes() >= 16 * kMib; }));
+  EXPECT_TRUE(std::ranges::any_of(progress, [](const v1::RunProgress& now) { return now.has_planned(); }));
+}
+
+TEST_F(RunExecutorTest, TheBeginningIsOnDiskBeforeTheRunnerExists) {
+  UseScript(fmt::format("wc -c < '{}' > '{}'; exit 3", (AttemptDirectory(key_) / SegmentFileName(1)).string(),
+                        (directory_ / "seen").string()));
+  const v1::RunResult result = Run(LongRun());
+  EXPECT_EQ(result.outcome().kind(), v1::WORKER_CRASHED);
+  EXPECT_EQ(result.outcome().evidence().killer(), v1::SELF);
+  EXPECT_EQ(result.outcome().evidence().exit_code(), 3);
+  EXPECT_GT(std::stoul(base::ReadFile(directory_ / "seen").value_or("0")), kFrameHeaderBytes);
+}
+
+TEST_F(RunExecutorTest, ACancellationEndsTheRunnerWithinASecond) {
+  std::chrono::nanoseconds asked{0};
+  OnFirstProgress([&] {
+    asked = base::RealClock().Monotonic();
+    control_->RequestEnd({v1::CANCELLED, "a user does not want it any more"});
+  });
+  const v1::RunResult result = Run(LongRun());
+  EXPECT_LT(base::RealClock().Monotonic() - asked, seconds(1));
+  EXPECT_EQ(result.outcome().kind(), v1::CANCELLED);
+  EXPECT_EQ(result.outcome().message(), "a user does not want it any more");
+  EXPECT_EQ(result.outcome().evidence().killer(), v1::AGENT);
+}
+
+TEST_F(RunExecutorTest, ARunnerThatDoesNotListenIsKilled) {
+  UseScript("exec sleep 1000");
+  control_->RequestEnd({v1::CANCELLED, "at once"});
+  const std::chrono::nanoseconds begin = base::RealClock().Monotonic();
+  const v1::RunResult result = Run(LongRun());
+  EXPECT_LT(base::RealClock().Monotonic() - begin, seconds(1));
+  EXPECT_EQ(result.outcome().kind(), v1::CANCELLED);
+  EXPECT_EQ(result.outcome().evidence().signal(), SIGKILL);
+  EXPECT_EQ(result.outcome().evidence().killer(), v1::AGENT);
+}
+
+TEST_F(RunExecutorTest, WhatTheRunnerStartedGoesWithIt) {
+  UseScript(fmt::format("sleep 1000 & echo $! > '{}'; exit 0", (directory_ / "grandchild").string()));
+  const v1::RunResult result = Run(LongRun());
+  EXPECT_EQ(result.outcome().kind(), v1::WORKER_CRASHED) << "it exited without a word";
+  const int grandchild = std::stoi(base::ReadFile(directory_ / "grandchild").value());
+  // Killed with its group; its parent is init, which reaps it when it gets to it.
+  const auto stat = base::ReadFile(fmt::format("/proc/{}/stat", grandchild));
+  EXPECT_TRUE(!stat.ok() || os::ParseProcessStat(*stat)->state == 'Z' || os::ParseProcessStat(*stat)->state == 'X');
+}
+
+TEST_F(RunExecutorTest, ARunThatTakesTooLongIsTimedOut) {
+  v1::Assignment assignment = LongRun();
+  *assignment.mutable_spec()->mutable_policy()->mutable_timeout() = base::ToProto(milliseconds(300));
+  const v1::RunResult result = Run(assignment);
+  EXPECT_EQ(result.outcome().kind(), v1::TIMED_OUT);
+  EXPECT_THAT(result.outcome().message(), HasSubstr("300 ms"));
+  EXPECT_EQ(result.outcome().evidence().killer(), v1::AGENT);
+}
+
+TEST_F(RunExecutorTest, ARunnerKilledByWhoeverEndsWithEvidence) {
+  OnFirstProgress([] {
+    for (const pid_t child : ChildrenOfThisProcess()) ::kill(child, SIGKILL);
+  });
+  const v1::RunResult result = Run(LongRun());
+  const v1::Evidence& evidence = result.outcome().evidence();
+  EXPECT_EQ(result.outcome().kind(), v1::WORKER_CRASHED);
+  EXPECT_EQ(evidence.killer(), v1::UNKNOWN);
+  EXPECT_EQ(evidence.signal(), SIGKILL);
+  EXPECT_EQ(evidence.held_bytes(), 4 * kMib);
+  EXPECT_GT(evidence.last_samples().offset_ms_size(), 1);
+  EXPECT_EQ(evidence.global_oom_kill_count(), 0U);
+  EXPECT_FALSE(result.phases(result.phases_size() - 1).has_end_offset()) << "it was cut off in this phase";
+}
+
+TEST_F(RunExecutorTest, ACrashIsTheRunnersOwn) {
+  UseScript("kill -SEGV $$");
+  const v1::RunResult result = Run(LongRun());
+  EXPECT_EQ(result.outcome().kind(), v1::WORKER_CRASHED);
+  EXPECT_EQ(result.outcome().evidence().killer(), v1::SELF);
+  EXPECT_EQ(result.outcome().evidence().signal(), SIGSEGV);
+}
+
+TEST_F(RunExecutorTest, ARunnerThatTalksNonsenseIsEnded) {
+  UseScript("head -c 4096 /dev/zero | tr '\\0' '\\377' >&3; exec sleep 1000");
+  const v1::RunResult result = Run(LongRun());
+  EXPECT_EQ(result.outcome().kind(), v1::WORKER_CRASHED) << result.outcome().message();
+  EXPECT_EQ(result.outcome().evidence().killer(), v1::SELF);
+}
+
+TEST_F(RunExecutorTest, AProgramThatIsNotThereIsAResultToo) {
+  options_.runner_program = (directory_ / "missing").string();
+  const v1::RunResult result = Run(LongRun());
+  EXPECT_EQ(result.outcome().kind(), v1::WORKER_CRASHED);
+  EXPECT_THAT(result.outcome().message(), HasSubstr("missing"));
+}
+
+TEST_F(RunExecutorTest, ARunGoesOnWithoutRoomForItsSamplesAndSaysSo) {
+  OpenSpool({.directory = {}, .quota_bytes = 100});
+  const v1::RunResult result = Run(Staircase(2, milliseconds(50)));
+  EXPECT_EQ(result.outcome().kind(), v1::COMPLETED);
+  EXPECT_THAT(result.outcome().message(), HasSubstr("samples are lost"));
+  EXPECT_THAT(result.outcome().message(), HasSubstr("quota"));
+  EXPECT_THAT(records_, SizeIs(2));
+}
+
+TEST_F(RunExecutorTest, WhatWouldBeLostWithTheProcessIsInADraft) {
+  options_.draft_interval = milliseconds(50);
+  std::optional<AttemptFiles> files;
+  on_progress_ = [&](const v1::RunProgress& progress) {
+    if (files || progress.elapsed().seconds() < 1) return;
+    files = ReadAttemptFiles(AttemptDirectory(key_), key_).value();
+    control_->RequestEnd({v1::CANCELLED, "seen"});
+  };
+  Run(LongRun());
+  ASSERT_TRUE(files.has_value());
+  ASSERT_TRUE(files->draft_chunk.has_value()) << "no chunk is complete after a second";
+  ASSERT_TRUE(files->draft_result.has_value());
+  EXPECT_GT(files->draft_chunk->chunk().header().sample_count(), 10U);
+  EXPECT_GT(files->draft_chunk->chunk().header().event_count(), 0U);
+  EXPECT_GE(base::FromProto(files->draft_chunk->chunk().header().end_offset()), milliseconds(500));
+  EXPECT_EQ(files->draft_result->steps_size(), 1);
+  EXPECT_EQ(files->draft_result->peak_held_bytes(), 4 * kMib);
+}
+
+TEST_F(RunExecutorTest, RefusesWhatTheDeviceCannotDo) {
+  v1::Assignment assignment = LongRun();
+  assignment.mutable_spec()->mutable_workload()->mutable_pressure()->mutable_staircase()->set_steps(2'000'000);
+  auto rejected = Refuse(assignment);
+  ASSERT_TRUE(rejected.has_value());
+  EXPECT_EQ(rejected->outcome(), v1::INVALID);
+  EXPECT_THAT(rejected->reason(), HasSubstr("steps"));
+  EXPECT_EQ(rejected->run_id(), key_.run_id);
+  EXPECT_EQ(rejected->attempt(), key_.attempt);
+
+  assignment = LongRun();
+  assignment.mutable_spec()->mutable_workload()->mutable_model()->mutable_load()->set_model_id("m");
+  rejected = Refuse(assignment);
+  ASSERT_TRUE(rejected.has_value());
+  EXPECT_EQ(rejected->outcome(), v1::INVALID);
+  EXPECT_THAT(rejected->reason(), HasSubstr("model"));
+
+  assignment = LongRun();
+  assignment.mutable_spec()->set_environment("phone-3gb");
+  rejected = Refuse(assignment);
+  ASSERT_TRUE(rejected.has_value());
+  EXPECT_EQ(rejected->outcome(), v1::ENVIRONMENT_REFUSED);
+  EXPECT_THAT(rejected->reason(), HasSubstr("phone-3gb"));
+
+  assignment = LongRun();
+  assignment.set_run_id("../../etc");
+  rejected = Refuse(assignment);
+  ASSERT_TRUE(rejected.has_value());
+  EXPECT_EQ(rejected->outcome(), v1::INVALID);
+}
+
+}  // namespace
+}  // namespace ballast::agent

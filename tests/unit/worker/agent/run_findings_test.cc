@@ -1,0 +1,137 @@
+#include "worker/agent/run_findings.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "common/base/clock.h"
+
+namespace ballast::agent {
+namespace {
+
+using metrics::IndexOf;
+using metrics::MetricId;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+class RunFindingsTest : public testing::Test {
+ protected:
+  void BeginPhase(v1::Phase::Kind kind, milliseconds at, double target = 0) {
+    v1::RunnerReport report;
+    report.mutable_phase()->set_kind(kind);
+    *report.mutable_phase()->mutable_start_offset() = base::ToProto(at);
+    report.mutable_phase()->set_target_percent(target);
+    findings_.AddReport(report);
+  }
+  void Sample(milliseconds at, double used_percent, std::int64_t resident = metrics::kAbsent) {
+    metrics::SampleRow row = metrics::EmptyRow();
+    row[IndexOf(MetricId::kMemUsedPercent)] = static_cast<std::int64_t>(used_percent * 1000);
+    row[IndexOf(MetricId::kRunnerResidentBytes)] = resident;
+    findings_.AddSample(at, row);
+  }
+  void Hold(std::uint64_t bytes, double target = 0) {
+    v1::RunnerReport report;
+    report.mutable_state()->set_held_bytes(bytes);
+    report.mutable_state()->set_target_percent(target);
+    findings_.AddReport(report);
+  }
+  [[nodiscard]] v1::RunResult Result() const {
+    v1::RunResult result;
+    findings_.Fill(&result);
+    return result;
+  }
+
+  RunFindings findings_;
+};
+
+TEST_F(RunFindingsTest, PhasesFollowEachOther) {
+  BeginPhase(v1::Phase::BASELINE, milliseconds(0));
+  BeginPhase(v1::Phase::RAMP, milliseconds(1000));
+  EXPECT_EQ(findings_.current_phase(), v1::Phase::RAMP);
+  v1::RunnerReport end;
+  *end.mutable_finished()->mutable_offset() = base::ToProto(milliseconds(2500));
+  findings_.AddReport(end);
+  const v1::RunResult result = Result();
+  ASSERT_EQ(result.phases_size(), 2);
+  EXPECT_EQ(base::FromProto(result.phases(0).end_offset()), milliseconds(1000));
+  EXPECT_EQ(base::FromProto(result.phases(1).end_offset()), milliseconds(2500));
+}
+
+TEST_F(RunFindingsTest, APhaseThatWasCutOffHasNoEnd) {
+  BeginPhase(v1::Phase::RAMP, milliseconds(0));
+  EXPECT_FALSE(Result().phases(0).has_end_offset());
+}
+
+TEST_F(RunFindingsTest, AHoldIsJudgedByTheSamplesThatFallIntoIt) {
+  BeginPhase(v1::Phase::RAMP, milliseconds(0), 70);
+  Sample(milliseconds(500), 30);
+  Sample(milliseconds(1000), 69.8);  // in the hold, whose report comes after the sample
+  BeginPhase(v1::Phase::HOLD, milliseconds(900), 70);
+  Sample(milliseconds(1100), 70.4);
+  Sample(milliseconds(1200), 70.9);
+  Sample(milliseconds(1300), 72);
+  Sample(milliseconds(2000), 40);  // after the hold, whose end is reported after the sample
+  BeginPhase(v1::Phase::RELEASE, milliseconds(1900));
+  Sample(milliseconds(5000), 20);
+  const v1::RunResult result = Result();
+  EXPECT_EQ(result.sample_count(), 7U);
+  EXPECT_FALSE(result.phases(0).has_hold_quality()) << "a ramp moves towards its target";
+  const v1::HoldQuality& quality = result.phases(1).hold_quality();
+  EXPECT_EQ(quality.sample_count(), 4U);
+  EXPECT_EQ(quality.within_half_point_count(), 2U);
+  EXPECT_EQ(quality.within_one_point_count(), 3U);
+  EXPECT_DOUBLE_EQ(quality.min_percent(), 69.8);
+  EXPECT_DOUBLE_EQ(quality.max_percent(), 72);
+  EXPECT_FALSE(result.phases(2).has_hold_quality());
+}
+
+TEST_F(RunFindingsTest, PeaksAreTheHighestOfAllThatWasSeen) {
+  Hold(100);
+  Hold(50);
+  Sample(milliseconds(0), 10, 900);
+  Sample(milliseconds(100), 10, 300);
+  v1::RunnerReport step;
+  step.mutable_step()->set_held_bytes(80);
+  step.mutable_step()->set_resident_bytes(1000);
+  findings_.AddReport(step);
+  EXPECT_EQ(Result().peak_held_bytes(), 100U);
+  EXPECT_EQ(Result().peak_resident_bytes(), 1000U);
+  EXPECT_EQ(findings_.held_bytes(), 80U);
+}
+
+TEST_F(RunFindingsTest, TheRunnersSumIsTakenWhereItLivesToGiveIt) {
+  v1::RunnerReport report;
+  v1::RunnerFinished* const finished = report.mutable_finished();
+  finished->set_outcome(v1::COMPLETED);
+  finished->set_peak_held_bytes(500);
+  finished->set_filled_bytes(1000);
+  *finished->mutable_fill_time() = base::ToProto(seconds(2));
+  *finished->mutable_time_to_target() = base::ToProto(milliseconds(700));
+  findings_.AddReport(report);
+  EXPECT_EQ(Result().peak_held_bytes(), 500U);
+  EXPECT_DOUBLE_EQ(Result().fill_bytes_per_second(), 500);
+  EXPECT_EQ(base::FromProto(Result().time_to_target()), milliseconds(700));
+  ASSERT_TRUE(findings_.finished().has_value());
+}
+
+TEST_F(RunFindingsTest, ARunnerThatWasKilledHasAFillRateAllTheSame) {
+  BeginPhase(v1::Phase::RAMP, milliseconds(1000));
+  Hold(4000);
+  Sample(milliseconds(3000), 50);
+  Sample(milliseconds(9000), 50);  // nothing was added in this time
+  EXPECT_DOUBLE_EQ(Result().fill_bytes_per_second(), 2000);
+  v1::RunnerReport target;
+  target.mutable_event()->set_kind(v1::Event::TARGET_REACHED);
+  *target.mutable_event()->mutable_offset() = base::ToProto(milliseconds(3100));
+  findings_.AddReport(target);
+  EXPECT_EQ(base::FromProto(Result().time_to_target()), milliseconds(2100));
+}
+
+TEST_F(RunFindingsTest, IsBounded) {
+  for (int i = 0; i < 20'100; ++i) BeginPhase(v1::Phase::RAMP, milliseconds(i));
+  BeginPhase(v1::Phase::HOLD, milliseconds(30'000));
+  EXPECT_EQ(Result().phases_size(), 20'000);
+  EXPECT_EQ(findings_.current_phase(), v1::Phase::HOLD);
+}
+
+}  // namespace
+}  // namespace ballast::agent

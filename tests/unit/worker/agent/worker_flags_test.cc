@@ -1,0 +1,83 @@
+#include "worker/agent/worker_flags.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "common/base/clock.h"
+#include "tests/unit/worker/agent/agent_fixture.h"
+
+namespace ballast::agent {
+namespace {
+
+using testing::HasSubstr;
+using testing::Pair;
+using testing::UnorderedElementsAre;
+
+class WorkerFlagsTest : public AgentFixture {
+ protected:
+  std::string Write(const std::string& text) {
+    const std::filesystem::path file = directory_ / "worker.yaml";
+    std::ofstream(file) << text;
+    return file.string();
+  }
+  static void ExpectError(const std::vector<std::string>& arguments, const std::string& needle) {
+    const auto command = ParseWorkerCommand(arguments);
+    ASSERT_FALSE(command.ok()) << needle;
+    EXPECT_THAT(std::string(command.status().message()), HasSubstr(needle));
+  }
+};
+
+TEST_F(WorkerFlagsTest, FlagsAloneAreEnough) {
+  const auto command =
+      ParseWorkerCommand({"--data-dir", "/d", "--labels", "class=low-end,site=lab 1,empty=", "--device-id", "k-7",
+                          "--spool-quota", "2GiB", "--reconnect-max", "90s", "--insecure"});
+  ASSERT_TRUE(command.ok()) << command.status();
+  EXPECT_EQ(command->kind, WorkerCommand::Kind::kServe);
+  EXPECT_EQ(command->config.data_dir(), "/d");
+  EXPECT_EQ(command->config.coordinator(), "127.0.0.1:7850");
+  EXPECT_EQ(command->config.device_id(), "k-7");
+  EXPECT_EQ(command->config.spool_quota_bytes(), 2ULL << 30U);
+  EXPECT_EQ(base::FromProto(command->config.reconnect_max()), std::chrono::seconds(90));
+  EXPECT_EQ(command->config.log_level(), "info");
+  EXPECT_TRUE(command->config.insecure());
+  EXPECT_THAT(command->config.labels(),
+              UnorderedElementsAre(Pair("class", "low-end"), Pair("site", "lab 1"), Pair("empty", "")));
+}
+
+TEST_F(WorkerFlagsTest, FlagsWinOverTheFileAndFillWhatItLeavesOut) {
+  const std::string file = Write("coordinator: 10.0.0.1:1\nlog_level: debug\nlabels: {class: a, site: b}\n");
+  const auto command =
+      ParseWorkerCommand({"--config", file, "--data-dir", "/d", "--log-level", "warn", "--labels", "class=c"});
+  ASSERT_TRUE(command.ok()) << command.status();
+  EXPECT_EQ(command->config.coordinator(), "10.0.0.1:1");
+  EXPECT_EQ(command->config.log_level(), "warn");
+  EXPECT_EQ(command->config.data_dir(), "/d");
+  EXPECT_THAT(command->config.labels(), UnorderedElementsAre(Pair("class", "c"), Pair("site", "b")));
+}
+
+TEST_F(WorkerFlagsTest, ErrorsNameTheFlagOrThePlace) {
+  ExpectError({"--nonsense"}, "--nonsense");
+  ExpectError({}, "--data-dir");
+  ExpectError({"--data-dir", "/d", "--log-level", "loud"}, "--log-level loud");
+  ExpectError({"--data-dir", "/d", "--spool-quota", "1B"}, "--spool-quota 1B");
+  ExpectError({"--data-dir", "/d", "--device-id", "a b"}, "--device-id a b");
+  ExpectError({"--data-dir", "/d", "--labels", "class"}, "'class' is not KEY=VALUE");
+  ExpectError({"--config", Write("data_dir: /d\nlog_lvel: info\n")}, "worker.yaml:2:1");
+  ExpectError({"--config", (directory_ / "missing.yaml").string()}, "missing.yaml");
+}
+
+TEST_F(WorkerFlagsTest, OtherThingsToDo) {
+  const auto help = ParseWorkerCommand({"--help"});
+  ASSERT_TRUE(help.ok()) << help.status();
+  EXPECT_EQ(help->kind, WorkerCommand::Kind::kPrint);
+  EXPECT_THAT(help->text, HasSubstr("--coordinator"));
+  EXPECT_THAT(help->text, testing::Not(HasSubstr("--runner"))) << "that is between the agent and itself";
+  EXPECT_THAT(ParseWorkerCommand({"--version"})->text, HasSubstr("ballast-worker "));
+  EXPECT_EQ(ParseWorkerCommand({"--print-facts"})->kind, WorkerCommand::Kind::kPrintFacts);
+  EXPECT_EQ(ParseWorkerCommand({"--runner"})->kind, WorkerCommand::Kind::kRun);
+}
+
+}  // namespace
+}  // namespace ballast::agent
