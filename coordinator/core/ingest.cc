@@ -1,5 +1,7 @@
 #include "coordinator/core/ingest.h"
 
+#include <cstdint>
+#include <limits>
 #include <utility>
 
 #include <fmt/format.h>
@@ -8,6 +10,9 @@
 
 namespace ballast::core {
 namespace {
+
+// What a store can number.
+constexpr std::uint64_t kMaxSeq = std::numeric_limits<std::int64_t>::max();
 
 // Why a record cannot belong to this run; empty where it can.
 std::string Mismatch(const v1::Run& run, const std::string& device_id, const v1::Record& record) {
@@ -31,7 +36,8 @@ void WriteChunk(Turn& turn, v1::Record* record) {
 
 void Ingest::Record(Turn& turn, DeviceEntry* device, v1::Record record) {
   const SessionId session = device->session;
-  if (record.run_id().empty() || record.seq() == 0 || record.content_case() == v1::Record::CONTENT_NOT_SET) {
+  if (record.run_id().empty() || record.seq() == 0 || record.seq() > kMaxSeq ||
+      record.content_case() == v1::Record::CONTENT_NOT_SET) {
     turn.Reject(session, record.run_id(), record.attempt(), "the record has no run, no position or no content");
     return;
   }

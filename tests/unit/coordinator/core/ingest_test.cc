@@ -158,7 +158,8 @@ TEST_F(IngestTest, RejectsWhatCannotBelongToTheRun) {
   Send(session_, RecordMessage("j-1.1", 1, 2));  // no content
   Chunk(session_, "", 2);
   Chunk(session_, "j-1.1", 0);
-  EXPECT_THAT(Said(session_), ElementsAre("reject j-1.1/1", "reject /1", "reject j-1.1/1"));
+  Chunk(session_, "j-1.1", std::uint64_t{1} << 63U);
+  EXPECT_THAT(Said(session_), ElementsAre("reject j-1.1/1", "reject /1", "reject j-1.1/1", "reject j-1.1/1"));
   EXPECT_THAT(kept_.chunks, IsEmpty());
 }
 

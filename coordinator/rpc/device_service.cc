@@ -1,0 +1,91 @@
+#include "coordinator/rpc/device_service.h"
+
+#include <functional>
+#include <utility>
+
+#include "common/rpc/channel.h"
+
+namespace ballast::coordinator {
+namespace {
+
+using DeviceBody = std::function<absl::StatusOr<v1::Device>(core::Core&, const core::Instant&, core::Actions*)>;
+
+grpc::Status CallForDevice(Actor* actor, grpc::ServerContext* context, DeviceBody body, v1::Device* reply) {
+  absl::StatusOr<v1::Device> device = actor->Call<v1::Device>(context->deadline(), std::move(body));
+  if (!device.ok()) return rpc::ToGrpc(device.status());
+  reply->Swap(&*device);
+  return grpc::Status::OK;
+}
+
+}  // namespace
+
+grpc::Status DeviceService::GetDevice(grpc::ServerContext* context, const v1::GetDeviceRequest* request,
+                                      v1::Device* reply) {
+  return CallForDevice(
+      actor_, context,
+      [device_id = request->device_id()](core::Core& core, const core::Instant&, core::Actions*) {
+        return core.GetDevice(device_id);
+      },
+      reply);
+}
+
+grpc::Status DeviceService::ListDevices(grpc::ServerContext* context, const v1::ListDevicesRequest* request,
+                                        v1::ListDevicesResponse* reply) {
+  absl::StatusOr<v1::ListDevicesResponse> stored = store_->ListDevices(*request);
+  if (!stored.ok()) return rpc::ToGrpc(stored.status());
+  // The store knows who there is; the core knows when each was heard last.
+  absl::StatusOr<v1::ListDevicesResponse> live = actor_->Call<v1::ListDevicesResponse>(
+      context->deadline(),
+      [page = *stored](core::Core& core, const core::Instant&,
+                       core::Actions*) -> absl::StatusOr<v1::ListDevicesResponse> {
+        v1::ListDevicesResponse fresh = page;
+        for (v1::Device& device : *fresh.mutable_devices()) {
+          if (absl::StatusOr<v1::Device> known = core.GetDevice(device.device_id()); known.ok()) device.Swap(&*known);
+        }
+        return fresh;
+      });
+  reply->Swap(live.ok() ? &*live : &*stored);
+  return grpc::Status::OK;
+}
+
+grpc::Status DeviceService::LabelDevice(grpc::ServerContext* context, const v1::LabelDeviceRequest* request,
+                                        v1::Device* reply) {
+  return CallForDevice(
+      actor_, context,
+      [labels = *request](core::Core& core, const core::Instant& now, core::Actions* actions) {
+        return core.LabelDevice(now, labels, actions);
+      },
+      reply);
+}
+
+grpc::Status DeviceService::DrainDevice(grpc::ServerContext* context, const v1::DrainDeviceRequest* request,
+                                        v1::Device* reply) {
+  return CallForDevice(
+      actor_, context,
+      [device_id = request->device_id()](core::Core& core, const core::Instant& now, core::Actions* actions) {
+        return core.SetDrained(now, device_id, true, actions);
+      },
+      reply);
+}
+
+grpc::Status DeviceService::ResumeDevice(grpc::ServerContext* context, const v1::ResumeDeviceRequest* request,
+                                         v1::Device* reply) {
+  return CallForDevice(
+      actor_, context,
+      [device_id = request->device_id()](core::Core& core, const core::Instant& now, core::Actions* actions) {
+        return core.SetDrained(now, device_id, false, actions);
+      },
+      reply);
+}
+
+grpc::Status DeviceService::RemoveDevice(grpc::ServerContext* context, const v1::RemoveDeviceRequest* request,
+                                         v1::Device* reply) {
+  return CallForDevice(
+      actor_, context,
+      [device_id = request->device_id()](core::Core& core, const core::Instant& now, core::Actions* actions) {
+        return core.RemoveDevice(now, device_id, actions);
+      },
+      reply);
+}
+
+}  // namespace ballast::coordinator

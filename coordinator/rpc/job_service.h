@@ -1,0 +1,32 @@
+// JobService over the actor and the store.
+#pragma once
+
+#include <string>
+
+#include "ballast/v1/client_service.grpc.pb.h"
+#include "coordinator/rpc/actor.h"
+#include "coordinator/rpc/job_ids.h"
+#include "storage/store.h"
+
+namespace ballast::coordinator {
+
+// What it is given must outlive it. Thread-safe.
+class JobService final : public v1::JobService::WithCallbackMethod_WatchJob<v1::JobService::Service> {
+ public:
+  JobService(Actor* actor, storage::Store* store, JobIds* ids) : actor_(actor), store_(store), ids_(ids) {}
+
+  grpc::Status SubmitJob(grpc::ServerContext* context, const v1::SubmitJobRequest* request, v1::Job* reply) override;
+  grpc::Status GetJob(grpc::ServerContext* context, const v1::GetJobRequest* request, v1::Job* reply) override;
+  grpc::Status ListJobs(grpc::ServerContext* context, const v1::ListJobsRequest* request,
+                        v1::ListJobsResponse* reply) override;
+  grpc::Status CancelJob(grpc::ServerContext* context, const v1::CancelJobRequest* request, v1::Job* reply) override;
+  grpc::ServerWriteReactor<v1::JobUpdate>* WatchJob(grpc::CallbackServerContext* context,
+                                                    const v1::WatchJobRequest* request) override;
+
+ private:
+  Actor* const actor_;
+  storage::Store* const store_;
+  JobIds* const ids_;
+};
+
+}  // namespace ballast::coordinator

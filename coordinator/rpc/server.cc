@@ -1,0 +1,162 @@
+#include "coordinator/rpc/server.h"
+
+#include <chrono>
+#include <mutex>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "common/base/logging.h"
+#include "common/base/status.h"
+#include "common/base/version.h"
+#include "common/config/field_text.h"
+#include "common/rpc/channel.h"
+#include "coordinator/rpc/actor.h"
+#include "coordinator/rpc/device_service.h"
+#include "coordinator/rpc/job_ids.h"
+#include "coordinator/rpc/job_service.h"
+#include "coordinator/rpc/listen_address.h"
+#include "coordinator/rpc/report_service.h"
+#include "coordinator/rpc/run_service.h"
+#include "coordinator/rpc/worker_service.h"
+#include "grpc/support/log.h"
+#include "grpcpp/ext/proto_server_reflection_plugin.h"
+#include "grpcpp/grpcpp.h"
+#include "grpcpp/health_check_service_interface.h"
+#include "grpcpp/resource_quota.h"
+
+namespace ballast::coordinator {
+namespace {
+
+// Connections that say nothing are asked after a minute, and given long to answer: a device that thrashes answers late.
+constexpr int kKeepaliveTimeMs = 60'000;
+constexpr int kKeepaliveTimeoutMs = 300'000;
+// Clients that ask more often than this are cut off.
+constexpr int kMinPingIntervalMs = 20'000;
+// Threads of the calls that block (reports, lists); workers and watchers need none.
+constexpr int kMaxThreads = 256;
+constexpr std::chrono::seconds kCallGrace{3};
+
+class GrpcServer final : public Server {
+ public:
+  GrpcServer(storage::Store* store, const base::Clock& clock)
+      : store_(store), clock_(clock), report_service_(*store, clock) {}
+  ~GrpcServer() override { Stop(); }
+
+  absl::Status Begin(const v1::CoordinatorConfig& config);
+
+  const std::string& address() const override { return address_; }
+  void Stop() override;
+
+ private:
+  void SetServing(bool serving);
+
+  storage::Store* const store_;
+  const base::Clock& clock_;
+  std::string address_;
+  std::unique_ptr<JobIds> job_ids_;
+  std::unique_ptr<Actor> actor_;
+  std::unique_ptr<JobService> job_service_;
+  std::unique_ptr<RunService> run_service_;
+  std::unique_ptr<DeviceService> device_service_;
+  std::unique_ptr<WorkerService> worker_service_;
+  ReportService report_service_;
+  std::mutex serving_mutex_;
+  bool serving_ = false;                  // guarded by serving_mutex_
+  std::unique_ptr<grpc::Server> server_;  // set under serving_mutex_, since the actor's thread looks at it
+  bool stopped_ = false;
+};
+
+// What gRPC itself has to say is for those who look for it: what matters to others comes as a status.
+void LogFromGrpc(gpr_log_func_args* args) {
+  spdlog::debug("grpc: {}", args->message);
+}
+
+absl::Status GrpcServer::Begin(const v1::CoordinatorConfig& config) {
+  BALLAST_ASSIGN_OR_RETURN(const bool local, rpc::IsLocalAddress(config.listen()));
+  if (!local && !config.insecure()) {
+    return absl::FailedPreconditionError(fmt::format(
+        "plain text on {} could be read and written by anyone on the network; listen on a loopback address or a unix "
+        "socket, or accept it with --insecure",
+        config.listen()));
+  }
+  if (!local)
+    spdlog::warn("plain text on {}: anyone who reaches this port can read and run everything", config.listen());
+  BALLAST_RETURN_IF_ERROR(CheckCanListen(config.listen()));
+
+  v1::ListJobsRequest latest;
+  latest.set_page_size(1);
+  BALLAST_ASSIGN_OR_RETURN(const v1::ListJobsResponse jobs, store_->ListJobs(latest));
+  job_ids_ = std::make_unique<JobIds>(&clock_, jobs.jobs().empty() ? "" : jobs.jobs(0).job_id());
+
+  ActorOptions options;
+  options.core.heartbeat_interval = base::FromProto(config.heartbeat_interval());
+  options.core.offline_after = base::FromProto(config.offline_after());
+  options.core.version = base::kVersion;
+  options.core.did_you_mean = [](const std::string& name, const std::vector<std::string>& candidates) {
+    return config::DidYouMean(name, candidates);
+  };
+  options.on_serving = [this](bool serving) { SetServing(serving); };
+  BALLAST_ASSIGN_OR_RETURN(actor_, Actor::Start(store_, &clock_, std::move(options)));
+  job_service_ = std::make_unique<JobService>(actor_.get(), store_, job_ids_.get());
+  run_service_ = std::make_unique<RunService>(*store_);
+  device_service_ = std::make_unique<DeviceService>(actor_.get(), store_);
+  worker_service_ = std::make_unique<WorkerService>(actor_.get());
+
+  gpr_set_log_function(LogFromGrpc);
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::ServerBuilder builder;
+  int port = 0;
+  builder.AddListeningPort(config.listen(), grpc::InsecureServerCredentials(), &port);
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTimeMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kMinPingIntervalMs);
+  builder.SetMaxReceiveMessageSize(rpc::kMaxMessageBytes);
+  builder.SetMaxSendMessageSize(rpc::kMaxMessageBytes);
+  builder.SetResourceQuota(grpc::ResourceQuota("coordinator").SetMaxThreads(kMaxThreads));
+  builder.RegisterService(job_service_.get());
+  builder.RegisterService(run_service_.get());
+  builder.RegisterService(device_service_.get());
+  builder.RegisterService(&report_service_);
+  builder.RegisterService(worker_service_.get());
+  std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
+  if (server == nullptr || (port == 0 && !config.listen().starts_with("unix:"))) {
+    BALLAST_RETURN_IF_ERROR(CheckCanListen(config.listen()));  // taken meanwhile?
+    return absl::UnavailableError(fmt::format("listen on {}: gRPC refused it", config.listen()));
+  }
+  address_ = WithPort(config.listen(), port);
+  const std::lock_guard lock(serving_mutex_);
+  server_ = std::move(server);
+  server_->GetHealthCheckService()->SetServingStatus(serving_);
+  return absl::OkStatus();
+}
+
+void GrpcServer::SetServing(bool serving) {
+  const std::lock_guard lock(serving_mutex_);
+  serving_ = serving;
+  if (server_ != nullptr) server_->GetHealthCheckService()->SetServingStatus(serving);
+}
+
+void GrpcServer::Stop() {
+  if (std::exchange(stopped_, true)) return;
+  SetServing(false);
+  if (actor_ != nullptr) actor_->Stop();
+  if (server_ != nullptr) {
+    server_->Shutdown(std::chrono::system_clock::now() + kCallGrace);
+    server_->Wait();
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const v1::CoordinatorConfig& config, storage::Store* store,
+                                                      const base::Clock& clock) {
+  auto server = std::make_unique<GrpcServer>(store, clock);
+  BALLAST_RETURN_IF_ERROR(server->Begin(config));
+  return server;
+}
+
+}  // namespace ballast::coordinator

@@ -1,0 +1,153 @@
+#include "coordinator/rpc/worker_session.h"
+
+#include <utility>
+
+#include "common/base/logging.h"
+#include "common/metrics/chunk_codec.h"
+#include "common/rpc/channel.h"
+
+namespace ballast::coordinator {
+namespace {
+
+// What one worker may have on its way into the store. More than a second's worth of any run, and what 10,000 workers
+// may have together is bounded by Actor::overloaded.
+constexpr std::size_t kMaxWaitingMessages = 64;
+constexpr std::size_t kMaxWaitingBytes = 8U << 20U;
+// What may wait to be sent to one worker. Acknowledgements are small and assignments few: who lets this much gather
+// does not read.
+constexpr std::size_t kMaxOutgoingMessages = 4096;
+constexpr std::size_t kMaxOutgoingBytes = 16U << 20U;
+
+}  // namespace
+
+WorkerSession* WorkerSession::Start(Actor* actor, grpc::CallbackServerContext* context) {
+  std::shared_ptr<WorkerSession> session(new WorkerSession(actor, context));
+  session->self_ = session;
+  const std::lock_guard lock(session->mutex_);
+  session->ReadNext();
+  return session.get();
+}
+
+bool WorkerSession::MayRead() const {
+  if (reading_ || finished_ || end_.has_value()) return false;
+  if (waiting_messages_ == 0) return true;
+  return waiting_messages_ < kMaxWaitingMessages && waiting_bytes_ < kMaxWaitingBytes && !actor_->overloaded();
+}
+
+void WorkerSession::ReadNext() {
+  if (!MayRead()) return;
+  reading_ = true;
+  StartRead(&incoming_);
+}
+
+void WorkerSession::OnReadDone(bool ok) {
+  const std::lock_guard lock(mutex_);
+  reading_ = false;
+  if (!ok) {  // the worker has gone, or says that it has no more to say
+    if (!end_.has_value()) end_ = grpc::Status::OK;
+    WriteNext();
+    return;
+  }
+  if (finished_ || end_.has_value()) return;
+  if (session_ == 0) {
+    if (!incoming_.has_hello()) {
+      end_ = grpc::Status(grpc::StatusCode::FAILED_PRECONDITION, "the first message of a session must be hello");
+      FinishNow();
+      return;
+    }
+    spdlog::info("device {} connects from {}", incoming_.hello().device_id(), context_->peer());
+    session_ = actor_->OpenSession(shared_from_this());
+  }
+  if (incoming_.has_record() && incoming_.record().has_chunk()) {
+    v1::Chunk* chunk = incoming_.mutable_record()->mutable_chunk();
+    if (const absl::Status status = metrics::ValidateChunk(*chunk); !status.ok()) {
+      // Kept as it is, since nobody has a better one, but kept out of the rollups. Readers leave it out and say so.
+      spdlog::warn("damaged chunk {} of {}: {}", incoming_.record().seq(), incoming_.record().run_id(),
+                   std::string(status.message()));
+      chunk->mutable_header()->clear_summaries();
+    }
+  }
+  const std::size_t bytes = incoming_.ByteSizeLong();
+  ++waiting_messages_;
+  waiting_bytes_ += bytes;
+  actor_->Receive(session_, std::move(incoming_), bytes);
+  incoming_.Clear();
+  ReadNext();
+}
+
+void WorkerSession::Release(std::size_t messages, std::size_t bytes) {
+  const std::lock_guard lock(mutex_);
+  waiting_messages_ -= messages;
+  waiting_bytes_ -= bytes;
+  ReadNext();
+}
+
+void WorkerSession::Send(v1::CoordinatorMessage message) {
+  const std::lock_guard lock(mutex_);
+  if (finished_ || end_.has_value()) return;
+  outgoing_bytes_ += message.ByteSizeLong();
+  outgoing_.push_back(std::move(message));
+  if (outgoing_.size() > kMaxOutgoingMessages || outgoing_bytes_ > kMaxOutgoingBytes) {
+    spdlog::warn("session {} does not read what it is sent; it is ended", session_);
+    end_ = grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "the worker does not read what it is sent");
+    context_->TryCancel();  // a write that is stuck would hold the end up for ever
+    return;
+  }
+  WriteNext();
+}
+
+void WorkerSession::WriteNext() {
+  if (writing_ || finished_) return;
+  if (!outgoing_.empty()) {
+    writing_ = true;
+    StartWrite(&outgoing_.front());
+  } else if (end_.has_value()) {
+    FinishNow();
+  }
+}
+
+void WorkerSession::OnWriteDone(bool ok) {
+  const std::lock_guard lock(mutex_);
+  writing_ = false;
+  if (!ok) {
+    if (!end_.has_value()) end_ = grpc::Status::OK;
+    FinishNow();
+    return;
+  }
+  outgoing_bytes_ -= outgoing_.front().ByteSizeLong();
+  outgoing_.pop_front();
+  WriteNext();
+}
+
+void WorkerSession::Finish(absl::Status status) {
+  const std::lock_guard lock(mutex_);
+  if (finished_ || end_.has_value()) return;
+  end_ = rpc::ToGrpc(status);
+  WriteNext();
+}
+
+void WorkerSession::FinishNow() {
+  if (std::exchange(finished_, true)) return;
+  outgoing_.clear();
+  outgoing_bytes_ = 0;
+  grpc::ServerBidiReactor<v1::WorkerMessage, v1::CoordinatorMessage>::Finish(*end_);
+}
+
+void WorkerSession::OnCancel() {
+  const std::lock_guard lock(mutex_);
+  // A read that waits for its turn would never tell.
+  if (!end_.has_value()) end_ = grpc::Status::CANCELLED;
+  if (!writing_) FinishNow();
+}
+
+void WorkerSession::OnDone() {
+  core::SessionId session = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    session = session_;
+  }
+  if (session != 0) actor_->CloseSession(session);
+  const std::shared_ptr<WorkerSession> last = std::move(self_);
+}
+
+}  // namespace ballast::coordinator

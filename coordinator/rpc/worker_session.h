@@ -1,0 +1,60 @@
+// One worker's stream, on the coordinator's side.
+#pragma once
+
+#include <cstddef>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+
+#include "ballast/v1/worker_service.grpc.pb.h"
+#include "coordinator/rpc/actor.h"
+#include "grpcpp/grpcpp.h"
+
+namespace ballast::coordinator {
+
+// Reads messages and posts them to the actor, no more at a time than the actor has dealt with; writes what the actor
+// sends. Lives until gRPC is done with the stream and the actor has let go of it. Thread-safe.
+class WorkerSession final : public grpc::ServerBidiReactor<v1::WorkerMessage, v1::CoordinatorMessage>,
+                            public SessionSink,
+                            public std::enable_shared_from_this<WorkerSession> {
+ public:
+  // Starts serving a stream; gRPC deletes nothing, the session keeps itself alive until OnDone.
+  static WorkerSession* Start(Actor* actor, grpc::CallbackServerContext* context);
+
+  void Send(v1::CoordinatorMessage message) override;
+  void Finish(absl::Status status) override;
+  void Release(std::size_t messages, std::size_t bytes) override;
+
+ private:
+  WorkerSession(Actor* actor, grpc::CallbackServerContext* context) : actor_(actor), context_(context) {}
+
+  void OnReadDone(bool ok) override;
+  void OnWriteDone(bool ok) override;
+  void OnCancel() override;
+  void OnDone() override;
+
+  // All with mutex_ held.
+  void WriteNext();
+  void FinishNow();
+  [[nodiscard]] bool MayRead() const;
+  void ReadNext();
+
+  Actor* const actor_;
+  grpc::CallbackServerContext* const context_;
+  std::shared_ptr<WorkerSession> self_;  // until OnDone
+
+  std::mutex mutex_;
+  core::SessionId session_ = 0;  // 0 until the first message
+  v1::WorkerMessage incoming_;
+  bool reading_ = false;
+  std::size_t waiting_messages_ = 0;
+  std::size_t waiting_bytes_ = 0;
+  std::deque<v1::CoordinatorMessage> outgoing_;  // the first is being written while writing_
+  std::size_t outgoing_bytes_ = 0;
+  bool writing_ = false;
+  std::optional<grpc::Status> end_;  // asked for; waits until outgoing_ is empty
+  bool finished_ = false;            // gRPC was told the status: nothing more may be started
+};
+
+}  // namespace ballast::coordinator
