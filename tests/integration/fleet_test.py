@@ -67,9 +67,16 @@ class ThreeWorkersTest(FleetTest):
         self.assertEqual(self.ballast("jobs", "show", job, "--output", "json").json["state"], "CANCELLED")
 
     def test_a_drained_device_gets_nothing_until_it_is_resumed(self):
-        self.assertEqual(self.ballast("devices", "drain", "dev-3").code, 0)
+        blocker = self.submit(*LONG, "--device", "dev-3")
         job = self.submit(*SMALL, "--device", "dev-3")
-        self.assertEqual(self.watch(self.submit(*SMALL, "--device", "dev-1"))["runs"][0]["run"]["outcome"]["kind"], "COMPLETED")
+        self.wait_for_run(blocker + ".1", "RUNNING")
+        self.assertEqual(self.ballast("devices", "drain", "dev-3").code, 0)
+        refused = self.ballast(*SMALL, "--device", "dev-3")
+        self.assertEqual(refused.code, 6, refused.err)
+        self.assertIn("drained", refused.err)
+        self.assertEqual(self.ballast("jobs", "cancel", blocker).code, 0)
+        self.assertEqual(self.watch(blocker)["runs"][0]["run"]["outcome"]["kind"], "CANCELLED")
+        self.wait_for_device("dev-3", ("DRAINING",))
         self.assertEqual(self.runs_of(job)[0]["state"], "QUEUED")
         self.assertEqual(self.ballast("devices", "resume", "dev-3").code, 0)
         self.assertEqual(self.watch(job)["runs"][0]["run"]["outcome"]["kind"], "COMPLETED")

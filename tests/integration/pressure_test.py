@@ -27,10 +27,10 @@ class LocalPressureTest(FleetTest):
     """One command on the local machine, with nothing set up."""
 
     def test_staircase_steps_are_exact_and_nothing_is_left(self):
-        before = set(os.listdir("/tmp"))
+        os.mkdir(self.path("tmp"))
         result = self.ballast(
             "simple", "--mode", "staircase", "--step-size", "100", "--interval", "1.0", "--steps", "5",
-            "--output", "json", local=True,
+            "--output", "json", local=True, environment={"TMPDIR": self.path("tmp"), "XDG_RUNTIME_DIR": self.path("tmp")},
         )  # fmt: skip
         self.assertEqual(result.code, 0, result.err)
         run = only_run(result.json)
@@ -44,7 +44,7 @@ class LocalPressureTest(FleetTest):
         self.assertAlmostEqual(highest, 500 * MIB, delta=40 * MIB)
         # The whole fleet was private to the command.
         self.assertEqual([pid for pid in children_of(os.getpid()) if process_exists(pid)], [])
-        self.assertEqual(set(os.listdir("/tmp")) - before, set())
+        self.assertEqual(os.listdir(self.path("tmp")), [])
         left = [name for _, _, names in os.walk(self.path("data")) for name in names if ".spool" in name or ".sock" in name]
         self.assertEqual(left, [])
 
