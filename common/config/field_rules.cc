@@ -57,9 +57,7 @@ class RuleWalk {
     for (const std::string& name : rules.required_oneof()) {
       const OneofDescriptor* const oneof = descriptor.FindOneofByName(name);
       if (oneof == nullptr || message.GetReflection()->HasOneof(message, oneof)) continue;
-      std::vector<std::string> members;
-      for (int i = 0; i < oneof->field_count(); ++i) members.push_back(oneof->field(i)->name());
-      Add(JoinPath(path, name), fmt::format("is missing; give {}", Alternatives(members)));
+      Add(JoinPath(path, name), fmt::format("is missing; give {}", Alternatives(MemberNames(*oneof))));
     }
     for (const v1::FieldOrder& order : rules.order()) CheckOrder(message, order, path);
   }

@@ -16,7 +16,6 @@ namespace {
 using google::protobuf::Descriptor;
 using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
-using google::protobuf::Reflection;
 
 absl::Status SetMapEntry(Message* message, const FieldDescriptor& field, std::string_view key, std::string_view text) {
   const FieldDescriptor& value_field = *field.message_type()->map_value();

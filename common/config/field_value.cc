@@ -33,6 +33,7 @@ using google::protobuf::EnumDescriptor;
 using google::protobuf::EnumValueDescriptor;
 using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
+using google::protobuf::OneofDescriptor;
 using google::protobuf::Reflection;
 
 constexpr std::int64_t kMostDurationSeconds = 315'576'000'000;  // what google.protobuf.Duration allows
@@ -436,7 +437,15 @@ absl::StatusOr<Message*> MapEntry(Message* message, const FieldDescriptor& field
 
 std::vector<std::string> FieldNames(const Descriptor& descriptor) {
   std::vector<std::string> names;
+  names.reserve(static_cast<std::size_t>(descriptor.field_count()));
   for (int i = 0; i < descriptor.field_count(); ++i) names.push_back(descriptor.field(i)->name());
+  return names;
+}
+
+std::vector<std::string> MemberNames(const OneofDescriptor& oneof) {
+  std::vector<std::string> names;
+  names.reserve(static_cast<std::size_t>(oneof.field_count()));
+  for (int i = 0; i < oneof.field_count(); ++i) names.push_back(oneof.field(i)->name());
   return names;
 }
 
@@ -451,7 +460,7 @@ std::string Alternatives(const std::vector<std::string>& names) {
 
 std::string FieldHint(std::string_view name, const Descriptor& descriptor) {
   const std::vector<std::string> names = FieldNames(descriptor);
-  const std::string hint = DidYouMean(name, names);
+  std::string hint = DidYouMean(name, names);
   if (!hint.empty()) return hint;
   return names.empty() ? "no name is known here" : fmt::format("known here: {}", fmt::join(names, ", "));
 }

@@ -61,6 +61,9 @@ inline constexpr int kSingular = -1;
 // The names of a message's fields, in order of declaration.
 [[nodiscard]] std::vector<std::string> FieldNames(const google::protobuf::Descriptor& descriptor);
 
+// The names of a oneof's members, in order of declaration.
+[[nodiscard]] std::vector<std::string> MemberNames(const google::protobuf::OneofDescriptor& oneof);
+
 // `a`, `a or b`, `a, b or c`.
 [[nodiscard]] std::string Alternatives(const std::vector<std::string>& names);
 

@@ -201,11 +201,9 @@ class MessageReader {
       } else if (const OneofDescriptor* const oneof = field->real_containing_oneof()) {
         const auto [other, is_first] = chosen.emplace(oneof, field);
         if (!is_first) {
-          std::vector<std::string> members;
-          for (int j = 0; j < oneof->field_count(); ++j) members.push_back(oneof->field(j)->name());
           AddProblem(key.place, fmt::format("'{}' is given beside '{}' in line {}; only one of {} can be",
                                             field->name(), other->second->name(), given[other->second]->place.line + 1,
-                                            fmt::join(members, ", ")));
+                                            fmt::join(MemberNames(*oneof), ", ")));
           nowhere.reset(message->New());
         }
       }
