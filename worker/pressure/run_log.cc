@@ -12,7 +12,8 @@ namespace {
 
 using std::chrono::nanoseconds;
 
-// Twenty a second are promised. The log is asked after each chunk, which takes 20 ms: the two together stay within the 50 ms.
+// Twenty a second are promised. The log is asked after each chunk, which takes 20 ms: the two together stay within the
+// 50 ms.
 constexpr nanoseconds kMovingStateInterval = std::chrono::milliseconds(30);
 constexpr nanoseconds kRestingStateInterval = std::chrono::seconds(1);
 
