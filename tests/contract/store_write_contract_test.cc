@@ -189,7 +189,9 @@ TEST_P(StoreWriteContractTest, RollupsAreOrderedByMetric) {
   }
   Put({PutRun{MakeRun("j-1.1")}, put});
   std::vector<std::uint32_t> ids;
-  for (const v1::MetricSummary& summary : *store().GetRollups("j-1.1", 1)) ids.push_back(summary.metric_id());
+  const auto rollups = store().GetRollups("j-1.1", 1);
+  ASSERT_TRUE(rollups.ok()) << rollups.status().ToString();
+  for (const v1::MetricSummary& summary : *rollups) ids.push_back(summary.metric_id());
   EXPECT_THAT(ids, ElementsAre(1, 7, 30, 900));
 }
 
