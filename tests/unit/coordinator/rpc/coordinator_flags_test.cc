@@ -69,6 +69,7 @@ TEST_F(CoordinatorFlagsTest, MistakesAreNamedWithTheirPlace) {
   EXPECT_THAT(message({}), HasSubstr("--data-dir"));
   EXPECT_THAT(message({"--data-dir", "/d", "--listn", "x"}), HasSubstr("--listn"));
   EXPECT_THAT(message({"--data-dir", "/d", "--offline-after", "soon"}), HasSubstr("--offline-after soon"));
+  EXPECT_THAT(message({"--data-dir", "/d", "--heartbeat-interval", "15s"}), HasSubstr("must be below offline_after"));
   EXPECT_THAT(message({"--data-dir", "/d", "--log-level", "loud"}), HasSubstr("--log-level loud"));
   EXPECT_THAT(message({"--data-dir", "/d", "--config", (directory_ / "none.yaml").string()}), HasSubstr("none.yaml"));
   EXPECT_THAT(message({"--config", Write("data_dir: /d\nlisen: x\n")}), HasSubstr("coordinator.yaml:2:1"));
