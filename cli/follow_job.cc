@@ -108,10 +108,13 @@ class Follower {
 
  private:
   FollowedJob Result(bool ended) const {
-    return {.job = printer_.progress().job(),
-            .runs = printer_.progress().Runs(),
-            .ended = ended,
-            .interrupted = interrupts_ > 0};
+    FollowedJob result{.job = printer_.progress().job(),
+                       .runs = printer_.progress().Runs(),
+                       .ended = ended,
+                       .interrupted = interrupts_ > 0};
+    // An interrupt may come before the first update.
+    result.job.set_job_id(job_id_);
+    return result;
   }
 
   // False: stop following.
@@ -133,7 +136,8 @@ class Follower {
     const auto context = rpc::MakeContext(std::chrono::seconds(5));
     const Interrupts::Scope scope(context_.interrupts, [&context] { context->TryCancel(); });
     const absl::Status status = session_.Cancel(context.get(), job_id_);
-    if (!status.ok()) printer_.Note(fmt::format("the job could not be cancelled: {}", std::string(status.message())));
+    if (!status.ok() && !context_.interrupts.pending())
+      printer_.Note(fmt::format("the job could not be cancelled: {}", std::string(status.message())));
     cancel_wanted_ = !status.ok();
   }
 

@@ -13,6 +13,7 @@
 #include "common/base/file.h"
 #include "common/base/status.h"
 #include "common/base/text.h"
+#include "common/base/units.h"
 #include "common/config/field_text.h"
 
 namespace ballast::cli {
@@ -137,7 +138,7 @@ absl::Status PrintReportTable(const v1::GetReportRequest& scope, Session& sessio
     const bool ended = run.state() == v1::Run::ENDED;
     std::string time = "-";
     if (run.has_start_time() && run.has_end_time()) {
-      time = Stopwatch(base::ToProto(base::FromProto(run.end_time()) - base::FromProto(run.start_time())));
+      time = base::FormatDuration(base::FromProto(run.end_time()) - base::FromProto(run.start_time()));
     }
     runs.AddRow({run.run_id(), entry.device_name().empty() ? run.device_id() : entry.device_name(),
                  ended ? v1::OutcomeKind_Name(run.outcome().kind()) : v1::Run::State_Name(run.state()), time,

@@ -145,7 +145,7 @@ absl::StatusOr<ExitCode> FinishJob(const FollowedJob& followed, const ResultFlag
                                    Context& context) {
   const std::string& job_id = followed.job.job_id();
   if (!followed.ended) {
-    if (!session.owner() && !job_id.empty()) {
+    if (!session.owner()) {
       context.err << fmt::format("job {} goes on: ballast watch {} follows it, ballast jobs cancel {} ends it\n",
                                  job_id, job_id, job_id);
     }

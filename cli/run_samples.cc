@@ -112,9 +112,10 @@ absl::StatusOr<ExitCode> PrintSamples(const SamplesFlags& flags, Context& contex
           AppendSamples(series, metrics, &csv);
           context.out << csv;
         }
-        // A reader that went away (`| head`) ends it.
+        // A reader that went away (`| head`) ends it; main tells that from a full disk.
         return context.out.good() ? absl::OkStatus() : absl::CancelledError("standard output is closed");
       });
+  if (!context.out.good()) return ExitCode::kDone;
   if (!status.ok()) return WithNextStep(status, "ballast runs list");
   print_heading();
   return ExitCode::kDone;

@@ -12,6 +12,7 @@ constexpr milliseconds kConnectPatience(4'000);
 constexpr milliseconds kWatchTimeout = std::chrono::hours(24 * 365);
 constexpr milliseconds kDevicePatience(15'000);
 constexpr milliseconds kDevicePoll(5);
+constexpr int kGuestRetries = 2;
 
 }  // namespace
 
@@ -23,9 +24,20 @@ absl::StatusOr<std::unique_ptr<Session>> Session::Open(Context& context, const C
 }
 
 absl::Status Session::Connect(Use use) {
+  absl::Status status = ConnectOnce(use);
+  // A guest may meet an owner that is just ending: the next look at the lock finds that.
+  for (int again = 0; again < kGuestRetries && absl::IsUnavailable(status) && local() && fleet_ != nullptr && !owner();
+       ++again) {
+    status = ConnectOnce(use);
+  }
+  return status;
+}
+
+absl::Status Session::ConnectOnce(Use use) {
   if (target_.local()) {
     BALLAST_ASSIGN_OR_RETURN(const auto directory, DataDirectory(context_));
     const auto role = use == Use::kRun ? LocalFleet::Role::kOwner : LocalFleet::Role::kAny;
+    fleet_.reset();
     BALLAST_ASSIGN_OR_RETURN(fleet_, LocalFleet::Open(directory, role, context_));
     address_ = fleet_->address();
   } else {
@@ -46,6 +58,10 @@ absl::Status Session::Connect(Use use) {
   devices_ = v1::DeviceService::NewStub(channel_);
   reports_ = v1::ReportService::NewStub(channel_);
   return WaitUntilConnected();
+}
+
+bool Session::WorthRepeating(const absl::Status& status, bool repeated) {
+  return !repeated && absl::IsUnavailable(status) && local() && !owner() && Reconnect().ok();
 }
 
 absl::Status Session::WaitUntilConnected() {

@@ -72,8 +72,7 @@ class Session {
         status = rpc::FromGrpc((StubFor<Stub>().*method)(context.get(), request, &response));
       }
       if (status.ok()) return response;
-      // The command whose guest this is may just have ended.
-      if (again || !absl::IsUnavailable(status) || !local() || owner() || !Reconnect().ok()) return Explain(status);
+      if (!WorthRepeating(status, again)) return Explain(status);
     }
   }
 
@@ -83,15 +82,25 @@ class Session {
                                                                                                   const Request&),
                                     const std::type_identity_t<Request>& request,
                                     const std::type_identity_t<std::function<absl::Status(const Response&)>>& visit) {
-    const auto context = rpc::MakeContext(kStreamTimeout);
-    const Interrupts::Scope scope(context_.interrupts, [&context] { context->TryCancel(); });
-    const auto reader = (StubFor<Stub>().*method)(context.get(), request);
-    Response response;
-    absl::Status visited;
-    while (visited.ok() && reader->Read(&response)) visited = visit(response);
-    if (!visited.ok()) context->TryCancel();
-    const absl::Status status = rpc::FromGrpc(reader->Finish());
-    return visited.ok() ? Explain(status) : visited;
+    for (bool again = false;; again = true) {
+      const auto context = rpc::MakeContext(kStreamTimeout);
+      absl::Status status;
+      absl::Status visited;
+      bool any = false;
+      {
+        const Interrupts::Scope scope(context_.interrupts, [&context] { context->TryCancel(); });
+        const auto reader = (StubFor<Stub>().*method)(context.get(), request);
+        Response response;
+        while (visited.ok() && reader->Read(&response)) {
+          any = true;
+          visited = visit(response);
+        }
+        if (!visited.ok()) context->TryCancel();
+        status = rpc::FromGrpc(reader->Finish());
+      }
+      if (!visited.ok()) return visited;
+      if (any || !WorthRepeating(status, again)) return Explain(status);
+    }
   }
 
   // Starts following a job. The reader may be read on another thread; it and `context` must be gone before this
@@ -111,7 +120,12 @@ class Session {
 
   Session(Context& context, Target target) : context_(context), target_(std::move(target)) {}
 
+  // Whether a call that failed should be made again: the command whose guest this is has ended, and there is another
+  // coordinator now.
+  [[nodiscard]] bool WorthRepeating(const absl::Status& status, bool repeated);
+
   [[nodiscard]] absl::Status Connect(Use use);
+  [[nodiscard]] absl::Status ConnectOnce(Use use);
   [[nodiscard]] absl::Status WaitUntilConnected();
 
   template <typename Stub>

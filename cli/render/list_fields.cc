@@ -22,7 +22,7 @@ std::string Elapsed(const Message& message) {
 template <typename Message>
 std::string ElapsedText(const Message& message) {
   if (!message.has_start_time() || !message.has_end_time()) return "-";
-  return Stopwatch(base::ToProto(base::FromProto(message.end_time()) - base::FromProto(message.start_time())));
+  return base::FormatDuration(base::FromProto(message.end_time()) - base::FromProto(message.start_time()));
 }
 
 std::string OutcomeName(const v1::Run& run) {

@@ -62,7 +62,10 @@ std::string FigureText(std::string_view name, double value) {
   if (name.ends_with("_bytes_per_second")) return Bytes(value) + "/s";
   if (name.ends_with("_bytes")) return Bytes(value);
   if (name.ends_with("_percent")) return Percent(value);
-  if (name.ends_with("_seconds")) return fmt::format("{:.3g} s", value);
+  if (name.ends_with("_seconds")) {
+    const bool small = value != 0 && std::abs(value) < 1;
+    return small ? fmt::format("{:.3g} ms", value * 1000) : fmt::format("{:.3g} s", value);
+  }
   return Number(value);
 }
 

@@ -127,7 +127,7 @@ class LocalModeTest(FleetTest):
             file.write(b"not a database at all" * 20)
         result = self.local("jobs", "list")
         self.assertEqual(result.code, 3, result.err)
-        self.assertIn("damaged", result.err)
+        self.assertIn("ballast.db: file is not a database", result.err)
         self.assertIn("coordinator.log", result.err)
 
     def test_the_first_interrupt_cancels_and_keeps_the_evidence(self):

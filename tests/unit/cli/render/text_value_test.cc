@@ -21,6 +21,8 @@ TEST(TextValueTest, FiguresByTheirUnit) {
   EXPECT_EQ(FigureText("resident_delta_bytes", -1048576), "-1 MiB");
   EXPECT_EQ(FigureText("fill_bytes_per_second", 2.0 * (1U << 20U)), "2 MiB/s");
   EXPECT_EQ(FigureText("time_to_target_seconds", 2.5), "2.5 s");
+  EXPECT_EQ(FigureText("sample_delay_max_seconds", 0.000068), "0.068 ms");
+  EXPECT_EQ(FigureText("psi_memory_some_seconds", 0), "0 s");
   EXPECT_EQ(FigureText("mem_used_percent", 42.34), "42.3 %");
   EXPECT_EQ(FigureText("pswpin_total", 12), "12");
   EXPECT_EQ(FigureText("x_bytes", 1e300), FigureText("x_bytes", 9.2e18)) << "no overflow";
