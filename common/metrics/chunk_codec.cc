@@ -58,7 +58,34 @@ bool LessOffset(const google::protobuf::Duration& a, const google::protobuf::Dur
   return std::pair(a.seconds(), a.nanos()) < std::pair(b.seconds(), b.nanos());
 }
 
-// Cuts to a length, and not within a character: protobuf refuses text that is not UTF-8.
+// The length of the UTF-8 character at the beginning of `text`; zero where there is none.
+std::size_t CharacterLength(std::string_view text) {
+  const auto byte = [text](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U; };
+  const unsigned first = byte(0);
+  if (first < 0x80) return 1;
+  const std::size_t length = first >= 0xc2 && first < 0xe0   ? 2
+                             : first >= 0xe0 && first < 0xf0 ? 3
+                             : first >= 0xf0 && first < 0xf5 ? 4
+                                                             : 0;
+  for (std::size_t i = 1; i < length; ++i) {
+    if ((byte(i) & 0xc0U) != 0x80U) return 0;
+  }
+  // Overlong forms, surrogates, and what lies above the last character.
+  if ((first == 0xe0 && byte(1) < 0xa0) || (first == 0xed && byte(1) >= 0xa0)) return 0;
+  if ((first == 0xf0 && byte(1) < 0x90) || (first == 0xf4 && byte(1) >= 0x90)) return 0;
+  return length;
+}
+
+// One message that is not UTF-8 (a process may be called anything) would make protobuf refuse the whole chunk.
+void MakeUtf8(std::string* text) {
+  for (std::size_t i = 0; i < text->size();) {
+    const std::size_t length = CharacterLength(std::string_view(*text).substr(i));
+    if (length == 0) (*text)[i] = '?';
+    i += std::max<std::size_t>(length, 1);
+  }
+}
+
+// Cuts to a length, and not within a character.
 void CutText(std::string* text, std::size_t max_bytes) {
   if (text->size() <= max_bytes) return;
   std::size_t end = max_bytes;
@@ -211,6 +238,7 @@ void ChunkBuilder::AddSample(std::chrono::nanoseconds offset, const SampleRow& r
 void ChunkBuilder::AddEvent(const v1::Event& event) {
   events_.push_back(event);
   CutText(events_.back().mutable_message(), kMaxEventMessageBytes);
+  MakeUtf8(events_.back().mutable_message());
   event_bytes_ += events_.back().ByteSizeLong();
 }
 

@@ -40,7 +40,8 @@ class ChunkBuilder {
   // Samples must come in order of time: one that is earlier than the one before gets that one's time. Call on a builder
   // that is not full().
   void AddSample(std::chrono::nanoseconds offset, const SampleRow& row);
-  // Call on a builder that is not full(). A message that is longer than 4 KiB is cut.
+  // Call on a builder that is not full(). A message that is longer than 4 KiB is cut; bytes in it
+  // that are not UTF-8 become question marks.
   void AddEvent(const v1::Event& event);
 
   [[nodiscard]] std::size_t sample_count() const { return offsets_us_.size(); }

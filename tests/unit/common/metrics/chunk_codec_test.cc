@@ -179,6 +179,18 @@ TEST(ChunkCodecTest, LongMessagesAreCutBetweenCharacters) {
   EXPECT_EQ(decoded->events[0].message(), message.substr(0, 4096));
 }
 
+TEST(ChunkCodecTest, MessagesThatAreNotTextBecomeText) {
+  ChunkBuilder builder;
+  builder.AddEvent(MakeEvent(1,
+                             "a\xff"
+                             "b\xc3\xa9\xed\xa0\x80 限𝄞\xe9\x99"));
+  builder.AddEvent(MakeEvent(1, "\xc0\x80\xf4\x90\x80\x80\xf0\x8f\xbf\xbf"));
+  const auto decoded = DecodeChunk(builder.Finish());
+  ASSERT_TRUE(decoded.ok()) << decoded.status().ToString();
+  EXPECT_EQ(decoded->events[0].message(), "a?b\xc3\xa9??? 限𝄞??");
+  EXPECT_EQ(decoded->events[1].message(), "??????????");
+}
+
 TEST(ChunkCodecTest, MetricsOfALaterVersionAreLeftOut) {
   v1::ChunkBody body = OneColumn({5, 1});
   v1::ChunkColumn* const later = body.add_columns();
