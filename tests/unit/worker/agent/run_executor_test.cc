@@ -89,9 +89,7 @@ TEST_F(RunExecutorTest, AStaircaseFromBeginningToEnd) {
   const v1::RunResult result = Run(Staircase(3, milliseconds(100), 8));
   EXPECT_EQ(result.outcome().kind(), v1::COMPLETED) << result.outcome().message();
   ASSERT_EQ(result.steps_size(), 3);
-  for (const v1::Step& step : result.steps()) {
-    EXPECT_NEAR(static_cast<double>(step.resident_delta_bytes()), 8.0 * kMib, 1.0 * kMib);
-  }
+  EXPECT_EQ(result.steps(2).held_bytes(), 24 * kMib);
   EXPECT_EQ(result.peak_held_bytes(), 24 * kMib);
   EXPECT_GE(result.peak_resident_bytes(), 24 * kMib);
   EXPECT_GT(result.fill_bytes_per_second(), 0);
@@ -185,9 +183,10 @@ TEST_F(RunExecutorTest, ARunnerKilledByWhoeverEndsWithEvidence) {
   EXPECT_EQ(result.outcome().kind(), v1::WORKER_CRASHED);
   EXPECT_EQ(evidence.killer(), v1::UNKNOWN);
   EXPECT_EQ(evidence.signal(), SIGKILL);
-  EXPECT_EQ(evidence.held_bytes(), 4 * kMib);
+  EXPECT_GT(evidence.held_bytes(), 0U);  // as it was when it was last heard, perhaps in the middle of its step
+  EXPECT_LE(evidence.held_bytes(), 4 * kMib);
   EXPECT_GT(evidence.last_samples().offset_ms_size(), 1);
-  EXPECT_EQ(evidence.global_oom_kill_count(), 0U);
+  EXPECT_EQ(evidence.cgroup_oom_kill_count(), 0U);
   EXPECT_FALSE(result.phases(result.phases_size() - 1).has_end_offset()) << "it was cut off in this phase";
 }
 

@@ -60,7 +60,7 @@ TEST_F(RunInCgroupTest, AnOomKillIsAFindingWithItsEvidence) {
   EXPECT_EQ(evidence.signal(), SIGKILL);
   EXPECT_EQ(evidence.cgroup_oom_kill_count(), 1U);
   EXPECT_GE(evidence.global_oom_kill_count(), 1U);
-  EXPECT_GT(evidence.held_bytes(), kLimit / 2);
+  EXPECT_GT(evidence.held_bytes(), kLimit / 8);  // a sanitizer takes most of it
   EXPECT_EQ(result.limit_bytes(), kLimit);
   EXPECT_NE(result.limit_source(), "machine");
   EXPECT_GT(result.fill_bytes_per_second(), 0);
