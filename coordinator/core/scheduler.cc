@@ -23,6 +23,13 @@ std::chrono::nanoseconds LeaseEnd(const DeviceEntry& device, const CoreOptions& 
   return device.last_heard + term;
 }
 
+// Forgets what was done about the attempt before.
+void BeginAttempt(RunEntry* run) {
+  run->timeout_sent = false;
+  run->assign_repeats = 0;
+  run->cancel_repeats = 0;
+}
+
 }  // namespace
 
 void Scheduler::Enqueue(RunEntry* run) {
@@ -39,7 +46,7 @@ void Scheduler::Dispatch(Turn& turn, DeviceEntry* device) {
   device->queue.erase(first);
   device->active = run;
   Assign(&run->run);
-  run->timeout_sent = false;
+  BeginAttempt(run);
   RenewLease(turn, device);
   SendAssignment(turn, device);
   turn.Changed(run);
@@ -112,7 +119,7 @@ bool Scheduler::TryRevive(Turn& turn, DeviceEntry* device, RunEntry* run, std::u
   run->sent_at = turn.steady();
   run->heard_at = turn.steady();
   run->started_at = turn.steady();
-  run->timeout_sent = false;
+  BeginAttempt(run);
   RenewLease(turn, device);
   turn.Changed(device);
   return true;
@@ -122,15 +129,23 @@ void Scheduler::HandleNoTrace(Turn& turn, DeviceEntry* device) {
   RunEntry* run = device->active;
   if (run->job->job.cancel_requested()) {
     GiveUp(turn, device, v1::CANCELLED, "cancelled; the device has no trace of the run");
-  } else if (run->run.state() == v1::Run::ASSIGNED) {
+  } else if (run->run.state() == v1::Run::ASSIGNED && run->assign_repeats < kMaxAssignRepeats) {
+    ++run->assign_repeats;
     // It never arrived, or the device lost it before it began: the same attempt again is harmless in both cases.
     SendAssignment(turn, device);
     RenewLease(turn, device);
+  } else if (run->run.state() == v1::Run::ASSIGNED) {
+    // A worker drops an attempt that it has ended before, and one that kills it leaves nothing: both would go on for
+    // ever, with nothing else for the device. Another attempt has another number.
+    GiveUp(
+        turn, device, v1::WORKER_CRASHED,
+        fmt::format("the run was sent {} times and the worker has no trace of it: it failed before the run began, or "
+                    "it had ended this attempt before (was the coordinator's database replaced by an older one?)",
+                    kMaxAssignRepeats + 1));
   } else {
     GiveUp(turn, device, v1::WORKER_CRASHED,
            "the device lost the run: it began, but the worker has neither the run nor its records any more (was its "
-           "data directory "
-           "replaced?)");
+           "data directory replaced?)");
   }
 }
 
@@ -146,6 +161,20 @@ void Scheduler::Cancel(Turn& turn, RunEntry* run) {
   if (device->session == 0) return;  // told when it returns; ended when its lease ends
   run->sent_at = turn.steady();
   SendCancel(turn, device, run->run.run_id(), LastAttempt(run->run), v1::CANCELLED, "the job was cancelled");
+}
+
+void Scheduler::HandleGoesOn(Turn& turn, DeviceEntry* device) {
+  RunEntry* run = device->active;
+  if (!run->job->job.cancel_requested() || turn.steady() - run->sent_at < kCancelRepeat) return;
+  if (run->cancel_repeats < kMaxCancelRepeats) {
+    ++run->cancel_repeats;
+    Cancel(turn, run);
+    return;
+  }
+  // Its worker is still at it: nothing new for it until it says otherwise.
+  device->occupied = HeldRun{run->run.run_id(), LastAttempt(run->run)};
+  GiveUp(turn, device, v1::CANCELLED,
+         fmt::format("cancelled; the device was told {} times and went on", kMaxCancelRepeats + 1));
 }
 
 void Scheduler::SendCancel(Turn& turn, DeviceEntry* device, const std::string& run_id, std::uint32_t attempt,

@@ -15,6 +15,12 @@ inline constexpr std::chrono::nanoseconds kTimeoutGrace = std::chrono::minutes(2
 // After this time without a word of a run, a worker that says it is idle and has nothing to send is taken to have no
 // trace of it.
 inline constexpr std::chrono::nanoseconds kSilentRunGrace = std::chrono::seconds(30);
+// An assignment that leaves no trace is sent again this often; then its attempt is given up.
+inline constexpr std::uint32_t kMaxAssignRepeats = 3;
+// A device that goes on with a run that was cancelled is told again after this time, so often; then the run is ended
+// without it.
+inline constexpr std::chrono::nanoseconds kCancelRepeat = std::chrono::seconds(30);
+inline constexpr std::uint32_t kMaxCancelRepeats = 9;
 // A device that was busy with something else is asked again after this time at the latest.
 inline constexpr std::chrono::nanoseconds kBusyRetry = std::chrono::seconds(10);
 
@@ -37,11 +43,14 @@ class Scheduler {
   // Goes on with the attempt that was given up, if the run still waits for another and the device is free. Returns
   // whether it does.
   bool TryRevive(Turn& turn, DeviceEntry* device, RunEntry* run, std::uint32_t attempt);
-  // The device knows nothing of its active run: sends it again, or ends the attempt.
+  // The device knows nothing of its active run: sends it again, a few times, or ends the attempt.
   void HandleNoTrace(Turn& turn, DeviceEntry* device);
 
   // Ends a run of a cancelled job, or asks its device to.
   void Cancel(Turn& turn, RunEntry* run);
+  // The device says that its active run goes on: tells it again if it should have ended it, and ends the run without it
+  // at last.
+  void HandleGoesOn(Turn& turn, DeviceEntry* device);
   // Tells the device to end an attempt, whatever the core thinks of it.
   void SendCancel(Turn& turn, DeviceEntry* device, const std::string& run_id, std::uint32_t attempt,
                   v1::OutcomeKind kind, std::string reason);

@@ -173,6 +173,7 @@ void SessionDesk::Heartbeat(Turn& turn, SessionId session, const v1::Heartbeat& 
     if (here && run == device->active && heartbeat.active_attempt() == LastAttempt(run->run)) {
       if (device->occupied) turn.Changed(device);
       device->occupied.reset();
+      scheduler_->HandleGoesOn(turn, device);
     } else {
       Occupy(turn, device, heartbeat.active_run_id(), heartbeat.active_attempt());
     }

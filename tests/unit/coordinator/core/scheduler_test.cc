@@ -229,6 +229,71 @@ TEST_F(SchedulerTest, TheTimeoutIsTheWorkersBusinessAndThenOurs) {
   EXPECT_EQ(Run("j-2.1").state(), v1::Run::ASSIGNED);
 }
 
+TEST_F(SchedulerTest, AnAssignmentThatLeavesNoTraceIsRepeatedAFewTimesAndThenGivenUp) {
+  v1::JobSpec spec = Spec();
+  spec.mutable_policy()->set_max_attempts(2);
+  const SessionId session = Connect("a");
+  ASSERT_TRUE(Submit(spec).ok());
+  ASSERT_TRUE(Submit(Spec()).ok());
+  const auto pass = [&] {
+    for (int i = 0; i < 12; ++i) {
+      AdvanceTicking(seconds(11));
+      Heartbeat(session);
+    }
+  };
+  pass();
+  // The next attempt has a number that the worker cannot know yet.
+  EXPECT_THAT(Said(session), ElementsAre("welcome", "assign j-1.1/1", "assign j-1.1/1", "assign j-1.1/1",
+                                         "assign j-1.1/1", "assign j-1.1/2"));
+  EXPECT_EQ(Run("j-1.1").attempts(0).result().outcome().kind(), v1::WORKER_CRASHED);
+  pass();
+  // The device is free for what comes next.
+  EXPECT_THAT(Said(session), ElementsAre("assign j-1.1/2", "assign j-1.1/2", "assign j-1.1/2", "assign j-2.1/1"));
+  EXPECT_EQ(Run("j-1.1").outcome().kind(), v1::WORKER_CRASHED);
+  EXPECT_THAT(Run("j-1.1").outcome().message(), HasSubstr("sent 4 times"));
+}
+
+TEST_F(SchedulerTest, ADeviceThatGoesOnWithACancelledRunIsToldAgainAndThenNotWaitedFor) {
+  const SessionId session = StartOne(Spec());
+  ASSERT_TRUE(Submit(Spec()).ok());
+  ASSERT_TRUE(Cancel("j-1").ok());
+  EXPECT_THAT(Said(session), ElementsAre("cancel j-1.1/1 CANCELLED"));
+  const auto pass = [&](int times) {
+    for (int i = 0; i < times; ++i) {
+      AdvanceTicking(seconds(10));
+      Heartbeat(session, "j-1.1", 1);
+    }
+  };
+  pass(2);
+  EXPECT_THAT(Said(session), IsEmpty());
+  pass(1);
+  EXPECT_THAT(Said(session), ElementsAre("cancel j-1.1/1 CANCELLED"));
+  pass(26);
+  EXPECT_EQ(Said(session).size(), 8U);
+  EXPECT_EQ(Run("j-1.1").state(), v1::Run::RUNNING);
+  pass(1);
+  EXPECT_EQ(Run("j-1.1").outcome().kind(), v1::CANCELLED);
+  EXPECT_THAT(Run("j-1.1").outcome().message(), HasSubstr("told 10 times"));
+  EXPECT_EQ(Job("j-1").state(), v1::Job::CANCELLED);
+  // The worker is still at it: nothing new for it until it says otherwise.
+  pass(1);
+  EXPECT_EQ(Run("j-2.1").state(), v1::Run::QUEUED);
+  EXPECT_EQ(Device("a").state(), v1::Device::BUSY);
+  Heartbeat(session);
+  EXPECT_EQ(Run("j-2.1").state(), v1::Run::ASSIGNED);
+}
+
+TEST_F(SchedulerTest, ACancelledRunWhoseRecordsAreStillOnTheirWayIsWaitedFor) {
+  const SessionId session = StartOne(Spec());
+  ASSERT_TRUE(Cancel("j-1").ok());
+  for (int i = 0; i < 60; ++i) {
+    AdvanceTicking(seconds(10));
+    Heartbeat(session, "", 0, 4096);
+  }
+  Finished(session, "j-1.1", v1::COMPLETED);
+  EXPECT_EQ(Run("j-1.1").outcome().kind(), v1::COMPLETED);
+}
+
 TEST_F(SchedulerTest, WithoutATimeoutARunMayGoOnForEver) {
   const SessionId session = StartOne(Spec());
   for (int i = 0; i < 1000; ++i) {
