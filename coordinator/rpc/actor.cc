@@ -105,6 +105,7 @@ void Actor::Run(const std::stop_token& stop) {
   while (true) {
     std::vector<Event> events;
     std::optional<absl::Status> committed;
+    bool stopping = false;
     {
       std::unique_lock lock(mutex_);
       const auto something = [this] { return !mailbox_.empty() || commit_result_.has_value(); };
@@ -114,8 +115,10 @@ void Actor::Run(const std::stop_token& stop) {
       } else {
         wake_.wait(lock, stop, something);
       }
-      // What is being committed is waited for: those who asked for it get their answer.
-      if (stop.stop_requested()) {
+      // What is being committed is waited for: those who asked for it get their answer. Looked at once, under the lock:
+      // whoever posts either finds this the last round, or is in a later one.
+      stopping = stop.stop_requested();
+      if (stopping) {
         wake_.wait(lock, [this] { return !in_flight_.has_value() || commit_result_.has_value(); });
         stopped_ = true;
       }
@@ -123,7 +126,7 @@ void Actor::Run(const std::stop_token& stop) {
       committed = std::exchange(commit_result_, std::nullopt);
     }
     if (committed) OnCommitted(*committed);
-    if (stop.stop_requested() && !in_flight_.has_value()) {
+    if (stopping) {  // nothing is being committed any more
       for (Event& event : events) Refuse(std::move(event), StoppingStatus());
       break;
     }
@@ -158,7 +161,6 @@ void Actor::Apply(Event event) {
     const core::Instant& now;
     void operator()(OpenEvent&& open) const { actor->sessions_[open.session] = std::move(open.sink); }
     void operator()(MessageEvent&& received) const {
-      actor->waiting_bytes_.fetch_sub(received.bytes, std::memory_order_relaxed);
       auto& [messages, bytes] = actor->pending_.credits[received.session];
       ++messages;
       bytes += received.bytes;
@@ -239,6 +241,7 @@ void Actor::ReleaseBatch(Batch batch) {
     ReleaseReply(std::move(reply));
   }
   release_until(batch.actions.outputs.size());
+  SettleBytes(batch);
   for (const auto& [session, credit] : batch.credits) {
     const auto it = sessions_.find(session);
     if (it != sessions_.end()) it->second->Release(credit.first, credit.second);
@@ -294,7 +297,14 @@ void Actor::ReleaseReply(Reply reply) {
   }
 }
 
+void Actor::SettleBytes(const Batch& batch) {
+  std::size_t bytes = 0;
+  for (const auto& [session, credit] : batch.credits) bytes += credit.second;
+  waiting_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
+}
+
 void Actor::FailBatch(Batch batch, const absl::Status& status) {
+  SettleBytes(batch);
   for (auto& [before, reply] : batch.replies) {
     if (auto* call = std::get_if<std::shared_ptr<PendingCall>>(&reply)) {
       (*call)->Release(status);

@@ -76,7 +76,7 @@ class Actor {
   // Looks for watchers of the job that are not alive any more.
   void SweepWatchers(std::string job_id);
 
-  // Whether so much is waiting that sessions should not read ahead.
+  // Whether so much is waiting, for its turn or for its commit, that sessions should not read ahead.
   [[nodiscard]] bool overloaded() const { return waiting_bytes_.load(std::memory_order_relaxed) > kMaxWaitingBytes; }
 
   // Commits what was begun, ends every session and watcher with UNAVAILABLE, and ends the thread. Later calls fail.
@@ -153,6 +153,8 @@ class Actor {
   void ReleaseOutput(core::Output output);
   void ReleaseReply(Reply reply);
   void FailBatch(Batch batch, const absl::Status& status);
+  // The messages of a batch that was committed or dropped do not wait any more.
+  void SettleBytes(const Batch& batch);
   void DropEverybody(const absl::Status& status);
   void EnterRecovery(const absl::Status& cause);
   // Makes a core from what is stored, and proves that the store can be written.
@@ -164,7 +166,7 @@ class Actor {
   const base::Clock* const clock_;
   const ActorOptions options_;
   std::atomic<core::SessionId> next_session_{1};
-  std::atomic<std::size_t> waiting_bytes_{0};
+  std::atomic<std::size_t> waiting_bytes_{0};  // of messages from Receive until their batch is committed or dropped
 
   std::mutex mutex_;
   std::condition_variable_any wake_;

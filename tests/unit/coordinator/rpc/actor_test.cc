@@ -2,9 +2,12 @@
 
 #include <chrono>
 #include <filesystem>
+#include <functional>
 #include <future>
 #include <memory>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -20,7 +23,11 @@ using testing::ElementsAre;
 // Keeps what it is sent; tests await it.
 class RecordingSession final : public SessionSink {
  public:
+  // Called, once, with the first message that is sent, from the actor's thread.
+  std::function<void()> on_send;
+
   void Send(v1::CoordinatorMessage message) override {
+    if (on_send) std::exchange(on_send, nullptr)();
     const std::lock_guard lock(mutex_);
     sent_.push_back(std::move(message));
     changed_.notify_all();
@@ -220,6 +227,56 @@ TEST_F(ActorTest, StoppingCommitsWhatWasBegunAndEndsTheRest) {
   EXPECT_EQ(session->AwaitEnd().code(), absl::StatusCode::kUnavailable);
   EXPECT_EQ(Submit("j-2").status().code(), absl::StatusCode::kUnavailable);
   actor_->Stop();
+}
+
+TEST_F(ActorTest, AStopInTheMiddleOfARoundLeavesNoCallUnanswered) {
+  // The stop is asked for while the outputs of a commit leave: between two looks of the actor at its mailbox.
+  for (int round = 0; round < 20; ++round) {
+    StartActor();
+    std::future<void> stop;
+    const auto session = std::make_shared<RecordingSession>();
+    session->on_send = [&] {
+      std::promise<void> begun;
+      stop = std::async(std::launch::async, [&] {
+        begun.set_value();
+        actor_->Stop();
+      });
+      begun.get_future().wait();
+      for (int i = 0; i < 1000; ++i) std::this_thread::yield();
+    };
+    actor_->Receive(actor_->OpenSession(session), Hello("a"), 10);
+    EXPECT_EQ(session->AwaitEnd().code(), absl::StatusCode::kUnavailable);
+    stop.get();
+    const absl::StatusOr<v1::Device> late = actor_->Call<v1::Device>(
+        std::chrono::system_clock::now() + std::chrono::seconds(5),
+        [](core::Core& core, const core::Instant&, core::Actions*) { return core.GetDevice("a"); });
+    ASSERT_EQ(late.status().code(), absl::StatusCode::kUnavailable) << late.status();
+  }
+}
+
+TEST_F(ActorTest, MessagesWaitUntilTheirBatchIsCommittedOrDropped) {
+  constexpr std::size_t kMuch = 65U << 20U;
+  StartActor();
+  const auto session = std::make_shared<RecordingSession>();
+  const core::SessionId id = actor_->OpenSession(session);
+  store_->Close();
+  actor_->Receive(id, Hello("a"), kMuch);
+  store_->AwaitWrite();
+  EXPECT_TRUE(actor_->overloaded());
+  store_->Open();
+  session->AwaitReleased(1);
+  EXPECT_FALSE(actor_->overloaded());
+  store_->Close();
+  actor_->CloseSession(id);
+  const auto again = std::make_shared<RecordingSession>();
+  const core::SessionId next = actor_->OpenSession(again);
+  store_->AwaitWrite();
+  actor_->Receive(next, Hello("a"), kMuch);
+  EXPECT_TRUE(actor_->overloaded());
+  store_->FailWrites(absl::UnavailableError("no space left"));
+  EXPECT_EQ(again->AwaitEnd().code(), absl::StatusCode::kUnavailable);
+  (void)Submit("j-1");  // behind the message in the mailbox
+  EXPECT_FALSE(actor_->overloaded());
 }
 
 TEST_F(ActorTest, AStoreThatCannotBeWrittenIsFoundOutAtTheStart) {
