@@ -82,6 +82,9 @@ class Store {
   [[nodiscard]] virtual absl::StatusOr<v1::Job> GetJob(std::string_view job_id) = 0;
   // The job that was submitted with this request_id. NOT_FOUND.
   [[nodiscard]] virtual absl::StatusOr<v1::Job> FindJobByRequestId(std::string_view request_id) = 0;
+  // The identifier that sorts after all others, in bytes, whatever the state and the time of its job; empty where there
+  // are no jobs.
+  [[nodiscard]] virtual absl::StatusOr<std::string> GreatestJobId() = 0;
   // Latest first (by create_time, then by identifier). Pages: 50 where page_size is 0, 1000 at most. INVALID_ARGUMENT
   // for a negative page_size, and for a page token that is not one, or not one of a list with the same conditions.
   [[nodiscard]] virtual absl::StatusOr<v1::ListJobsResponse> ListJobs(const v1::ListJobsRequest& request) = 0;

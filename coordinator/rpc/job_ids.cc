@@ -28,8 +28,8 @@ std::uint64_t Parse(std::string_view job_id) {
 
 }  // namespace
 
-JobIds::JobIds(const base::Clock* clock, std::string_view latest)
-    : clock_(clock), random_(std::random_device()()), last_(Parse(latest)) {}
+JobIds::JobIds(const base::Clock* clock, std::string_view greatest)
+    : clock_(clock), random_(std::random_device()()), last_(Parse(greatest)) {}
 
 std::string JobIds::Next() {
   const std::lock_guard lock(mutex_);
@@ -41,6 +41,15 @@ std::string JobIds::Next() {
     job_id += kAlphabet[(last_ >> (i * kBitsPerCharacter)) & ((1U << kBitsPerCharacter) - 1)];
   }
   return job_id;
+}
+
+absl::StatusOr<std::string> NextUnusedJobId(JobIds* ids, storage::Store* store) {
+  while (true) {
+    std::string job_id = ids->Next();
+    const absl::StatusOr<v1::Job> taken = store->GetJob(job_id);
+    if (absl::IsNotFound(taken.status())) return job_id;
+    if (!taken.ok()) return taken.status();
+  }
 }
 
 }  // namespace ballast::coordinator

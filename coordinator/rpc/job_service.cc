@@ -23,10 +23,6 @@ absl::StatusOr<v1::JobSpec> Complete(v1::JobSpec spec) {
     return absl::InvalidArgumentError(
         fmt::format("the job specification has {} bytes; at most {} are accepted", spec.ByteSizeLong(), kMaxSpecBytes));
   }
-  // Groups that were left out have defaults too: what is kept says everything that will be done.
-  spec.mutable_policy();
-  spec.mutable_telemetry();
-  if (spec.workload().has_pressure()) spec.mutable_workload()->mutable_pressure()->mutable_content();
   config::ApplyDefaults(&spec);
   BALLAST_RETURN_IF_ERROR(config::Validate(spec));
   return spec;
@@ -42,7 +38,8 @@ absl::StatusOr<v1::Job> Submit(const v1::SubmitJobRequest& request, std::chrono:
     if (known.ok() || known.status().code() != absl::StatusCode::kNotFound) return known;
   }
   BALLAST_ASSIGN_OR_RETURN(v1::JobSpec spec, Complete(request.spec()));
-  core::Submission submission{ids->Next(), std::move(spec), request.request_id(), request.submitter()};
+  BALLAST_ASSIGN_OR_RETURN(std::string job_id, NextUnusedJobId(ids, store));
+  core::Submission submission{std::move(job_id), std::move(spec), request.request_id(), request.submitter()};
   return actor->Call<v1::Job>(deadline, [submission = std::move(submission)](core::Core& core, const core::Instant& now,
                                                                              core::Actions* actions) {
     return core.Submit(now, submission, actions);

@@ -84,10 +84,8 @@ absl::Status GrpcServer::Begin(const v1::CoordinatorConfig& config) {
     spdlog::warn("plain text on {}: anyone who reaches this port can read and run everything", config.listen());
   BALLAST_RETURN_IF_ERROR(CheckCanListen(config.listen()));
 
-  v1::ListJobsRequest latest;
-  latest.set_page_size(1);
-  BALLAST_ASSIGN_OR_RETURN(const v1::ListJobsResponse jobs, store_->ListJobs(latest));
-  job_ids_ = std::make_unique<JobIds>(&clock_, jobs.jobs().empty() ? "" : jobs.jobs(0).job_id());
+  BALLAST_ASSIGN_OR_RETURN(const std::string greatest, store_->GreatestJobId());
+  job_ids_ = std::make_unique<JobIds>(&clock_, greatest);
 
   ActorOptions options;
   options.core.heartbeat_interval = base::FromProto(config.heartbeat_interval());

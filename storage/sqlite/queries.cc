@@ -45,6 +45,13 @@ absl::StatusOr<v1::Job> FindJobByRequestId(Connection* connection, std::string_v
                              request_id, "job with request_id");
 }
 
+absl::StatusOr<std::string> GreatestJobId(Connection* connection) {
+  BALLAST_ASSIGN_OR_RETURN(Statement statement,
+                           connection->Cached("SELECT job_id FROM jobs ORDER BY job_id DESC LIMIT 1"));
+  BALLAST_ASSIGN_OR_RETURN(const bool has_row, statement.Step());
+  return has_row ? std::string(statement.Text(0)) : std::string();
+}
+
 absl::StatusOr<v1::Run> GetRun(Connection* connection, std::string_view run_id) {
   return GetMessage<v1::Run>(connection, "SELECT message FROM runs WHERE run_id = ?1", run_id, "run");
 }

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -16,6 +17,7 @@ namespace ballast::storage {
 // As the methods of Store with these names, on one connection.
 [[nodiscard]] absl::StatusOr<v1::Job> GetJob(Connection* connection, std::string_view job_id);
 [[nodiscard]] absl::StatusOr<v1::Job> FindJobByRequestId(Connection* connection, std::string_view request_id);
+[[nodiscard]] absl::StatusOr<std::string> GreatestJobId(Connection* connection);
 [[nodiscard]] absl::StatusOr<v1::Run> GetRun(Connection* connection, std::string_view run_id);
 [[nodiscard]] absl::StatusOr<v1::Device> GetDevice(Connection* connection, std::string_view device_id);
 [[nodiscard]] absl::StatusOr<std::vector<v1::Run>> RunsOfJob(Connection* connection, std::string_view job_id);

@@ -45,6 +45,8 @@ class SqliteStore final : public Store {
     return storage::FindJobByRequestId(readers_->Checkout().get(), request_id);
   }
 
+  absl::StatusOr<std::string> GreatestJobId() override { return storage::GreatestJobId(readers_->Checkout().get()); }
+
   absl::StatusOr<v1::ListJobsResponse> ListJobs(const v1::ListJobsRequest& request) override {
     return storage::ListJobs(readers_->Checkout().get(), request);
   }

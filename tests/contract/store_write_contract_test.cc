@@ -84,6 +84,14 @@ TEST_P(StoreWriteContractTest, WhatIsNotThereIsNotFound) {
   EXPECT_THAT(ChunksOf("j-9.1", 1), IsEmpty());
 }
 
+TEST_P(StoreWriteContractTest, TheGreatestIdentifierOfAJobIsThatWhichSortsLastWhateverItsTimeAndState) {
+  EXPECT_EQ(*store().GreatestJobId(), "j-1");
+  Put({PutJob{MakeJob("j-3", 50, v1::Job::FINISHED)}, PutJob{MakeJob("j-2", 300)}});
+  EXPECT_EQ(*store().GreatestJobId(), "j-3");
+  Reopen();
+  EXPECT_EQ(*store().GreatestJobId(), "j-3");
+}
+
 TEST_P(StoreWriteContractTest, AJobIsFoundByItsRequestAlone) {
   v1::Job job = MakeJob("j-2");
   job.set_request_id("request");

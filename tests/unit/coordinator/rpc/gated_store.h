@@ -35,6 +35,7 @@ class GatedStore final : public storage::Store {
   absl::StatusOr<v1::Job> FindJobByRequestId(std::string_view request_id) override {
     return base_->FindJobByRequestId(request_id);
   }
+  absl::StatusOr<std::string> GreatestJobId() override { return base_->GreatestJobId(); }
   absl::StatusOr<v1::ListJobsResponse> ListJobs(const v1::ListJobsRequest& request) override {
     return base_->ListJobs(request);
   }

@@ -35,10 +35,10 @@ TEST(JobIdsTest, AClockThatWasSetBackRepeatsNothing) {
   EXPECT_GT(JobIds(&clock, before).Next(), before);
 }
 
-TEST(JobIdsTest, ALatestOfAnotherFormIsIgnored) {
+TEST(JobIdsTest, AGreatestOfAnotherFormIsIgnored) {
   StillClock clock;
-  for (const char* latest : {"", "j-", "job-1", "j-zzzzzzzzzu", "j-0000000000000"}) {
-    EXPECT_LT(JobIds(&clock, latest).Next(), "j-zz");
+  for (const char* greatest : {"", "j-", "job-1", "j-zzzzzzzzzu", "j-0000000000000"}) {
+    EXPECT_LT(JobIds(&clock, greatest).Next(), "j-zz");
   }
 }
 

@@ -103,6 +103,26 @@ TEST_F(ServiceTest, ARepeatedRequestIsTheSameJobAlsoAfterARestart) {
   EXPECT_GT(Submit(request)->job_id(), job_id);
 }
 
+TEST_F(ServiceTest, AJobIsNeverWrittenOverOneThatHasTheSameOrAGreaterIdentifier) {
+  // The clock was ahead once: the job with the greatest identifier is not the latest.
+  v1::Job old;
+  old.set_job_id("j-y000000000");
+  old.set_state(v1::Job::FINISHED);
+  old.mutable_create_time()->set_seconds(1);
+  v1::Job latest = old;
+  latest.set_job_id("j-0000000001");
+  latest.mutable_create_time()->set_seconds(2);
+  ASSERT_TRUE(store_->WriteAndWait({storage::PutJob{old}, storage::PutJob{latest}}).ok());
+  StartServer();
+  const auto worker = Connect("a");
+  EXPECT_EQ(Submit(Request())->job_id(), "j-y000000001");
+  // The next is taken too, by whatever way it came there.
+  old.set_job_id("j-y000000002");
+  ASSERT_TRUE(store_->WriteAndWait({storage::PutJob{old}}).ok());
+  EXPECT_EQ(Submit(Request())->job_id(), "j-y000000003");
+  EXPECT_EQ(GetJob("j-y000000002")->state(), v1::Job::FINISHED);
+}
+
 TEST_F(ServiceTest, CancellingReachesTheDeviceAndEndedJobsStayAsTheyAre) {
   const auto worker = Connect("a");
   const std::string job_id = Submit(Request())->job_id();
