@@ -52,10 +52,12 @@ void AddEvidence(const v1::Evidence& evidence, Lines* lines) {
     lines->Add("OOM kills", fmt::format("{} on the machine, {} in the cgroup", evidence.global_oom_kill_count(),
                                         evidence.cgroup_oom_kill_count()));
   }
-  if (!evidence.kernel_log().empty()) {
-    lines->Heading("kernel log");
-    for (const std::string& line : evidence.kernel_log()) lines->Item(line);
-  }
+}
+
+void AddKernelLog(const v1::Evidence& evidence, Lines* lines) {
+  if (evidence.kernel_log().empty()) return;
+  lines->Heading("kernel log");
+  for (const std::string& line : evidence.kernel_log()) lines->Item(line);
 }
 
 void AddResult(const v1::RunResult& result, Lines* lines) {
@@ -118,6 +120,10 @@ std::string RunDetails(const v1::Run& run) {
     lines.Add("outcome", v1::OutcomeKind_Name(run.outcome().kind()));
     lines.Add("cause", run.outcome().message());
     AddEvidence(run.outcome().evidence(), &lines);
+    // The run's own outcome leaves it out.
+    if (run.attempts_size() > 0) {
+      AddKernelLog(run.attempts(run.attempts_size() - 1).result().outcome().evidence(), &lines);
+    }
   }
   lines.Add("annotations", KeyValues(run.annotations()));
   lines.Add("created", LocalTime(run.has_create_time(), run.create_time()));

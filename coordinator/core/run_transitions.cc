@@ -10,13 +10,16 @@ v1::Attempt* Last(v1::Run* run) {
   return run->mutable_attempts(run->attempts_size() - 1);
 }
 
+void SlimOutcome(v1::Outcome* outcome) {
+  if (!outcome->has_evidence()) return;
+  outcome->mutable_evidence()->clear_last_samples();
+  outcome->mutable_evidence()->clear_kernel_log();
+}
+
 void SlimResult(v1::RunResult* result) {
   result->clear_phases();
   result->clear_steps();
-  if (result->has_outcome() && result->outcome().has_evidence()) {
-    result->mutable_outcome()->mutable_evidence()->clear_last_samples();
-    result->mutable_outcome()->mutable_evidence()->clear_kernel_log();
-  }
+  if (result->has_outcome()) SlimOutcome(result->mutable_outcome());
 }
 
 }  // namespace
@@ -101,6 +104,7 @@ void Revive(v1::Run* run) {
 
 void EndRun(base::SystemTime now, v1::Run* run) {
   *run->mutable_outcome() = run->attempts(run->attempts_size() - 1).result().outcome();
+  SlimOutcome(run->mutable_outcome());  // the attempt keeps all of it; twice would double each run in every list
   *run->mutable_end_time() = base::ToProto(now);
   run->clear_lease_expire_time();
   run->set_state(v1::Run::ENDED);
@@ -141,10 +145,7 @@ void Slim(v1::Run* run) {
     if (attempt.has_result()) SlimResult(attempt.mutable_result());
   }
   for (v1::LateResult& late : *run->mutable_late_results()) SlimResult(late.mutable_result());
-  if (run->has_outcome() && run->outcome().has_evidence()) {
-    run->mutable_outcome()->mutable_evidence()->clear_last_samples();
-    run->mutable_outcome()->mutable_evidence()->clear_kernel_log();
-  }
+  if (run->has_outcome()) SlimOutcome(run->mutable_outcome());
 }
 
 std::chrono::nanoseconds LostAfter(const v1::RunPolicy& policy) {

@@ -52,7 +52,7 @@ class KillTest(FleetTest):
         self.assertEqual(run["outcome"]["kind"], "WORKER_CRASHED")
         self.assertEqual(run["outcome"]["evidence"]["killer"], "UNKNOWN")
         self.assertEqual(run["outcome"]["evidence"]["signal"], signal.SIGKILL)
-        self.assertGreater(len(run["outcome"]["evidence"]["last_samples"]["offset_ms"]), 0)
+        self.assertGreater(len(run["attempts"][-1]["result"]["outcome"]["evidence"]["last_samples"]["offset_ms"]), 0)
         self.check_telemetry(run)
         self.assertTrue(process_exists(self.worker.pid))
 
@@ -67,7 +67,7 @@ class KillTest(FleetTest):
         self.worker = self.start_worker("dev-1")
         run = self.outcome_of(job)
         self.assertEqual(run["outcome"]["kind"], "WORKER_CRASHED")
-        self.assertGreater(len(run["outcome"]["evidence"]["last_samples"]["offset_ms"]), 0)
+        self.assertGreater(len(run["attempts"][-1]["result"]["outcome"]["evidence"]["last_samples"]["offset_ms"]), 0)
         after = query(self.coordinator.database, "select attempt, seq from chunks where run_id = ?", job + ".1")
         self.assertLessEqual(set(acknowledged), set(after))
         self.check_telemetry(run)

@@ -94,8 +94,10 @@ TEST_F(RunCommandsTest, OneOfThemInEveryForm) {
   run.mutable_outcome()->set_kind(v1::OOM_KILLED);
   run.mutable_outcome()->set_message("the kernel killed it at \x1b[31m3 GiB");
   run.mutable_outcome()->mutable_evidence()->set_killer(v1::KERNEL_GLOBAL_OOM);
+  run.add_attempts()->mutable_result()->mutable_outcome()->mutable_evidence()->add_kernel_log("Out of memory: Killed");
   ASSERT_EQ(Run({"runs", "show", "j-1.1"}), 0);
   EXPECT_THAT(out(), HasSubstr("KERNEL_GLOBAL_OOM"));
+  EXPECT_THAT(out(), HasSubstr("Out of memory: Killed"));
   EXPECT_THAT(out(), HasSubstr("killed it at ?[31m3 GiB")) << "escape sequences from elsewhere do nothing";
   ASSERT_EQ(Run({"runs", "show", "j-1.1", "--output", "json"}), 0);
   EXPECT_THAT(out(), HasSubstr("\"outcome\": {"));

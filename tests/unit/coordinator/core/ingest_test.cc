@@ -37,7 +37,12 @@ TEST_F(IngestTest, TheLogOfAnAttemptBecomesTheRun) {
   EXPECT_EQ(run.outcome().kind(), v1::OOM_KILLED);
   EXPECT_EQ(run.attempts(0).boot_id(), "boot");
   EXPECT_EQ(run.attempts(0).result().phases_size(), 1);
-  EXPECT_EQ(run.outcome().evidence().last_samples().offset_ms_size(), 1);
+  const v1::Evidence& evidence = run.attempts(0).result().outcome().evidence();
+  EXPECT_EQ(evidence.last_samples().offset_ms_size(), 1);
+  EXPECT_EQ(evidence.kernel_log_size(), 1);
+  EXPECT_TRUE(run.outcome().has_evidence());
+  EXPECT_FALSE(run.outcome().evidence().has_last_samples()) << "once is enough";
+  EXPECT_EQ(run.outcome().evidence().kernel_log_size(), 0);
   EXPECT_TRUE(run.has_start_time());
   EXPECT_TRUE(run.has_end_time());
   EXPECT_FALSE(run.has_lease_expire_time());
