@@ -1,13 +1,41 @@
 #include "worker/agent/sample_history.h"
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <string>
 
 namespace ballast::agent {
 namespace {
 
+using metrics::MetricId;
+
 constexpr std::int64_t kMaxSamples = 1024;
+
+// The metrics that explain an end. The chunks have all of them; evidence goes wherever its run goes, into every list.
+constexpr std::array kExplainingMetrics = {
+    MetricId::kMemUsedPercent,
+    MetricId::kMemLimitAvailableBytes,
+    MetricId::kMemAvailableBytes,
+    MetricId::kSwapFreeBytes,
+    MetricId::kVmPgmajfaultTotal,
+    MetricId::kVmPswpinTotal,
+    MetricId::kVmPswpoutTotal,
+    MetricId::kVmWorkingsetRefaultAnonTotal,
+    MetricId::kVmWorkingsetRefaultFileTotal,
+    MetricId::kVmOomKillTotal,
+    MetricId::kPsiMemorySomeAvg10,
+    MetricId::kPsiMemoryFullAvg10,
+    MetricId::kPsiMemorySomeUsTotal,
+    MetricId::kPsiMemoryFullUsTotal,
+    MetricId::kRunnerResidentBytes,
+    MetricId::kRunnerSwapBytes,
+    MetricId::kRunnerHeldBytes,
+    MetricId::kRunnerTargetPercent,
+    MetricId::kCgroupUsageBytes,
+    MetricId::kCgroupOomKillTotal,
+};
+static_assert(std::ranges::is_sorted(kExplainingMetrics), "columns come in the order of the table");
 
 std::size_t CapacityFor(std::chrono::nanoseconds span, std::chrono::nanoseconds interval) {
   const std::int64_t fitting = interval.count() > 0 ? span / interval + 1 : kMaxSamples;
@@ -53,8 +81,9 @@ v1::SampleSeries SampleHistory::ToSeries() const {
   for (std::size_t i = begin; i < size_; ++i) {
     series.add_offset_ms(std::chrono::duration<double, std::milli>((*this)[i].offset).count());
   }
-  for (const metrics::Metric& metric : metrics::AllMetrics()) {
-    const std::size_t index = metric.id - 1;
+  for (const MetricId id : kExplainingMetrics) {
+    const std::size_t index = metrics::IndexOf(id);
+    const metrics::Metric& metric = metrics::AllMetrics()[index];
     bool has_value = false;
     for (std::size_t i = begin; i < size_ && !has_value; ++i) has_value = (*this)[i].row[index] != metrics::kAbsent;
     if (!has_value) continue;

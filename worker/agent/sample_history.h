@@ -32,7 +32,8 @@ class SampleHistory {
   // The youngest value of a metric; metrics::kAbsent where there is none.
   [[nodiscard]] std::int64_t LastOf(metrics::MetricId id) const;
 
-  // Samples that are no older than `span` before the youngest one, for readers. Metrics without any value are left out.
+  // Samples that are no older than `span` before the youngest one, as evidence: only the metrics that explain an end,
+  // and of them those that have any value.
   [[nodiscard]] v1::SampleSeries ToSeries() const;
 
  private:

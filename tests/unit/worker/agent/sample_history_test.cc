@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <string>
+#include <vector>
 
 namespace ballast::agent {
 namespace {
@@ -12,7 +14,11 @@ using metrics::IndexOf;
 using metrics::MetricId;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+using testing::AnyOf;
+using testing::Contains;
 using testing::ElementsAre;
+using testing::IsSupersetOf;
+using testing::Not;
 
 metrics::SampleRow Row(std::int64_t oom_kills) {
   metrics::SampleRow row = metrics::EmptyRow();
@@ -52,6 +58,20 @@ TEST(SampleHistoryTest, ValuesAreInTheirUnitAndGapsAreNoNumber) {
   EXPECT_EQ(history.LastOf(MetricId::kPsiMemorySomeAvg10), 1234);
   EXPECT_EQ(history.LastOf(MetricId::kVmOomKillTotal), metrics::kAbsent);
   EXPECT_EQ(history.RiseOf(MetricId::kVmOomKillTotal), 0U);
+}
+
+TEST(SampleHistoryTest, EvidenceHasOnlyTheMetricsThatExplainAnEnd) {
+  SampleHistory history(seconds(10), milliseconds(100));
+  metrics::SampleRow row;
+  row.fill(1);
+  history.Add(milliseconds(0), row);
+  const v1::SampleSeries series = history.ToSeries();
+  std::vector<std::string> names;
+  for (const v1::SampleColumn& column : series.columns()) names.push_back(column.metric());
+  EXPECT_THAT(names, IsSupersetOf({"mem_used_percent", "psi_memory_full_avg10", "vm_oom_kill_total",
+                                   "runner_held_bytes", "cgroup_oom_kill_total"}));
+  EXPECT_THAT(names, Not(AnyOf(Contains("runner_threads_count"), Contains("load_avg1"), Contains("agent_rss_bytes"))));
+  EXPECT_LT(static_cast<std::size_t>(series.columns_size()), metrics::kMetricCount / 2);
 }
 
 TEST(SampleHistoryTest, HasABoundForEveryInterval) {
