@@ -22,6 +22,7 @@ namespace {
 
 constexpr std::chrono::seconds kRetryInterval(1);
 constexpr std::size_t kMaxRememberedAttempts = 256;
+constexpr std::uint64_t kMinSegmentsPerQuota = 8;
 
 std::string FrameOf(const AttemptKey& key, std::uint64_t seq, v1::Record* record) {
   record->set_run_id(key.run_id);
@@ -54,6 +55,11 @@ absl::Status WriteFrom(const std::filesystem::path& path, std::uint64_t offset, 
   BALLAST_RETURN_IF_ERROR(PwriteAll(fd.get(), data, offset, path));
   if (::fdatasync(fd.get()) != 0) return base::ErrnoStatus(errno, fmt::format("fdatasync {}", path.string()));
   return absl::OkStatus();
+}
+
+SpoolOptions WithFittingSegments(SpoolOptions options) {
+  options.segment_bytes = std::min(options.segment_bytes, options.quota_bytes / kMinSegmentsPerQuota);
+  return options;
 }
 
 std::uint64_t SizeOf(const std::vector<Segment>& segments) {
@@ -107,7 +113,7 @@ bool Spool::Attempt::Done() const {
 }
 
 Spool::Spool(SpoolOptions options)
-    : options_(std::move(options)),
+    : options_(WithFittingSegments(std::move(options))),
       spool_directory_(options_.directory / "spool"),
       set_aside_directory_(options_.directory / "set_aside"),
       trash_directory_(options_.directory / "trash") {}

@@ -35,7 +35,8 @@ struct SpoolOptions {
   std::filesystem::path directory;
   // Most bytes on disk before chunks are refused. The small records that begin and end an attempt are always taken.
   std::uint64_t quota_bytes = 256U << 20U;
-  // A segment that has grown this large is followed by a new one.
+  // A segment that has grown this large is followed by a new one. At most an eighth of the quota counts: the last
+  // segment of an open attempt stays, acknowledged or not, and must leave room for what follows.
   std::uint64_t segment_bytes = 1U << 20U;
   // Most bytes that wait in memory for the disk before chunks are refused.
   std::uint64_t queue_bytes = 4U << 20U;

@@ -338,6 +338,21 @@ TEST_F(SpoolTest, TheQuotaRefusesChunksButNeverTheEnd) {
   EXPECT_TRUE(records.back().has_finished());
 }
 
+TEST_F(SpoolTest, WhatIsAcknowledgedLeavesRoomAtTheSmallestQuota) {
+  constexpr std::uint64_t kSmallestQuota = 1U << 20U;
+  OpenSpool({.directory = {}, .quota_bytes = kSmallestQuota});
+  BeginAttempt();
+  v1::Chunk chunk;
+  chunk.set_body(std::string(60'000, 'x'));
+  for (std::uint64_t seq = 2; seq < 52; ++seq) {  // nearly three times the quota
+    const absl::Status status = spool_->AppendChunk(key_, chunk);
+    ASSERT_TRUE(status.ok()) << seq << ": " << status;
+    Flush();
+    Acknowledge({seq});
+    ASSERT_LE(spool_->total_bytes(), kSmallestQuota / 4);
+  }
+}
+
 TEST_F(SpoolTest, ReadersSeeEachRecordOnceUntilTheyRewind) {
   OpenSpool();
   const AttemptKey other{"j-test.0", 1};
