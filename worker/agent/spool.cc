@@ -273,7 +273,7 @@ void Spool::SaveDraft(const AttemptKey& key, const v1::Chunk* growing, const v1:
   Enqueue({.kind = Work::Kind::kDraft,
            .key = key,
            .incarnation = attempt->incarnation,
-           .number = attempt->draft_count++,
+           .number = 0,
            .bytes = EncodeDraft(key, attempt->next_seq, growing, result_so_far)});
 }
 
@@ -569,15 +569,24 @@ void Spool::NoteDurable(const Work& work, std::uint64_t segment_first_seq, std::
   unacknowledged_bytes_ += work.bytes.size();
 }
 
-absl::Status Spool::WriteDraft(const Work& work) const {
+absl::Status Spool::WriteDraft(const Work& work) {
+  // The slot is chosen here, and changes only after a draft is whole on disk: where drafts were replaced in the queue
+  // or failed, the next one still spares the youngest whole one.
+  const auto find = [&]() -> Attempt* {
+    Attempt* const attempt = FindOpen(work.key);
+    return attempt == nullptr || attempt->incarnation != work.incarnation ? nullptr : attempt;
+  };
+  std::uint64_t slot = 0;
   {
     const std::scoped_lock lock(mutex_);
-    const auto found = attempts_.find(work.key);
-    if (found == attempts_.end() || found->second.incarnation != work.incarnation || found->second.finished) {
-      return absl::OkStatus();
-    }
+    const Attempt* const attempt = find();
+    if (attempt == nullptr) return absl::OkStatus();
+    slot = attempt->draft_slot;
   }
-  return WriteFrom(DirectoryOf(work.key) / DraftFileName(work.number), 0, work.bytes);
+  BALLAST_RETURN_IF_ERROR(WriteFrom(DirectoryOf(work.key) / DraftFileName(slot), 0, work.bytes));
+  const std::scoped_lock lock(mutex_);
+  if (Attempt* const attempt = find(); attempt != nullptr) attempt->draft_slot = slot + 1;
+  return absl::OkStatus();
 }
 
 absl::Status Spool::MoveAside(const AttemptKey& key) const {

@@ -130,7 +130,7 @@ class Spool {
   struct Attempt {
     std::uint64_t incarnation = 0;  // tells an attempt from an earlier one of the same name that was given up
     std::uint64_t next_seq = 1;
-    std::uint64_t draft_count = 0;
+    std::uint64_t draft_slot = 0;  // where the next draft goes: not where the youngest whole one is
     bool finished = false;
     std::vector<Segment> segments;  // ascending; of durable records
 
@@ -143,7 +143,7 @@ class Spool {
     Kind kind = Kind::kAppend;
     AttemptKey key;
     std::uint64_t incarnation = 0;
-    std::uint64_t number = 0;  // seq of the record, count of the draft, or first seq of the segment
+    std::uint64_t number = 0;  // seq of the record, or first seq of the segment
     std::string bytes;         // whole frames
     std::uint64_t ticket = 0;  // position among all work, from 1
   };
@@ -166,7 +166,7 @@ class Spool {
   void WriterLoop();
   absl::Status Write(std::span<const Work> batch, std::size_t* done);
   absl::Status WriteAppends(std::span<const Work> batch, std::size_t* done);
-  absl::Status WriteDraft(const Work& work) const;
+  absl::Status WriteDraft(const Work& work);
   absl::Status MoveAside(const AttemptKey& key) const;
   void DeleteDirectory(const std::filesystem::path& directory) const;
   void CallListener();

@@ -453,6 +453,47 @@ TEST_F(SpoolTest, RecordsWaitForADiskThatIsFullAndKeepTheirOrder) {
   EXPECT_THAT(ReadAll(), SizeIs(static_cast<std::size_t>(taken) + 2));
 }
 
+TEST_F(SpoolTest, ADraftThatFailsLeavesTheYoungestWholeOne) {
+  OpenSpool();
+  BeginAttempt();
+  v1::RunResult so_far;
+  so_far.set_sample_count(1);
+  spool_->SaveDraft(key_, nullptr, so_far);
+  Flush();
+  {
+    const FullDisk full;
+    for (std::uint64_t samples = 2; samples <= 3; ++samples) {
+      so_far.set_sample_count(samples);
+      spool_->SaveDraft(key_, nullptr, so_far);
+      Flush();
+    }
+  }
+  OpenSpool();
+  ASSERT_TRUE(cut_off_.at(0).result_so_far.has_value());
+  EXPECT_EQ(cut_off_[0].result_so_far->sample_count(), 1U);
+}
+
+TEST_F(SpoolTest, ADraftThatWasReplacedBeforeItWasWrittenTakesNoTurn) {
+  OpenSpool();
+  BeginAttempt();
+  v1::RunResult so_far;
+  spool_->SaveDraft(key_, nullptr, so_far);
+  Flush();
+  const std::string youngest = base::ReadFile(AttemptDirectory(key_) / DraftFileName(0)).value();
+  {
+    const FullDisk full;
+    AppendChunks(1);  // the drafts wait behind it
+    for (std::uint64_t samples = 1; samples <= 2; ++samples) {
+      so_far.set_sample_count(samples);
+      spool_->SaveDraft(key_, nullptr, so_far);
+    }
+  }
+  Flush();
+  EXPECT_EQ(base::ReadFile(AttemptDirectory(key_) / DraftFileName(0)).value(), youngest);
+  OpenSpool();
+  EXPECT_EQ(cut_off_.at(0).result_so_far->sample_count(), 2U);
+}
+
 TEST_F(SpoolTest, ThreadsMayAppendReadAndAcknowledgeAtOnce) {
   OpenSpool({.directory = {}, .segment_bytes = 2000});
   BeginAttempt();
