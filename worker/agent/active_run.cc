@@ -147,9 +147,15 @@ void ActiveRun::Watch() {
   ReadReports();
 }
 
+std::optional<nanoseconds> ActiveRun::Timeout() const {
+  if (asked_ || exit_ || findings_.finished()) return std::nullopt;
+  return RunTimeout(spec_.policy(), Planned());
+}
+
 int ActiveRun::PollTimeout() const {
-  nanoseconds next = std::min(
-      {chunk_start_ + options_.chunk_interval, next_draft_, next_progress_, RunTimeout(spec_.policy(), Planned())});
+  nanoseconds next = std::min({chunk_start_ + options_.chunk_interval, next_draft_, next_progress_});
+  // A deadline that has passed and is not acted on would make every wait 0, for as long as the runner takes to die.
+  if (const auto timeout = Timeout()) next = std::min(next, *timeout);
   if (kill_at_) next = std::min(next, *kill_at_);
   const auto wait = std::chrono::ceil<std::chrono::milliseconds>(next - Elapsed());
   return static_cast<int>(std::clamp<std::int64_t>(wait.count(), 0, 60'000));
@@ -162,12 +168,8 @@ void ActiveRun::FollowDeadlines() {
     killed_by_agent_ = true;
     kill_at_.reset();
   }
-  if (!asked_ && !exit_ && !findings_.finished()) {
-    const nanoseconds timeout = RunTimeout(spec_.policy(), Planned());
-    if (now >= timeout) {
-      AskForEnd(
-          {v1::TIMED_OUT, fmt::format("the run took longer than its limit of {}", base::FormatDuration(timeout))});
-    }
+  if (const auto timeout = Timeout(); timeout && now >= *timeout) {
+    AskForEnd({v1::TIMED_OUT, fmt::format("the run took longer than its limit of {}", base::FormatDuration(*timeout))});
   }
   if (now >= chunk_start_ + options_.chunk_interval) CloseChunk();
   if (now >= next_draft_) SaveDraft();

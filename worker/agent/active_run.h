@@ -45,6 +45,8 @@ class ActiveRun {
   absl::Status StartRunner();
   absl::Status StartTimer();
   void Watch();
+  // When the run takes too long; nothing once its end is on its way.
+  [[nodiscard]] std::optional<std::chrono::nanoseconds> Timeout() const;
   // Milliseconds until the next deadline that no descriptor tells of.
   [[nodiscard]] int PollTimeout() const;
   void FollowDeadlines();
