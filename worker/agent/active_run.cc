@@ -330,6 +330,10 @@ v1::RunResult ActiveRun::Conclude() {
   if (kernel_log_ && runner_pid_ > 0) {
     kernel_messages = kernel_log_->ReadMessages();
     facts.kernel_log = FindOomVerdict(kernel_messages, runner_pid_);
+    if (facts.kernel_log == OomVerdict::kNone && kernel_log_->TellsAll() &&
+        NamesOtherVictim(kernel_messages, runner_pid_)) {
+      facts.kernel_log = OomVerdict::kOther;
+    }
   }
 
   v1::RunResult result;

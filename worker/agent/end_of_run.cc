@@ -14,6 +14,7 @@ bool Rose(const std::optional<std::uint64_t>& count) {
 
 bool WasOomKilled(const EndFacts& facts) {
   if (facts.exit.signal != SIGKILL) return false;
+  if (facts.kernel_log == OomVerdict::kOther) return false;  // the counts may have risen by that victim
   if (facts.kernel_log != OomVerdict::kNone) return true;
   if (facts.killed_by_agent) return false;
   // The runner's own cgroup counts every kill of its processes. Where it counted none, the machine's kill was somebody

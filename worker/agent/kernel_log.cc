@@ -6,6 +6,7 @@
 #include <array>
 #include <cerrno>
 #include <filesystem>
+#include <system_error>
 
 #include <fmt/format.h>
 
@@ -17,6 +18,8 @@ namespace {
 
 constexpr std::size_t kMaxMessages = 4096;
 constexpr std::size_t kMaxMessageBytes = 512;
+// How the kernel names the first of all pid namespaces, whose identifiers its log uses.
+constexpr std::string_view kInitialPidNamespace = "pid:[4026531836]";
 
 bool IsDigit(char c) {
   return c >= '0' && c <= '9';
@@ -46,7 +49,10 @@ absl::StatusOr<KernelLog> KernelLog::Open(const std::string& root) {
   const std::filesystem::path path = std::filesystem::path(root) / "dev/kmsg";
   BALLAST_ASSIGN_OR_RETURN(base::Fd fd, base::OpenFile(path, O_RDONLY | O_NONBLOCK));
   if (::lseek(fd.get(), 0, SEEK_END) < 0) return base::ErrnoStatus(errno, fmt::format("seek in {}", path.string()));
-  return KernelLog(std::move(fd));
+  std::error_code error;
+  const std::filesystem::path name_space =
+      std::filesystem::read_symlink(std::filesystem::path(root) / "proc/self/ns/pid", error);
+  return KernelLog(std::move(fd), !error && name_space.string() == kInitialPidNamespace);
 }
 
 std::vector<std::string> KernelLog::ReadMessages() {
@@ -54,12 +60,17 @@ std::vector<std::string> KernelLog::ReadMessages() {
   std::array<char, 8192> buffer;
   while (messages.size() < kMaxMessages) {
     const ssize_t n = ::read(fd_.get(), buffer.data(), buffer.size());
-    if (n < 0 && (errno == EINTR || errno == EPIPE))
-      continue;  // EPIPE: overwritten; the next read goes on behind the gap
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno == EPIPE) {  // overwritten; the next read goes on behind the gap
+      gap_ = true;
+      continue;
+    }
+    if (n < 0 && errno == EAGAIN) return messages;
     if (n <= 0) break;
     const auto text = KernelMessageText(std::string_view(buffer.data(), static_cast<std::size_t>(n)));
     if (text) messages.emplace_back(text->substr(0, kMaxMessageBytes));
   }
+  gap_ = true;  // not read to its end
   return messages;
 }
 
@@ -98,6 +109,18 @@ OomVerdict FindOomVerdict(const std::vector<std::string>& messages, pid_t pid) {
     verdict = OomVerdict::kUnclear;
   }
   return verdict;
+}
+
+bool NamesOtherVictim(const std::vector<std::string>& messages, pid_t pid) {
+  constexpr std::string_view kLead = "Killed process ";
+  const std::string number = fmt::format("{}", pid);
+  for (const std::string_view message : messages) {
+    const std::size_t lead = message.find(kLead);
+    if (lead == std::string_view::npos) continue;
+    const std::size_t victim = lead + kLead.size();
+    if (victim < message.size() && IsDigit(message[victim]) && !IsWholeNumberAt(message, victim, number)) return true;
+  }
+  return false;
 }
 
 }  // namespace ballast::agent

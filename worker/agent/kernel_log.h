@@ -25,9 +25,15 @@ class KernelLog {
   // messages.
   [[nodiscard]] std::vector<std::string> ReadMessages();
 
+  // Whether every message since the opening was handed out, and process identifiers in them are those that this process
+  // sees: what the log does not say has then not happened.
+  [[nodiscard]] bool TellsAll() const { return same_pids_ && !gap_; }
+
  private:
-  explicit KernelLog(base::Fd fd) : fd_(std::move(fd)) {}
+  KernelLog(base::Fd fd, bool same_pids) : fd_(std::move(fd)), same_pids_(same_pids) {}
   base::Fd fd_;
+  bool same_pids_;
+  bool gap_ = false;
 };
 
 // The text of a record as /dev/kmsg hands it out (`PRIORITY,SEQ,TIME,FLAGS;TEXT`), without the lines of key-value pairs
@@ -45,7 +51,11 @@ enum class OomVerdict {
   kGlobal,   // killed because the machine had no memory left
   kMemcg,    // killed because a memory cgroup had reached its limit
   kUnclear,  // killed, but it does not say why
+  kOther,    // the log tells all, and names only other victims
 };
+// kNone to kUnclear.
 [[nodiscard]] OomVerdict FindOomVerdict(const std::vector<std::string>& messages, pid_t pid);
+// Whether the messages name an OOM kill of any other process.
+[[nodiscard]] bool NamesOtherVictim(const std::vector<std::string>& messages, pid_t pid);
 
 }  // namespace ballast::agent

@@ -68,6 +68,14 @@ TEST(EndOfRunTest, OomKillsOfOthersAreNotTheRunners) {
   ExpectOutcome(facts, v1::WORKER_CRASHED, v1::UNKNOWN);
 }
 
+TEST(EndOfRunTest, TheCountsAreNotTheRunnersWhereTheLogNamesAnotherVictim) {
+  EndFacts facts = Killed();
+  facts.recent_machine_oom_kills = 1;
+  facts.recent_cgroup_oom_kills = 1;
+  facts.kernel_log = OomVerdict::kOther;
+  ExpectOutcome(facts, v1::WORKER_CRASHED, v1::UNKNOWN);
+}
+
 TEST(EndOfRunTest, WithoutCgroupsTheMachinesCountDecides) {
   EndFacts facts = Killed();
   facts.recent_cgroup_oom_kills.reset();

@@ -54,6 +54,14 @@ TEST(KernelLogTest, WhyTheKernelKilled) {
   EXPECT_EQ(FindOomVerdict({"ballast-worker[4242]: segfault"}, 4242), OomVerdict::kNone);
 }
 
+TEST(KernelLogTest, OtherVictims) {
+  EXPECT_FALSE(NamesOtherVictim({kKilledInGroup, kKilled, kChosen}, 4242));
+  EXPECT_TRUE(NamesOtherVictim({kKilledInGroup}, 424));
+  EXPECT_TRUE(NamesOtherVictim({kKilledInGroup}, 42421));
+  EXPECT_TRUE(NamesOtherVictim({kKilledInGroup, "Out of memory: Killed process 7 (x)"}, 4242));
+  EXPECT_FALSE(NamesOtherVictim({kChosen, "Killed process ", "Killed process x"}, 7)) << "no kill, or no number";
+}
+
 TEST(KernelLogTest, ANewReaderSeesOnlyWhatComes) {
   absl::StatusOr<KernelLog> log = KernelLog::Open();
   if (!log.ok()) GTEST_SKIP() << log.status();
