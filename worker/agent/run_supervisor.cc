@@ -95,7 +95,7 @@ std::optional<AttemptKey> RunSupervisor::active() const {
 bool RunSupervisor::Stop(const std::string& reason, std::chrono::milliseconds timeout) {
   std::unique_lock lock(mutex_);
   stopping_ = true;
-  if (control_) control_->RequestEnd({v1::CANCELLED, reason});
+  if (control_) control_->RequestEnd({v1::WORKER_CRASHED, reason});
   changed_.notify_all();
   return changed_.wait_for(lock, timeout, [this] { return stopped_; });
 }

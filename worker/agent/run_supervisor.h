@@ -51,8 +51,9 @@ class RunSupervisor {
   // The attempt that is going on or about to begin.
   [[nodiscard]] std::optional<AttemptKey> active() const;
 
-  // Ends what is going on (CANCELLED, `reason`), takes nothing more, and waits until no runner is left and its end is
-  // in the spool's hands. False when that is not so within `timeout`.
+  // Ends what is going on (WORKER_CRASHED, `reason`: nobody wanted the run to end, so it may be tried again), takes
+  // nothing more, and waits until no runner is left and its end is in the spool's hands. False when that is not so
+  // within `timeout`.
   bool Stop(const std::string& reason, std::chrono::milliseconds timeout);
 
  private:
