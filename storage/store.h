@@ -56,8 +56,8 @@ struct OpenState {
 };
 
 // Durable storage. All methods are thread-safe. Reads see everything whose write has been reported done. Codes that any
-// method may return beside its own: UNAVAILABLE (busy or out of disk space: nothing was changed, try again), DATA_LOSS
-// (the database is damaged), INTERNAL.
+// method may return beside its own: UNAVAILABLE (busy, out of disk space, or the files may no longer be used: nothing
+// was changed, try again), DATA_LOSS (the database is damaged), INTERNAL.
 class Store {
  public:
   virtual ~Store() = default;
@@ -85,13 +85,15 @@ class Store {
   // The identifier that sorts after all others, in bytes, whatever the state and the time of its job; empty where there
   // are no jobs.
   [[nodiscard]] virtual absl::StatusOr<std::string> GreatestJobId() = 0;
-  // Latest first (by create_time, then by identifier). Pages: 50 where page_size is 0, 1000 at most. INVALID_ARGUMENT
-  // for a negative page_size, and for a page token that is not one, or not one of a list with the same conditions.
+  // Latest first (by create_time, then by identifier). Pages: 50 where page_size is 0, 1000 at most, and no more than
+  // about 8 MiB (but one message at least): only the token tells whether another page follows. INVALID_ARGUMENT for a
+  // negative page_size, and for a page token that is not one, or not one of a list with the same conditions.
   [[nodiscard]] virtual absl::StatusOr<v1::ListJobsResponse> ListJobs(const v1::ListJobsRequest& request) = 0;
 
   // NOT_FOUND.
   [[nodiscard]] virtual absl::StatusOr<v1::Run> GetRun(std::string_view run_id) = 0;
-  // Latest first. Pages as in ListJobs.
+  // Latest first. Pages as in ListJobs. INVALID_ARGUMENT for more than 10,000 values in the filter's conditions, or
+  // more than 64 labels and annotations.
   [[nodiscard]] virtual absl::StatusOr<v1::ListRunsResponse> ListRuns(const v1::ListRunsRequest& request) = 0;
   // Every run of a job, ordered by run number. Empty where the job does not exist.
   [[nodiscard]] virtual absl::StatusOr<std::vector<v1::Run>> RunsOfJob(std::string_view job_id) = 0;

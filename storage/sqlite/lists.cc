@@ -23,6 +23,10 @@ using Value = std::variant<std::int64_t, std::string>;
 constexpr std::size_t kMaxConditionValues = 10'000;
 // Each value of the driving condition costs a search of the index. Beyond so many, going through all runs is no slower.
 constexpr std::size_t kMaxDrivingDevices = 256;
+// Each label and each annotation adds a subquery to the statement, and SQLite bounds what one may be made of.
+constexpr std::size_t kMaxPairs = 64;
+// Beyond so much a page ends early: a page of the largest runs would not fit into a message on its way to a client.
+constexpr std::size_t kMaxPageBytes = 8U << 20U;
 
 void BindValue(Statement* statement, int index, const Value& value) {
   std::visit([&](const auto& content) { statement->Bind(index, content); }, value);
@@ -123,23 +127,31 @@ absl::StatusOr<std::vector<PageKey>> FindKeys(Connection* connection, const Scan
   return keys;
 }
 
-// Fills in the messages of a page whose keys were found with one more than it holds.
+// Fills in the messages of a page whose keys were found with one more than it holds. Has at least one of them, however
+// large it is, so that a client comes to the end.
 template <typename Message, typename Response>
 absl::Status FillPage(Connection* connection, std::string_view sql, std::string_view what, std::vector<PageKey> keys,
                       std::size_t page_size, std::uint32_t conditions,
                       google::protobuf::RepeatedPtrField<Message>* messages, Response* response) {
-  if (keys.size() > page_size) {
-    keys.resize(page_size);
-    response->set_next_page_token(EncodePageToken(conditions, keys.back()));
-  }
   BALLAST_ASSIGN_OR_RETURN(Statement statement, connection->Cached(sql));
-  for (const PageKey& key : keys) {
+  std::size_t bytes = 0;
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    const PageKey& key = keys[i];
+    if (i == page_size) {
+      response->set_next_page_token(EncodePageToken(conditions, keys[i - 1]));
+      break;
+    }
     statement.Bind(1, key.id);
     BALLAST_ASSIGN_OR_RETURN(const bool has_row, statement.Step());
     if (!has_row)
       return absl::DataLossError(
           fmt::format("database {}: it is damaged, {} {} is in an index only; restore a copy of the file",
                       connection->file(), what, key.id));
+    bytes += statement.Blob(0).size();
+    if (i > 0 && bytes > kMaxPageBytes) {
+      response->set_next_page_token(EncodePageToken(conditions, keys[i - 1]));
+      break;
+    }
     BALLAST_ASSIGN_OR_RETURN(*messages->Add(),
                              ParseColumn<Message>(statement.Blob(0), fmt::format("{} {}", what, key.id)));
     statement.Reset();
@@ -277,6 +289,11 @@ absl::StatusOr<RunConditions> ReadFilter(Connection* connection, const v1::RunFi
   if (value_count > kMaxConditionValues) {
     return absl::InvalidArgumentError(
         fmt::format("filter: {} values in its conditions, at most {} are allowed", value_count, kMaxConditionValues));
+  }
+  const std::size_t pair_count = wanted.annotations.size() + static_cast<std::size_t>(filter.labels().size());
+  if (pair_count > kMaxPairs) {
+    return absl::InvalidArgumentError(
+        fmt::format("filter: {} labels and annotations, at most {} are allowed", pair_count, kMaxPairs));
   }
   if (wanted.has_labels) {
     BALLAST_ASSIGN_OR_RETURN(wanted.labelled, DevicesWithLabels(connection, filter.labels()));

@@ -126,6 +126,28 @@ TEST_P(StoreListContractTest, APageHoldsFiftyAndAThousandAtMost) {
   EXPECT_EQ(store().ListRuns(request)->next_page_token(), "");
 }
 
+TEST_P(StoreListContractTest, APageEndsBeforeItGrowsTooLarge) {
+  constexpr std::size_t kMebibyte = 1U << 20U;
+  int number = 0;
+  for (const std::size_t mebibytes : {1U, 12U, 3U, 3U, 3U}) {
+    ++number;
+    v1::Run run = MakeRun(fmt::format("j-1.{}", number), number);
+    run.mutable_outcome()->set_message(std::string(mebibytes * kMebibyte, 'x'));
+    Put({PutRun{run}});
+  }
+  v1::ListRunsRequest request;
+  std::vector<std::string> pages;
+  do {
+    const auto page = store().ListRuns(request);
+    ASSERT_TRUE(page.ok()) << page.status().ToString();
+    std::string& ids = pages.emplace_back();
+    for (const v1::Run& run : page->runs()) ids += run.run_id() + " ";
+    request.set_page_token(page->next_page_token());
+  } while (!request.page_token().empty());
+  // The largest comes alone, as it has to come.
+  EXPECT_THAT(pages, ElementsAre("j-1.5 j-1.4 ", "j-1.3 ", "j-1.2 ", "j-1.1 "));
+}
+
 TEST_P(StoreListContractTest, RunsThatComeBetweenPagesDisturbNothing) {
   Put({PutRun{MakeRun("j-1.1", 10)}, PutRun{MakeRun("j-1.2", 20)}, PutRun{MakeRun("j-1.3", 30)}});
   v1::ListRunsRequest request;
@@ -179,6 +201,30 @@ TEST_P(StoreListContractTest, AnEndlessFilterIsRefused) {
   v1::ListRunsRequest request;
   for (int i = 0; i < 50'000; ++i) request.mutable_filter()->add_job_ids(fmt::format("j-{}", i));
   EXPECT_EQ(store().ListRuns(request).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST_P(StoreListContractTest, LabelsAndAnnotationsAreBounded) {
+  constexpr int kMost = 64;
+  v1::Device device = MakeDevice("d-1");
+  v1::Run run = MakeRun("j-1.1");
+  for (int i = 0; i <= kMost; ++i) {
+    (*device.mutable_labels())[fmt::format("label{}", i)] = "x";
+    (*run.mutable_annotations())[fmt::format("annotation{}", i)] = "x";
+  }
+  Put({PutDevice{device}, PutRun{run}});
+  for (const int label_count : {0, 1, kMost / 2, kMost}) {
+    v1::ListRunsRequest request;
+    for (int i = 0; i < label_count; ++i)
+      (*request.mutable_filter()->mutable_labels())[fmt::format("label{}", i)] = "x";
+    for (int i = label_count; i < kMost; ++i) {
+      (*request.mutable_filter()->mutable_annotations())[fmt::format("annotation{}", i)] = "x";
+    }
+    const auto page = store().ListRuns(request);
+    ASSERT_TRUE(page.ok()) << page.status().ToString();
+    EXPECT_EQ(page->runs_size(), 1);
+    (*request.mutable_filter()->mutable_annotations())[fmt::format("annotation{}", kMost)] = "x";
+    EXPECT_EQ(store().ListRuns(request).status().code(), absl::StatusCode::kInvalidArgument);
+  }
 }
 
 TEST_P(StoreListContractTest, TimesOutsideTheCalendarAreCutToIt) {
