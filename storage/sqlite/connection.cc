@@ -190,9 +190,18 @@ absl::StatusOr<Savepoint> Savepoint::Begin(Connection* connection) {
 }
 
 Savepoint::~Savepoint() {
-  if (connection_ == nullptr || !connection_->in_transaction()) return;
-  static_cast<void>(RunKept(connection_, "ROLLBACK TO part"));
-  static_cast<void>(RunKept(connection_, "RELEASE part"));
+  static_cast<void>(Undo());  // what fails has ended the transaction
+}
+
+absl::Status Savepoint::Undo() {
+  Connection* const connection = std::exchange(connection_, nullptr);
+  if (connection == nullptr || !connection->in_transaction()) return absl::OkStatus();
+  absl::Status status = RunKept(connection, "ROLLBACK TO part");
+  // Releasing alone would make the part, or what was done of it, one with the transaction.
+  if (status.ok()) status = RunKept(connection, "RELEASE part");
+  if (status.ok()) return status;
+  static_cast<void>(RunKept(connection, "ROLLBACK"));
+  return absl::UnavailableError(fmt::format("{}; the whole transaction is undone", std::string(status.message())));
 }
 
 absl::Status Savepoint::Keep() {

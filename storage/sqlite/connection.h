@@ -122,7 +122,8 @@ class Transaction {
   Connection* connection_;
 };
 
-// A part of a transaction that can be undone alone; destroying it undoes what was not kept. Not nested.
+// A part of a transaction that can be undone alone; destroying it undoes what was not kept. Where that fails the whole
+// transaction is rolled back: half of a part is never committed. Not nested.
 class Savepoint {
  public:
   [[nodiscard]] static absl::StatusOr<Savepoint> Begin(Connection* connection);
@@ -131,6 +132,8 @@ class Savepoint {
   ~Savepoint();
 
   [[nodiscard]] absl::Status Keep();
+  // Undoes it now. UNAVAILABLE where that failed: the transaction must not be committed.
+  [[nodiscard]] absl::Status Undo();
 
  private:
   explicit Savepoint(Connection* connection) : connection_(connection) {}

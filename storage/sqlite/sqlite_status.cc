@@ -79,4 +79,9 @@ absl::Status SqliteStatus(sqlite3* database, int extended_code) {
   return SqliteStatus(file == nullptr ? "" : file, extended_code, detail);
 }
 
+absl::Status AfterOpening(absl::Status status) {
+  if (status.code() != absl::StatusCode::kPermissionDenied) return status;
+  return absl::UnavailableError(status.message());
+}
+
 }  // namespace ballast::storage

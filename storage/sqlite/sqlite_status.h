@@ -20,4 +20,8 @@ namespace ballast::storage {
 // The same for a database that could not be opened.
 [[nodiscard]] absl::Status SqliteStatus(std::string_view file, int extended_code, std::string_view detail);
 
+// The status of what failed in a store that had been opened: PERMISSION_DENIED becomes UNAVAILABLE. The files were
+// usable and no longer are, which says nothing of whoever asked.
+[[nodiscard]] absl::Status AfterOpening(absl::Status status);
+
 }  // namespace ballast::storage

@@ -13,6 +13,7 @@
 #include "storage/sqlite/migrations.h"
 #include "storage/sqlite/queries.h"
 #include "storage/sqlite/reader_pool.h"
+#include "storage/sqlite/sqlite_status.h"
 #include "storage/sqlite/writer.h"
 
 namespace ballast::storage {
@@ -35,40 +36,36 @@ class SqliteStore final : public Store {
     writer_.Write(std::move(batch), std::move(done));
   }
 
-  absl::StatusOr<OpenState> LoadOpenState() override { return storage::LoadOpenState(readers_->Checkout().get()); }
+  absl::StatusOr<OpenState> LoadOpenState() override { return Read(storage::LoadOpenState); }
 
-  absl::StatusOr<v1::Job> GetJob(std::string_view job_id) override {
-    return storage::GetJob(readers_->Checkout().get(), job_id);
-  }
+  absl::StatusOr<v1::Job> GetJob(std::string_view job_id) override { return Read(storage::GetJob, job_id); }
 
   absl::StatusOr<v1::Job> FindJobByRequestId(std::string_view request_id) override {
-    return storage::FindJobByRequestId(readers_->Checkout().get(), request_id);
+    return Read(storage::FindJobByRequestId, request_id);
   }
 
-  absl::StatusOr<std::string> GreatestJobId() override { return storage::GreatestJobId(readers_->Checkout().get()); }
+  absl::StatusOr<std::string> GreatestJobId() override { return Read(storage::GreatestJobId); }
 
   absl::StatusOr<v1::ListJobsResponse> ListJobs(const v1::ListJobsRequest& request) override {
-    return storage::ListJobs(readers_->Checkout().get(), request);
+    return Read(storage::ListJobs, request);
   }
 
-  absl::StatusOr<v1::Run> GetRun(std::string_view run_id) override {
-    return storage::GetRun(readers_->Checkout().get(), run_id);
-  }
+  absl::StatusOr<v1::Run> GetRun(std::string_view run_id) override { return Read(storage::GetRun, run_id); }
 
   absl::StatusOr<v1::ListRunsResponse> ListRuns(const v1::ListRunsRequest& request) override {
-    return storage::ListRuns(readers_->Checkout().get(), request);
+    return Read(storage::ListRuns, request);
   }
 
   absl::StatusOr<std::vector<v1::Run>> RunsOfJob(std::string_view job_id) override {
-    return storage::RunsOfJob(readers_->Checkout().get(), job_id);
+    return Read(storage::RunsOfJob, job_id);
   }
 
   absl::StatusOr<v1::Device> GetDevice(std::string_view device_id) override {
-    return storage::GetDevice(readers_->Checkout().get(), device_id);
+    return Read(storage::GetDevice, device_id);
   }
 
   absl::StatusOr<v1::ListDevicesResponse> ListDevices(const v1::ListDevicesRequest& request) override {
-    return storage::ListDevices(readers_->Checkout().get(), request);
+    return Read(storage::ListDevices, request);
   }
 
   absl::Status ReadChunks(std::string_view run_id, std::uint32_t attempt,
@@ -83,16 +80,24 @@ class SqliteStore final : public Store {
   }
 
   absl::StatusOr<std::vector<v1::MetricSummary>> GetRollups(std::string_view run_id, std::uint32_t attempt) override {
-    return storage::GetRollups(readers_->Checkout().get(), run_id, attempt);
+    return Read(storage::GetRollups, run_id, attempt);
   }
 
  private:
+  // Carries out a query on a connection that is lent for it.
+  template <typename Result, typename... Parameters, typename... Arguments>
+  Result Read(Result (*query)(Connection*, Parameters...), const Arguments&... arguments) {
+    Result result = query(readers_->Checkout().get(), arguments...);
+    if (result.ok()) return result;
+    return AfterOpening(result.status());
+  }
+
   absl::Status VisitChunks(std::string_view run_id, std::uint32_t attempt, WhichChunks which,
                            const std::function<absl::Status(std::uint64_t seq, const v1::Chunk&)>& visit) {
     std::int64_t after = -1;
     while (true) {
-      BALLAST_ASSIGN_OR_RETURN(const auto chunks, ReadChunksAfter(readers_->Checkout().get(), run_id, attempt, after,
-                                                                  kChunkReadBytes, which));
+      BALLAST_ASSIGN_OR_RETURN(const auto chunks,
+                               Read(ReadChunksAfter, run_id, attempt, after, kChunkReadBytes, which));
       if (chunks.empty()) return absl::OkStatus();
       for (const auto& [seq, chunk] : chunks) {
         BALLAST_RETURN_IF_ERROR(visit(static_cast<std::uint64_t>(seq), chunk));

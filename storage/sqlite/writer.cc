@@ -7,6 +7,7 @@
 
 #include "common/base/status.h"
 #include "storage/sqlite/mutations.h"
+#include "storage/sqlite/sqlite_status.h"
 
 namespace ballast::storage {
 namespace {
@@ -73,7 +74,7 @@ void Writer::Loop() {
 }
 
 void Writer::CommitGroup(std::vector<Pending>* group) {
-  const absl::Status status = TryCommitGroup(group);
+  const absl::Status status = AfterOpening(TryCommitGroup(group));
   if (status.ok()) return;
   for (Pending& pending : *group) {
     if (!IsAboutTheBatch(pending.outcome.code())) pending.outcome = status;
@@ -97,7 +98,12 @@ absl::Status Writer::TryCommitGroup(std::vector<Pending>* group) {
 
 absl::Status Writer::ApplyBatch(const WriteBatch& batch) {
   BALLAST_ASSIGN_OR_RETURN(Savepoint savepoint, Savepoint::Begin(&connection_));
-  for (const Mutation& mutation : batch) BALLAST_RETURN_IF_ERROR(Apply(&connection_, mutation));
+  for (const Mutation& mutation : batch) {
+    const absl::Status status = Apply(&connection_, mutation);
+    if (status.ok()) continue;
+    BALLAST_RETURN_IF_ERROR(savepoint.Undo());  // is about the whole group then
+    return status;
+  }
   return savepoint.Keep();
 }
 

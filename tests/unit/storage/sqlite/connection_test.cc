@@ -4,6 +4,7 @@
 
 #include <limits>
 
+#include "tests/unit/storage/sqlite/denial.h"
 #include "tests/unit/storage/sqlite/scratch_directory.h"
 
 namespace ballast::storage {
@@ -115,6 +116,20 @@ TEST_F(ConnectionTest, ASavepointIsUndoneAlone) {
   ASSERT_TRUE(transaction.Commit().ok());
   EXPECT_EQ(connection_->QueryInt64("SELECT count(*) FROM t WHERE t = 'kept'").value(), 1);
   EXPECT_EQ(Count(), 1);
+}
+
+TEST_F(ConnectionTest, ASavepointThatCannotBeUndoneTakesTheTransactionWithIt) {
+  Transaction transaction = Transaction::Begin(connection_.get(), Transaction::Kind::kWrite).value();
+  Execute("INSERT INTO t (t) VALUES ('before')");
+  {
+    Savepoint part = Savepoint::Begin(connection_.get()).value();
+    Execute("INSERT INTO t (t) VALUES ('half')");
+    DenyUndoing(connection_.get());
+    EXPECT_EQ(part.Undo().code(), absl::StatusCode::kUnavailable);
+  }
+  EXPECT_FALSE(connection_->in_transaction());
+  EXPECT_FALSE(transaction.Commit().ok());
+  EXPECT_EQ(Count(), 0);
 }
 
 TEST_F(ConnectionTest, AReaderCannotWriteNorCreate) {

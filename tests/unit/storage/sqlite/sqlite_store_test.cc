@@ -117,6 +117,22 @@ TEST(SqliteStoreTest, AFileThatMayOnlyBeReadIsRefused) {
   EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
+TEST(SqliteStoreTest, FilesThatAreNoLongerUsableAreNotTheClientsFault) {
+  ScratchDirectory scratch;
+  auto store = OpenSqliteStore(scratch.database());
+  ASSERT_TRUE(store.ok()) << store.status().ToString();
+  ASSERT_TRUE(PutJobs(**store, 0, 1).ok());
+  const std::string log = scratch.database().string() + "-wal";  // each reader opens it when it reads first
+  std::filesystem::rename(log, log + ".away");
+  std::filesystem::create_directory(log);
+  const absl::Status status = (*store)->GetJob("j-0").status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << status.ToString();
+  EXPECT_THAT(std::string(status.message()), HasSubstr("check the owner and the permissions"));
+  std::filesystem::remove(log);
+  std::filesystem::rename(log + ".away", log);
+  EXPECT_TRUE((*store)->GetJob("j-0").ok());
+}
+
 // Limits the size of every file this process writes, as a full disk does, until it is destroyed.
 class FileSizeLimit {
  public:
