@@ -85,7 +85,8 @@ struct DecodedChunk {
 // left out. Thread-safe.
 [[nodiscard]] absl::StatusOr<DecodedChunk> DecodeChunk(const v1::Chunk& chunk);
 
-// Adds `from` (later samples) into `into` (earlier samples) of the same metric.
+// Adds `from` (later samples) into `into` (earlier samples) of the same metric. The meaning of a summary over several
+// chunks: every store's rollups are held against it.
 void MergeSummary(const v1::MetricSummary& from, v1::MetricSummary* into);
 
 }  // namespace ballast::metrics

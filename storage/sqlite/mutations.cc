@@ -135,8 +135,8 @@ absl::Status ApplyMutation(Connection* connection, const DeleteDevice& deletion)
   return base::WithContext(statement.Run(), fmt::format("remove device {}", deletion.device_id));
 }
 
-// Merges one summary, of the chunk with this seq. The same as metrics::MergeSummary, but in the database and in any
-// order.
+// Merges one summary, of the chunk with this seq: what metrics::MergeSummary makes of the chunks in order, but in the
+// database and in any order.
 absl::Status MergeRollup(Connection* connection, const PutChunk& put, std::int64_t seq,
                          const v1::MetricSummary& summary) {
   if (summary.count() == 0) return absl::OkStatus();

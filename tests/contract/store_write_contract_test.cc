@@ -3,13 +3,16 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <map>
 #include <mutex>
+#include <random>
 #include <thread>
 #include <vector>
 
+#include "common/metrics/chunk_codec.h"
 #include "tests/contract/stores.h"
 
 namespace ballast::storage {
@@ -186,6 +189,26 @@ TEST_P(StoreWriteContractTest, RollupsCoverAllChunksInWhateverOrderTheyCame) {
   EXPECT_EQ(summary.last(), 3);
   EXPECT_EQ(summary.sum(), 38.0);
   EXPECT_EQ((*store().GetRollups("j-1.1", 2))[0].last(), 99);
+}
+
+TEST_P(StoreWriteContractTest, RollupsAreWhatMergingInOrderGives) {
+  std::mt19937 random(7);
+  for (int round = 1; round <= 20; ++round) {
+    const std::string run_id = fmt::format("j-1.{}", round);
+    WriteBatch batch;
+    v1::MetricSummary expected;
+    for (std::uint64_t seq = 2; seq < 10; ++seq) {
+      const auto value = [&random] { return std::uniform_int_distribution<std::int64_t>(-1000, 1000)(random); };
+      batch.push_back(MakeChunk(run_id, 1, seq, {value(), value(), value()}));
+      metrics::MergeSummary(std::get<PutChunk>(batch.back()).chunk.header().summaries(0), &expected);
+    }
+    std::ranges::shuffle(batch, random);
+    batch.insert(batch.begin(), PutRun{MakeRun(run_id)});
+    Put(std::move(batch));
+    const auto rollups = store().GetRollups(run_id, 1);
+    ASSERT_EQ(rollups->size(), 1U);
+    EXPECT_EQ((*rollups)[0].SerializeAsString(), expected.SerializeAsString()) << (*rollups)[0].ShortDebugString();
+  }
 }
 
 TEST_P(StoreWriteContractTest, RollupsAreOrderedByMetric) {
