@@ -1,12 +1,14 @@
 #include "coordinator/core/job_desk.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "common/base/status.h"
+#include "common/base/text.h"
 #include "coordinator/core/run_transitions.h"
 #include "coordinator/core/selector.h"
 
@@ -15,6 +17,29 @@ namespace {
 
 // One transaction stores a job with all its runs.
 constexpr std::uint64_t kMaxRunsPerJob = 100'000;
+// Annotations are kept, and found, with every run.
+constexpr std::size_t kMaxAnnotations = 32;
+constexpr std::size_t kMaxAnnotationKeyBytes = 128;
+constexpr std::size_t kMaxAnnotationValueBytes = 256;
+
+absl::Status CheckAnnotations(const v1::JobSpec& spec) {
+  if (spec.annotations().size() > kMaxAnnotations) {
+    return absl::InvalidArgumentError(
+        fmt::format("annotations: {} entries; a job may have {}", spec.annotations().size(), kMaxAnnotations));
+  }
+  for (const auto& [key, value] : spec.annotations()) {
+    if (key.empty() || key.size() > kMaxAnnotationKeyBytes) {
+      return absl::InvalidArgumentError(fmt::format("annotations: the key {} has {} bytes; a key has 1 to {}",
+                                                    base::Quoted(key), key.size(), kMaxAnnotationKeyBytes));
+    }
+    if (value.size() > kMaxAnnotationValueBytes) {
+      return absl::InvalidArgumentError(
+          fmt::format("annotations: the value of {} has {} bytes; at most {} are accepted", base::Quoted(key),
+                      value.size(), kMaxAnnotationValueBytes));
+    }
+  }
+  return absl::OkStatus();
+}
 
 }  // namespace
 
@@ -25,6 +50,7 @@ absl::StatusOr<v1::Job> JobDesk::Submit(Turn& turn, Submission submission) {
   if (state_->FindJob(submission.job_id) != nullptr || state_->FindClosedJob(submission.job_id) != nullptr) {
     return absl::InternalError(fmt::format("job identifier {} was given twice", submission.job_id));
   }
+  BALLAST_RETURN_IF_ERROR(CheckAnnotations(submission.spec));
   BALLAST_ASSIGN_OR_RETURN(const std::vector<std::string> device_ids, SelectDevices(state_, submission.spec));
   const std::uint32_t repetitions = std::max(submission.spec.repetitions(), 1U);
   const std::uint64_t run_count = std::uint64_t{device_ids.size()} * repetitions;

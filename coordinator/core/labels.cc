@@ -1,11 +1,13 @@
 #include "coordinator/core/labels.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <string_view>
 
 #include <fmt/format.h>
 
 #include "common/base/status.h"
+#include "common/base/text.h"
 
 namespace ballast::core {
 namespace {
@@ -25,27 +27,34 @@ absl::Status CheckLabel(const std::string& key, const std::string& value) {
   if (key.empty() || key.size() > kMaxLabelBytes || key.find_first_of("=, ") != std::string::npos ||
       HasControlCharacters(key)) {
     return absl::InvalidArgumentError(
-        fmt::format("label '{}': a key has 1 to {} bytes and no space, comma or equals sign",
-                    key.substr(0, kMaxLabelBytes), kMaxLabelBytes));
+        fmt::format("label {}: a key has 1 to {} bytes and no space, comma, equals sign or control character",
+                    base::Quoted(key), kMaxLabelBytes));
   }
   if (value.size() > kMaxLabelBytes || value.find(',') != std::string::npos || HasControlCharacters(value)) {
-    return absl::InvalidArgumentError(
-        fmt::format("label '{}': a value has at most {} bytes and no comma", key, kMaxLabelBytes));
+    return absl::InvalidArgumentError(fmt::format(
+        "label {}: a value has at most {} bytes and no comma or control character", base::Quoted(key), kMaxLabelBytes));
   }
   return absl::OkStatus();
 }
 
-void MergeLabels(const std::map<std::string, std::string>& worker_labels, v1::Device* device) {
-  auto& labels = *device->mutable_labels();
-  labels.clear();
-  for (const auto& [key, value] : worker_labels) labels[key] = value;
+absl::Status MergeLabels(const std::map<std::string, std::string>& worker_labels, v1::Device* device) {
+  std::map<std::string, std::string> merged = worker_labels;
   for (const auto& [key, value] : device->label_overrides()) {
     if (value.empty()) {
-      labels.erase(key);
+      merged.erase(key);
     } else {
-      labels[key] = value;
+      merged[key] = value;
     }
   }
+  if (merged.size() > std::max(kMaxLabels, device->labels().size())) {
+    return absl::InvalidArgumentError(fmt::format(
+        "device {} would have {} labels, its worker's and those that users set; it may have {}: remove some",
+        device->device_id(), merged.size(), kMaxLabels));
+  }
+  auto& labels = *device->mutable_labels();
+  labels.clear();
+  for (const auto& [key, value] : merged) labels[key] = value;
+  return absl::OkStatus();
 }
 
 absl::Status ChangeLabels(const v1::LabelDeviceRequest& request,
@@ -62,6 +71,7 @@ absl::Status ChangeLabels(const v1::LabelDeviceRequest& request,
       return absl::InvalidArgumentError(fmt::format("label '{}' is both set and removed", key));
     }
   }
+  const auto before = device->label_overrides();
   auto& overrides = *device->mutable_label_overrides();
   for (const auto& [key, value] : request.set()) overrides[key] = value;
   for (const std::string& key : request.remove()) {
@@ -72,8 +82,16 @@ absl::Status ChangeLabels(const v1::LabelDeviceRequest& request,
       overrides.erase(key);
     }
   }
-  MergeLabels(worker_labels, device);
-  return absl::OkStatus();
+  absl::Status status;
+  if (overrides.size() > std::max(kMaxLabels, before.size())) {
+    status = absl::InvalidArgumentError(
+        fmt::format("device {} would have {} labels set or hidden by users; it may have {}: remove some",
+                    device->device_id(), overrides.size(), kMaxLabels));
+  } else {
+    status = MergeLabels(worker_labels, device);
+  }
+  if (!status.ok()) overrides = before;
+  return status;
 }
 
 }  // namespace ballast::core

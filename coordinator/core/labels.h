@@ -1,6 +1,7 @@
 // Labels of devices: what a worker says of itself, overlaid by what users say of it.
 #pragma once
 
+#include <cstddef>
 #include <map>
 #include <string>
 
@@ -10,15 +11,19 @@
 
 namespace ballast::core {
 
+// How many labels a device may have, and how many a user may have set or hidden there.
+inline constexpr std::size_t kMaxLabels = 64;
+
 // INVALID_ARGUMENT for keys and values that could not be written as `key=value,key=value`, or that are longer than 128
 // bytes.
 [[nodiscard]] absl::Status CheckLabel(const std::string& key, const std::string& value);
 
-// Sets Device.labels from the worker's labels and the device's overrides.
-void MergeLabels(const std::map<std::string, std::string>& worker_labels, v1::Device* device);
+// Sets Device.labels from the worker's labels and the device's overrides. INVALID_ARGUMENT where they are more than
+// kMaxLabels together and more than there were; nothing was changed then.
+[[nodiscard]] absl::Status MergeLabels(const std::map<std::string, std::string>& worker_labels, v1::Device* device);
 
 // Applies a user's changes to the overrides, and merges. INVALID_ARGUMENT: a label that is both set and removed, empty
-// values, bad keys; nothing was changed then.
+// values, bad keys, too many; nothing was changed then.
 [[nodiscard]] absl::Status ChangeLabels(const v1::LabelDeviceRequest& request,
                                         const std::map<std::string, std::string>& worker_labels, v1::Device* device);
 

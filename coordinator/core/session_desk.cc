@@ -1,6 +1,8 @@
 #include "coordinator/core/session_desk.h"
 
 #include <algorithm>
+#include <map>
+#include <string>
 #include <utility>
 
 #include <fmt/format.h>
@@ -14,7 +16,8 @@ namespace {
 
 constexpr std::uint32_t kProtocolVersion = 1;
 constexpr std::size_t kMaxDeviceIdBytes = 64;
-constexpr int kMaxLabels = 64;
+// What is kept of a worker and goes out with every list of devices.
+constexpr std::size_t kMaxFactsBytes = 64U << 10U;
 constexpr int kMaxHeldAttempts = 10'000;
 // The stored term of a lease follows the true one in steps of half the term, but not more often than this.
 constexpr std::chrono::nanoseconds kLeaseWriteInterval = std::chrono::seconds(10);
@@ -37,10 +40,19 @@ absl::Status CheckHello(const v1::Hello& hello) {
     return absl::InvalidArgumentError(
         fmt::format("a device identifier has 1 to {} letters, digits, dots, dashes or underscores", kMaxDeviceIdBytes));
   }
-  if (hello.labels_size() > kMaxLabels) {
-    return absl::InvalidArgumentError(fmt::format("{} labels; a device may have {}", hello.labels_size(), kMaxLabels));
+  if (hello.labels().size() > kMaxLabels) {
+    return absl::InvalidArgumentError(
+        fmt::format("{} labels; a device may have {}", hello.labels().size(), kMaxLabels));
   }
-  for (const auto& [key, value] : hello.labels()) BALLAST_RETURN_IF_ERROR(CheckLabel(key, value));
+  std::size_t bytes = hello.facts().ByteSizeLong();
+  for (const auto& [key, value] : hello.labels()) {
+    BALLAST_RETURN_IF_ERROR(CheckLabel(key, value));
+    bytes += key.size() + value.size();
+  }
+  if (bytes > kMaxFactsBytes) {
+    return absl::InvalidArgumentError(fmt::format(
+        "the facts and labels of the device have {} bytes; at most {} are accepted", bytes, kMaxFactsBytes));
+  }
   if (hello.held_attempts_size() > kMaxHeldAttempts) {
     return absl::InvalidArgumentError(
         fmt::format("{} held attempts; at most {} are accepted", hello.held_attempts_size(), kMaxHeldAttempts));
@@ -80,12 +92,17 @@ void SessionDesk::Hello(Turn& turn, SessionId session, v1::Hello hello) {
     Disconnect(turn, session);
     return;
   }
+  std::map<std::string, std::string> labels(hello.labels().begin(), hello.labels().end());
   DeviceEntry* device = state_->FindDevice(hello.device_id());
   if (device == nullptr) {
     v1::Device fresh;
     fresh.set_device_id(hello.device_id());
     *fresh.mutable_create_time() = base::ToProto(turn.wall());
     device = &state_->AddDevice(std::move(fresh));
+  }
+  if (absl::Status status = MergeLabels(labels, &device->device); !status.ok()) {
+    turn.End(session, std::move(status));
+    return;
   }
   if (device->session != 0) {
     turn.End(
@@ -96,9 +113,8 @@ void SessionDesk::Hello(Turn& turn, SessionId session, v1::Hello hello) {
     state_->UnbindSession(device->session);
   }
   state_->BindSession(session, device);
-  device->worker_labels = {hello.labels().begin(), hello.labels().end()};
+  device->worker_labels = std::move(labels);
   device->device.mutable_facts()->Swap(hello.mutable_facts());
-  MergeLabels(device->worker_labels, &device->device);
   device->occupied.reset();
   device->blocked_until.reset();
   device->last_heard = turn.steady();

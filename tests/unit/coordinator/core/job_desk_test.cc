@@ -1,5 +1,8 @@
 #include "coordinator/core/job_desk.h"
 
+#include <map>
+#include <string>
+
 #include "gmock/gmock.h"
 #include "tests/unit/coordinator/core/core_fixture.h"
 
@@ -7,6 +10,7 @@ namespace ballast::core {
 namespace {
 
 using testing::ElementsAre;
+using testing::HasSubstr;
 using testing::IsEmpty;
 
 class JobDeskTest : public CoreTest {};
@@ -38,6 +42,27 @@ TEST_F(JobDeskTest, RefusesMoreRunsThanOneTransactionTakes) {
   spec.set_repetitions(10'000);
   EXPECT_EQ(Submit(spec).status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(kept_.jobs, IsEmpty());
+}
+
+TEST_F(JobDeskTest, RefusesAnnotationsThatAreTooManyOrTooLong) {
+  Connect("a");
+  const auto refusal = [&](const std::map<std::string, std::string>& annotations) {
+    v1::JobSpec spec = Spec();
+    for (const auto& [key, value] : annotations) (*spec.mutable_annotations())[key] = value;
+    const absl::Status status = Submit(spec).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+    return std::string(status.message());
+  };
+  EXPECT_THAT(refusal({{"build", std::string(257, 'x')}}), HasSubstr("'build'"));
+  EXPECT_THAT(refusal({{std::string(129, 'k'), "x"}}), HasSubstr("'kkk"));
+  EXPECT_THAT(refusal({{"", "x"}}), HasSubstr("''"));
+  std::map<std::string, std::string> many;
+  for (int i = 0; i < 32; ++i) many["k" + std::to_string(i)] = std::string(256, 'x');
+  v1::JobSpec spec = Spec();
+  for (const auto& [key, value] : many) (*spec.mutable_annotations())[key] = value;
+  EXPECT_TRUE(Submit(spec).ok());
+  many[std::string(128, 'k')] = "x";
+  EXPECT_THAT(refusal(many), HasSubstr("33"));
 }
 
 TEST_F(JobDeskTest, TheSameRequestGivesTheSameJob) {

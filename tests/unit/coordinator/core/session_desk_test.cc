@@ -47,7 +47,32 @@ TEST_F(SessionDeskTest, RefusesWorkersItCannotTalkTo) {
   (*message.mutable_hello()->mutable_labels())["a,b"] = "x";
   Send(102, message);
   EXPECT_THAT(Said(102), ElementsAre("end INVALID_ARGUMENT"));
+  message.mutable_hello()->clear_labels();
+  for (int i = 0; i < 65; ++i) (*message.mutable_hello()->mutable_labels())["l" + std::to_string(i)] = "x";
+  Send(103, message);
+  EXPECT_THAT(Said(103), ElementsAre("end INVALID_ARGUMENT"));
+  message.mutable_hello()->clear_labels();
+  message.mutable_hello()->mutable_facts()->set_hostname(std::string(65U << 10U, 'x'));
+  Send(104, message);
+  EXPECT_THAT(Said(104), ElementsAre("end INVALID_ARGUMENT"));
   EXPECT_THAT(kept_.devices, IsEmpty());
+}
+
+TEST_F(SessionDeskTest, AWorkerWhoseLabelsAreTooManyWithThoseOfUsersLeavesTheSessionThereIs) {
+  std::map<std::string, std::string> labels;
+  for (int i = 0; i < 63; ++i) labels["l" + std::to_string(i)] = "x";
+  const SessionId first = Connect("a", labels);
+  v1::LabelDeviceRequest request;
+  request.set_device_id("a");
+  (*request.mutable_set())["owner"] = "me";
+  ASSERT_TRUE(core_->LabelDevice(now_, request, &actions_).ok());
+  Settle();
+  (void)Said(first);
+  labels["one"] = "more";
+  EXPECT_THAT(Said(Connect("a", labels)), ElementsAre("end INVALID_ARGUMENT"));
+  EXPECT_THAT(Said(first), IsEmpty());
+  EXPECT_EQ(Device("a").state(), v1::Device::READY);
+  EXPECT_EQ(Device("a").labels().size(), 64U);
 }
 
 TEST_F(SessionDeskTest, ANewSessionEndsTheOldOneAndItsLateMessagesAreIgnored) {
