@@ -21,12 +21,15 @@ grpc::Status CallForDevice(Actor* actor, grpc::ServerContext* context, DeviceBod
 
 grpc::Status DeviceService::GetDevice(grpc::ServerContext* context, const v1::GetDeviceRequest* request,
                                       v1::Device* reply) {
-  return CallForDevice(
-      actor_, context,
-      [device_id = request->device_id()](core::Core& core, const core::Instant&, core::Actions*) {
+  absl::StatusOr<v1::Device> device = actor_->Call<v1::Device>(
+      context->deadline(), [device_id = request->device_id()](core::Core& core, const core::Instant&, core::Actions*) {
         return core.GetDevice(device_id);
-      },
-      reply);
+      });
+  // While nothing can be stored there is no core, but what was stored can be read.
+  if (absl::IsUnavailable(device.status())) device = store_->GetDevice(request->device_id());
+  if (!device.ok()) return rpc::ToGrpc(device.status());
+  reply->Swap(&*device);
+  return grpc::Status::OK;
 }
 
 grpc::Status DeviceService::ListDevices(grpc::ServerContext* context, const v1::ListDevicesRequest* request,

@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "common/base/logging.h"
 #include "common/base/status.h"
 #include "common/metrics/chunk_codec.h"
 #include "common/metrics/metric_table.h"
@@ -91,13 +92,18 @@ grpc::Status RunService::ReadSamples(grpc::ServerContext* context, const v1::Rea
     if (list.empty()) {
       BALLAST_ASSIGN_OR_RETURN(list, SampledMetrics(store_, run.run_id(), attempt));
     }
+    bool damage_told = false;
     return store_.ReadChunks(run.run_id(), attempt, [&](std::uint64_t seq, const v1::Chunk& chunk) -> absl::Status {
       if (context->IsCancelled()) return absl::CancelledError("the reader has gone");
       if (chunk.header().sample_count() == 0) return absl::OkStatus();
       const absl::StatusOr<metrics::DecodedChunk> decoded = metrics::DecodeChunk(chunk);
       if (!decoded.ok()) {
-        return base::WithContext(decoded.status(),
-                                 fmt::format("run {}, attempt {}, record {}", run.run_id(), attempt, seq));
+        // What is left of the attempt is worth reading, and reports leave it out as well.
+        if (!std::exchange(damage_told, true)) {
+          spdlog::warn("run {}, attempt {}: samples are left out, from record {} on: {}", run.run_id(), attempt, seq,
+                       std::string(decoded.status().message()));
+        }
+        return absl::OkStatus();
       }
       if (!writer->Write(ToSeries(*decoded, list))) return absl::CancelledError("the reader has gone");
       return absl::OkStatus();

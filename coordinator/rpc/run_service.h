@@ -15,6 +15,7 @@ class RunService final : public v1::RunService::Service {
   grpc::Status ListRuns(grpc::ServerContext* context, const v1::ListRunsRequest* request,
                         v1::ListRunsResponse* response) override;
   // Every message has the same columns: the metrics that were asked for, or those of which the attempt has any value.
+  // Damaged chunks are left out, and logged.
   grpc::Status ReadSamples(grpc::ServerContext* context, const v1::ReadSamplesRequest* request,
                            grpc::ServerWriter<v1::SampleSeries>* writer) override;
 

@@ -197,14 +197,17 @@ TEST_F(ServiceTest, SamplesComeBackAsTheyWereSent) {
   metrics::ChunkBuilder builder;
   metrics::SampleRow row = metrics::EmptyRow();
   row[static_cast<std::size_t>(metrics::MetricId::kMemTotalBytes) - 1] = 4096;
-  builder.AddSample(std::chrono::milliseconds(100), row);
   v1::WorkerMessage message;
   message.mutable_record()->set_run_id(run_id);
   message.mutable_record()->set_attempt(1);
-  message.mutable_record()->set_seq(2);
-  *message.mutable_record()->mutable_chunk() = builder.Finish();
-  worker->Send(message);
-  worker->AwaitAcks(run_id, 2);
+  for (std::uint64_t seq = 2; seq <= 4; ++seq) {
+    builder.AddSample(std::chrono::milliseconds(100 * (seq - 1)), row);
+    message.mutable_record()->set_seq(seq);
+    *message.mutable_record()->mutable_chunk() = builder.Finish();
+    if (seq == 3) message.mutable_record()->mutable_chunk()->mutable_body()->append("x");  // damaged: left out
+    worker->Send(message);
+  }
+  worker->AwaitAcks(run_id, 4);
   v1::ReadSamplesRequest request;
   request.set_run_id(run_id);
   request.add_metrics("mem_total_bytes");
@@ -215,6 +218,8 @@ TEST_F(ServiceTest, SamplesComeBackAsTheyWereSent) {
   EXPECT_THAT(series.offset_ms(), ElementsAre(100.0));
   ASSERT_EQ(series.columns_size(), 1);
   EXPECT_THAT(series.columns(0).values(), ElementsAre(4096.0));
+  ASSERT_TRUE(reader->Read(&series));
+  EXPECT_THAT(series.offset_ms(), ElementsAre(300.0));
   EXPECT_FALSE(reader->Read(&series));
   EXPECT_TRUE(reader->Finish().ok());
 }
@@ -292,6 +297,13 @@ TEST_F(ServiceTest, AFullDiskIsSaidAndSurvived) {
   store_->AwaitFailures(2);
   EXPECT_EQ(Submit(Request()).status().code(), absl::StatusCode::kUnavailable);
   EXPECT_TRUE(GetJob(job_id).ok());
+  v1::GetDeviceRequest get;
+  get.set_device_id("a");
+  v1::Device device;
+  EXPECT_TRUE(devices_->GetDevice(rpc::MakeContext().get(), get, &device).ok());
+  EXPECT_EQ(device.facts().hostname(), "host-a");
+  get.set_device_id("b");
+  EXPECT_EQ(devices_->GetDevice(rpc::MakeContext().get(), get, &device).error_code(), grpc::StatusCode::NOT_FOUND);
   EXPECT_NE(*RawCall(channel_, "/grpc.health.v1.Health/Check", ""), kServing);
   // It comes back by itself, with exactly what was stored before.
   store_->FailWrites(absl::OkStatus());
