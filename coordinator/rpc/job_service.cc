@@ -81,7 +81,7 @@ grpc::Status JobService::CancelJob(grpc::ServerContext* context, const v1::Cance
 
 grpc::ServerWriteReactor<v1::JobUpdate>* JobService::WatchJob(grpc::CallbackServerContext* /*context*/,
                                                               const v1::WatchJobRequest* request) {
-  return WatchStream::Start(actor_, store_, request->job_id());
+  return WatchStream::Start(actor_, store_, gate_, request->job_id());
 }
 
 }  // namespace ballast::coordinator

@@ -1,11 +1,13 @@
 // JobService over the actor and the store.
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "ballast/v1/client_service.grpc.pb.h"
 #include "coordinator/rpc/actor.h"
 #include "coordinator/rpc/job_ids.h"
+#include "coordinator/rpc/reading_gate.h"
 #include "storage/store.h"
 
 namespace ballast::coordinator {
@@ -14,6 +16,10 @@ namespace ballast::coordinator {
 class JobService final : public v1::JobService::WithCallbackMethod_WatchJob<v1::JobService::Service> {
  public:
   JobService(Actor* actor, storage::Store* store, JobIds* ids) : actor_(actor), store_(store), ids_(ids) {}
+
+  // Waits for readings of the store that outlive their calls, and lets none begin any more. Call it before the store
+  // goes away.
+  void Stop() { gate_->Close(); }
 
   grpc::Status SubmitJob(grpc::ServerContext* context, const v1::SubmitJobRequest* request, v1::Job* reply) override;
   grpc::Status GetJob(grpc::ServerContext* context, const v1::GetJobRequest* request, v1::Job* reply) override;
@@ -27,6 +33,7 @@ class JobService final : public v1::JobService::WithCallbackMethod_WatchJob<v1::
   Actor* const actor_;
   storage::Store* const store_;
   JobIds* const ids_;
+  const std::shared_ptr<ReadingGate> gate_ = std::make_shared<ReadingGate>();
 };
 
 }  // namespace ballast::coordinator

@@ -1,6 +1,7 @@
 #include "coordinator/rpc/server.h"
 
 #include <chrono>
+#include <cstddef>
 #include <mutex>
 #include <utility>
 
@@ -35,6 +36,8 @@ constexpr int kKeepaliveTimeoutMs = 300'000;
 constexpr int kMinPingIntervalMs = 20'000;
 // Threads of the calls that block (reports, lists); workers and watchers need none.
 constexpr int kMaxThreads = 256;
+// What messages and buffers of all connections may take together; senders wait beyond it.
+constexpr std::size_t kMaxBufferBytes = 512U << 20U;
 constexpr std::chrono::seconds kCallGrace{3};
 
 class GrpcServer final : public Server {
@@ -114,7 +117,7 @@ absl::Status GrpcServer::Begin(const v1::CoordinatorConfig& config) {
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kMinPingIntervalMs);
   builder.SetMaxReceiveMessageSize(rpc::kMaxMessageBytes);
   builder.SetMaxSendMessageSize(rpc::kMaxMessageBytes);
-  builder.SetResourceQuota(grpc::ResourceQuota("coordinator").SetMaxThreads(kMaxThreads));
+  builder.SetResourceQuota(grpc::ResourceQuota("coordinator").Resize(kMaxBufferBytes).SetMaxThreads(kMaxThreads));
   builder.RegisterService(job_service_.get());
   builder.RegisterService(run_service_.get());
   builder.RegisterService(device_service_.get());
@@ -146,6 +149,7 @@ void GrpcServer::Stop() {
     server_->Shutdown(std::chrono::system_clock::now() + kCallGrace);
     server_->Wait();
   }
+  if (job_service_ != nullptr) job_service_->Stop();
 }
 
 }  // namespace

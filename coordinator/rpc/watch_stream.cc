@@ -18,8 +18,9 @@ std::string Subject(const v1::JobUpdate& update) {
 
 }  // namespace
 
-WatchStream* WatchStream::Start(Actor* actor, storage::Store* store, std::string job_id) {
-  std::shared_ptr<WatchStream> stream(new WatchStream(actor, store, std::move(job_id)));
+WatchStream* WatchStream::Start(Actor* actor, storage::Store* store, std::shared_ptr<ReadingGate> gate,
+                                std::string job_id) {
+  std::shared_ptr<WatchStream> stream(new WatchStream(actor, store, std::move(gate), std::move(job_id)));
   stream->self_ = stream;
   actor->Watch(stream->job_id_, stream);
   return stream.get();
@@ -54,7 +55,10 @@ void WatchStream::ServeFromStore() {
   reading_ = shared_from_this();
   alarm_.Set(std::chrono::system_clock::now(), [this](bool) {
     const std::shared_ptr<WatchStream> self = std::move(reading_);
+    // gRPC waits for the stream's end, but not for its alarm: the server may have been stopped meanwhile.
+    if (!gate_->Enter()) return Finish(absl::UnavailableError("the coordinator is stopping"));
     ReadStore();
+    gate_->Leave();
   });
 }
 

@@ -10,6 +10,7 @@
 
 #include "ballast/v1/client_service.grpc.pb.h"
 #include "coordinator/rpc/actor.h"
+#include "coordinator/rpc/reading_gate.h"
 #include "coordinator/rpc/sinks.h"
 #include "grpcpp/alarm.h"
 #include "grpcpp/grpcpp.h"
@@ -24,8 +25,9 @@ class WatchStream final : public grpc::ServerWriteReactor<v1::JobUpdate>,
                           public WatchSink,
                           public std::enable_shared_from_this<WatchStream> {
  public:
-  // Starts serving; the stream keeps itself alive until OnDone.
-  static WatchStream* Start(Actor* actor, storage::Store* store, std::string job_id);
+  // Starts serving; the store is used only within `gate`, and the actor until OnDone. The stream keeps itself alive
+  // until OnDone.
+  static WatchStream* Start(Actor* actor, storage::Store* store, std::shared_ptr<ReadingGate> gate, std::string job_id);
 
   void Update(const v1::JobUpdate& update) override;
   void Finish(absl::Status status) override;
@@ -33,8 +35,8 @@ class WatchStream final : public grpc::ServerWriteReactor<v1::JobUpdate>,
   [[nodiscard]] bool alive() const override;
 
  private:
-  WatchStream(Actor* actor, storage::Store* store, std::string job_id)
-      : actor_(actor), store_(store), job_id_(std::move(job_id)) {}
+  WatchStream(Actor* actor, storage::Store* store, std::shared_ptr<ReadingGate> gate, std::string job_id)
+      : actor_(actor), store_(store), gate_(std::move(gate)), job_id_(std::move(job_id)) {}
 
   void OnWriteDone(bool ok) override;
   void OnCancel() override;
@@ -47,6 +49,7 @@ class WatchStream final : public grpc::ServerWriteReactor<v1::JobUpdate>,
 
   Actor* const actor_;
   storage::Store* const store_;
+  const std::shared_ptr<ReadingGate> gate_;  // shared: a reading may be late
   const std::string job_id_;
   std::shared_ptr<WatchStream> self_;     // until OnDone
   std::shared_ptr<WatchStream> reading_;  // while alarm_ is set; not held by the alarm, which this owns
