@@ -2,7 +2,10 @@
 
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "common/base/logging.h"
+#include "common/base/text.h"
 #include "common/metrics/chunk_codec.h"
 #include "common/rpc/channel.h"
 
@@ -20,9 +23,20 @@ constexpr std::size_t kMaxOutgoingBytes = 16U << 20U;
 
 }  // namespace
 
-WorkerSession* WorkerSession::Start(Actor* actor, grpc::CallbackServerContext* context) {
+WorkerSession* WorkerSession::Start(Actor* actor, grpc::CallbackServerContext* context,
+                                    std::chrono::milliseconds hello_timeout) {
   std::shared_ptr<WorkerSession> session(new WorkerSession(actor, context));
   session->self_ = session;
+  session->awaiting_ = session;
+  session->hello_alarm_.Set(
+      std::chrono::system_clock::now() + hello_timeout, [raw = session.get(), hello_timeout](bool) {
+        const std::shared_ptr<WorkerSession> self = std::move(raw->awaiting_);
+        const std::lock_guard lock(self->mutex_);
+        if (self->session_ != 0 || self->finished_ || self->end_.has_value()) return;
+        self->end_ = grpc::Status(grpc::StatusCode::DEADLINE_EXCEEDED,
+                                  fmt::format("no hello within {} ms; a worker says it first", hello_timeout.count()));
+        self->FinishNow();
+      });
   const std::lock_guard lock(session->mutex_);
   session->ReadNext();
   return session.get();
@@ -55,24 +69,26 @@ void WorkerSession::OnReadDone(bool ok) {
       FinishNow();
       return;
     }
-    spdlog::info("device {} connects from {}", incoming_.hello().device_id(), context_->peer());
+    device_id_ = incoming_.hello().device_id();
     session_ = actor_->OpenSession(shared_from_this());
   }
-  if (incoming_.has_record() && incoming_.record().has_chunk()) {
-    v1::Chunk* chunk = incoming_.mutable_record()->mutable_chunk();
-    if (const absl::Status status = metrics::ValidateChunk(*chunk); !status.ok()) {
-      // Kept as it is, since nobody has a better one, but kept out of the rollups. Readers leave it out and say so.
-      spdlog::warn("damaged chunk {} of {}: {}", incoming_.record().seq(), incoming_.record().run_id(),
-                   std::string(status.message()));
-      chunk->mutable_header()->clear_summaries();
-    }
-  }
+  if (incoming_.has_record() && incoming_.record().has_chunk()) CheckChunk(incoming_.mutable_record());
   const std::size_t bytes = incoming_.ByteSizeLong();
   ++waiting_messages_;
   waiting_bytes_ += bytes;
   actor_->Receive(session_, std::move(incoming_), bytes);
   incoming_.Clear();
   ReadNext();
+}
+
+void WorkerSession::CheckChunk(v1::Record* record) {
+  const absl::Status status = metrics::ValidateChunk(record->chunk());
+  if (status.ok()) return;
+  // Kept as it is, since nobody has a better one, but kept out of the rollups. Readers leave it out and say so.
+  record->mutable_chunk()->mutable_header()->clear_summaries();
+  if (std::exchange(damage_told_, true)) return;
+  spdlog::warn("device {} sends damaged chunks, the first is {} of {}: {}", base::Quoted(device_id_), record->seq(),
+               base::Quoted(record->run_id()), std::string(status.message()));
 }
 
 void WorkerSession::Release(std::size_t messages, std::size_t bytes) {
@@ -85,6 +101,8 @@ void WorkerSession::Release(std::size_t messages, std::size_t bytes) {
 void WorkerSession::Send(v1::CoordinatorMessage message) {
   const std::lock_guard lock(mutex_);
   if (finished_ || end_.has_value()) return;
+  // Only now is it known that the coordinator takes the worker.
+  if (message.has_welcome()) spdlog::info("device {} connected from {}", base::Quoted(device_id_), context_->peer());
   outgoing_bytes_ += message.ByteSizeLong();
   outgoing_.push_back(std::move(message));
   if (outgoing_.size() > kMaxOutgoingMessages || outgoing_bytes_ > kMaxOutgoingBytes) {
@@ -141,6 +159,7 @@ void WorkerSession::OnCancel() {
 }
 
 void WorkerSession::OnDone() {
+  hello_alarm_.Cancel();
   core::SessionId session = 0;
   {
     const std::lock_guard lock(mutex_);

@@ -1,14 +1,17 @@
 // One worker's stream, on the coordinator's side.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <deque>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
 
 #include "ballast/v1/worker_service.grpc.pb.h"
 #include "coordinator/rpc/actor.h"
+#include "grpcpp/alarm.h"
 #include "grpcpp/grpcpp.h"
 
 namespace ballast::coordinator {
@@ -20,7 +23,8 @@ class WorkerSession final : public grpc::ServerBidiReactor<v1::WorkerMessage, v1
                             public std::enable_shared_from_this<WorkerSession> {
  public:
   // Starts serving a stream; gRPC deletes nothing, the session keeps itself alive until OnDone.
-  static WorkerSession* Start(Actor* actor, grpc::CallbackServerContext* context);
+  static WorkerSession* Start(Actor* actor, grpc::CallbackServerContext* context,
+                              std::chrono::milliseconds hello_timeout);
 
   void Send(v1::CoordinatorMessage message) override;
   void Finish(absl::Status status) override;
@@ -39,13 +43,18 @@ class WorkerSession final : public grpc::ServerBidiReactor<v1::WorkerMessage, v1
   void FinishNow();
   [[nodiscard]] bool MayRead() const;
   void ReadNext();
+  void CheckChunk(v1::Record* record);
 
   Actor* const actor_;
   grpc::CallbackServerContext* const context_;
-  std::shared_ptr<WorkerSession> self_;  // until OnDone
+  std::shared_ptr<WorkerSession> self_;      // until OnDone
+  std::shared_ptr<WorkerSession> awaiting_;  // while hello_alarm_ is set; not held by the alarm, which this owns
+  grpc::Alarm hello_alarm_;
 
   std::mutex mutex_;
   core::SessionId session_ = 0;  // 0 until the first message
+  std::string device_id_;        // as the worker says: untrusted until it is welcomed
+  bool damage_told_ = false;     // one warning about damaged chunks is enough
   v1::WorkerMessage incoming_;
   bool reading_ = false;
   std::size_t waiting_messages_ = 0;

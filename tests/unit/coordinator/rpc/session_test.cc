@@ -1,9 +1,17 @@
 #include "coordinator/rpc/worker_session.h"
 
+#include <chrono>
 #include <memory>
+#include <sstream>
 #include <string>
+#include <vector>
 
+#include <fmt/format.h>
+#include <spdlog/sinks/ostream_sink.h>
+
+#include "common/base/logging.h"
 #include "common/metrics/chunk_codec.h"
+#include "coordinator/rpc/worker_service.h"
 #include "gmock/gmock.h"
 #include "tests/unit/coordinator/rpc/server_fixture.h"
 
@@ -23,6 +31,62 @@ TEST_F(SessionTest, BeginsWithHello) {
   message.mutable_heartbeat();
   worker.Send(message);
   EXPECT_EQ(worker.End().error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+}
+
+TEST_F(SessionTest, AStreamThatSaysNothingIsEnded) {
+  std::unique_ptr<Actor> actor = Actor::Start(store_.get(), &base::RealClock(), {}).value();
+  WorkerService service(actor.get(), std::chrono::milliseconds(1));
+  grpc::ServerBuilder builder;
+  int port = 0;
+  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+  builder.RegisterService(&service);
+  const std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
+  {
+    TestWorker worker(*rpc::CreateChannel(fmt::format("127.0.0.1:{}", port), false), "a");
+    const grpc::Status status = worker.End();
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
+    EXPECT_THAT(status.error_message(), HasSubstr("no hello"));
+  }
+  actor->Stop();
+  server->Shutdown();
+  server->Wait();
+}
+
+TEST_F(SessionTest, WhatAWorkerSaysCannotForgeTheLog) {
+  std::ostringstream log;
+  const auto sink = std::make_shared<spdlog::sinks::ostream_sink_mt>(log, true);
+  StopServer();  // whose threads may log
+  spdlog::default_logger()->sinks().push_back(sink);
+  StartServer();
+  {
+    TestWorker refused(channel_, "forged\nline");
+    v1::WorkerMessage message;
+    message.mutable_hello()->set_device_id("forged\nline");
+    message.mutable_hello()->set_protocol_version(1);
+    refused.Send(message);
+    EXPECT_EQ(refused.End().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  }
+  const auto worker = Connect("a");
+  v1::WorkerMessage message;
+  message.mutable_record()->set_attempt(1);
+  message.mutable_record()->mutable_chunk()->set_body("x");
+  message.mutable_record()->mutable_chunk()->mutable_header()->set_sample_count(1);
+  for (std::uint64_t seq = 1; seq <= 5; ++seq) {
+    message.mutable_record()->set_run_id("forged\nline " + std::string(1000, 'x'));
+    message.mutable_record()->set_seq(seq);
+    worker->Send(message);
+  }
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(worker->Read().has_value());
+  StopServer();
+  std::erase(spdlog::default_logger()->sinks(), sink);
+  std::size_t damaged = 0;
+  std::istringstream lines(log.str());
+  for (std::string line; std::getline(lines, line);) {
+    EXPECT_FALSE(line.starts_with("line")) << line;
+    EXPECT_LT(line.size(), 500U) << line;
+    if (line.find("damaged chunk") != std::string::npos) ++damaged;
+  }
+  EXPECT_EQ(damaged, 1U);
 }
 
 TEST_F(SessionTest, AWorkerOfAnotherProtocolIsToldSo) {
