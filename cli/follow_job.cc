@@ -1,18 +1,27 @@
 #include "cli/follow_job.h"
 
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <deque>
 #include <memory>
 #include <mutex>
 #include <thread>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include <fmt/format.h>
 
 #include "cli/render/progress.h"
+#include "common/base/fd.h"
 #include "common/base/status.h"
 #include "common/base/units.h"
 
@@ -29,9 +38,10 @@ struct StreamEnded {
   absl::Status status;
 };
 struct Interrupted {};
-using FollowEvent = std::variant<v1::JobUpdate, StreamEnded, Interrupted>;
+struct ChildEnded {};
+using FollowEvent = std::variant<v1::JobUpdate, StreamEnded, Interrupted, ChildEnded>;
 
-// What the reader and the interrupts hand to the main thread. Thread-safe.
+// What the reader, the interrupts and the child watch hand to the main thread. Thread-safe.
 class EventQueue {
  public:
   void Push(FollowEvent event) {
@@ -72,21 +82,50 @@ class WatchReader {
   std::jthread thread_;  // joined before the members above go
 };
 
+// Tells the queue, once, that one of the owner's children has ended: a stream that only goes quiet says nothing of it.
+class ChildWatch {
+ public:
+  ChildWatch(const std::vector<int>& child_fds, EventQueue& queue) : stop_(::eventfd(0, EFD_CLOEXEC)) {
+    // Duplicates, because the owner of the children closes its own when it starts one again.
+    for (const int fd : child_fds) fds_.emplace_back(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+    thread_ = std::jthread([this, &queue] { Listen(queue); });
+  }
+  ~ChildWatch() {
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const ssize_t ignored = ::write(stop_.get(), &one, sizeof one);
+  }
+  ChildWatch(const ChildWatch&) = delete;
+  ChildWatch& operator=(const ChildWatch&) = delete;
+
+ private:
+  void Listen(EventQueue& queue) {
+    std::vector<pollfd> polled = {{stop_.get(), POLLIN, 0}};
+    for (const base::Fd& fd : fds_) polled.push_back({fd.get(), POLLIN, 0});
+    while (::poll(polled.data(), polled.size(), -1) < 0 && errno == EINTR) {
+    }
+    if (polled.front().revents == 0) queue.Push(ChildEnded{});
+  }
+
+  base::Fd stop_;
+  std::vector<base::Fd> fds_;
+  std::jthread thread_;  // joined before the members above go
+};
+
 bool Ended(const v1::Job& job) {
   return job.state() == v1::Job::FINISHED || job.state() == v1::Job::CANCELLED;
 }
 
 class Follower {
  public:
-  Follower(std::string job_id, OnInterrupt on_interrupt, Session& session, Context& context)
+  Follower(std::string job_id, Session& session, Context& context)
       : job_id_(std::move(job_id)),
-        on_interrupt_(on_interrupt),
         session_(session),
         context_(context),
         printer_(context.err, context.terminal, context.clock) {}
 
   absl::StatusOr<FollowedJob> Follow() {
     const Interrupts::Scope scope(context_.interrupts, [this] { queue_.Push(Interrupted{}); });
+    WatchChildren();
     auto reader = std::make_unique<WatchReader>(session_, job_id_, queue_);
     while (true) {
       FollowEvent event = queue_.Pop();
@@ -96,11 +135,16 @@ class Follower {
         printer_.Update(*update);
       } else if (std::holds_alternative<Interrupted>(event)) {
         if (!TakeInterrupt()) return Result(/*ended=*/false);
+      } else if (std::holds_alternative<ChildEnded>(event)) {
+        // Where it was the coordinator the stream ends as well, and is opened again then.
+        BALLAST_RETURN_IF_ERROR(RestartEnded());
+        WatchChildren();
       } else {
         const absl::Status status = std::get<StreamEnded>(event).status;
         reader.reset();
         if (Ended(printer_.progress().job())) return Result(/*ended=*/true);
         BALLAST_RETURN_IF_ERROR(Recover(status));
+        WatchChildren();
         reader = std::make_unique<WatchReader>(session_, job_id_, queue_);
       }
     }
@@ -120,7 +164,8 @@ class Follower {
   // False: stop following.
   bool TakeInterrupt() {
     ++interrupts_;
-    if (on_interrupt_ == OnInterrupt::kLeave || interrupts_ > 1) {
+    // A watching guest may have become the owner meanwhile.
+    if (!session_.owner() || interrupts_ > 1) {
       session_.GiveUpGracefulEnd();
       return false;
     }
@@ -141,6 +186,18 @@ class Follower {
     cancel_wanted_ = !status.ok();
   }
 
+  void WatchChildren() {
+    children_.reset();
+    if (session_.owner()) children_ = std::make_unique<ChildWatch>(session_.ChildFds(), queue_);
+  }
+
+  // The worker's journal tells the coordinator what became of its run when it comes back.
+  absl::Status RestartEnded() {
+    const absl::Status status = session_.RestartEnded([this](const std::string& text) { printer_.Note(text); });
+    // An interrupt is in the queue and decides what happens next.
+    return absl::IsCancelled(status) && context_.interrupts.pending() ? absl::OkStatus() : status;
+  }
+
   // After the stream has ended although the job has not: OK when it is worth another try.
   absl::Status Recover(const absl::Status& status) {
     // A stream that ends in order without the job's end is a coordinator that stops.
@@ -157,8 +214,8 @@ class Follower {
     }
     if (context_.interrupts.WaitFor(pause_)) return absl::OkStatus();  // the queue has it
     pause_ = std::min(pause_ * 2, kLongestPause);
+    if (session_.owner()) BALLAST_RETURN_IF_ERROR(RestartEnded());
     const absl::Status again = session_.Reconnect();
-    if (!again.ok() && session_.owner()) return again;
     if (again.ok() && session_.owner() && session_.local_device().empty()) {
       // The command that ran this job is gone, and this one has taken its place.
       BALLAST_RETURN_IF_ERROR(session_.StartWorker());
@@ -168,11 +225,11 @@ class Follower {
   }
 
   std::string job_id_;
-  OnInterrupt on_interrupt_;
   Session& session_;
   Context& context_;
   ProgressPrinter printer_;
   EventQueue queue_;
+  std::unique_ptr<ChildWatch> children_;
   int interrupts_ = 0;
   bool cancel_wanted_ = false;
   bool lost_ = false;
@@ -182,9 +239,8 @@ class Follower {
 
 }  // namespace
 
-absl::StatusOr<FollowedJob> FollowJob(const std::string& job_id, OnInterrupt on_interrupt, Session& session,
-                                      Context& context) {
-  return Follower(job_id, on_interrupt, session, context).Follow();
+absl::StatusOr<FollowedJob> FollowJob(const std::string& job_id, Session& session, Context& context) {
+  return Follower(job_id, session, context).Follow();
 }
 
 }  // namespace ballast::cli

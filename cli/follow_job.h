@@ -12,12 +12,6 @@
 
 namespace ballast::cli {
 
-// What an interrupt (Ctrl+C, SIGTERM) means while a job is followed.
-enum class OnInterrupt {
-  kLeave,   // stop following; the job goes on
-  kCancel,  // cancel the job and follow it to its end; the second interrupt stops following
-};
-
 struct FollowedJob {
   v1::Job job;
   std::vector<v1::Run> runs;  // ordered by number
@@ -26,8 +20,11 @@ struct FollowedJob {
 };
 
 // Follows a job, with progress on `context.err`. When the coordinator goes away it connects again, with growing pauses,
-// and says so; UNAVAILABLE after five minutes of that, or at once when a private coordinator has ended. NOT_FOUND.
-[[nodiscard]] absl::StatusOr<FollowedJob> FollowJob(const std::string& job_id, OnInterrupt on_interrupt,
-                                                    Session& session, Context& context);
+// and says so; UNAVAILABLE after five minutes of that. The owner of a private coordinator starts it and its worker
+// again when they end; UNAVAILABLE when that happens too often. NOT_FOUND.
+//
+// An interrupt (Ctrl+C, SIGTERM) stops following, and the job goes on; but it could not go on without the owner of its
+// coordinator, who cancels the job and follows it to its end, until a second interrupt.
+[[nodiscard]] absl::StatusOr<FollowedJob> FollowJob(const std::string& job_id, Session& session, Context& context);
 
 }  // namespace ballast::cli

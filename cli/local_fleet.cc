@@ -302,4 +302,32 @@ absl::Status LocalFleet::CheckChildren() {
   return absl::OkStatus();
 }
 
+absl::Status LocalFleet::RestartEnded(const std::function<void(const std::string&)>& note) {
+  // True: it has ended and may be started again.
+  const auto ended = [&](Child& child, int& restarts) -> absl::StatusOr<bool> {
+    if (child.process.pid() <= 0) return false;
+    const auto status = child.process.TryWait();
+    if (!status) return false;
+    if (restarts == kMostRestarts) {
+      return Ended(child, fmt::format("{}, after it had been started again {} times", Describe(*status), restarts));
+    }
+    ++restarts;
+    note(fmt::format("the private {} {}; starting it again", child.name, Describe(*status)));
+    return true;
+  };
+  BALLAST_ASSIGN_OR_RETURN(const bool coordinator_ended, ended(coordinator_, coordinator_restarts_));
+  if (coordinator_ended) BALLAST_RETURN_IF_ERROR(StartCoordinator());
+  BALLAST_ASSIGN_OR_RETURN(const bool worker_ended, ended(worker_, worker_restarts_));
+  if (worker_ended) BALLAST_RETURN_IF_ERROR(StartWorker());
+  return absl::OkStatus();
+}
+
+std::vector<int> LocalFleet::ChildFds() const {
+  std::vector<int> fds;
+  for (const Child* child : {&coordinator_, &worker_}) {
+    if (child->process.running()) fds.push_back(child->process.pid_fd());
+  }
+  return fds;
+}
+
 }  // namespace ballast::cli

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -15,8 +17,8 @@ namespace ballast::cli {
 
 // The private coordinator of one data directory, on a unix socket. One command at a time owns it and runs it as its
 // child; others may talk to it meanwhile as guests. Ownership is a lock on a file that the children hold too, so the
-// next owner never meets what is left of the one before. Open, StartWorker and the destructor must be called on the
-// main thread: the children die with the thread that started them.
+// next owner never meets what is left of the one before. Open, StartWorker, RestartEnded and the destructor must be
+// called on the main thread: the children die with the thread that started them.
 class LocalFleet {
  public:
   enum class Role {
@@ -47,6 +49,15 @@ class LocalFleet {
   // OK while the children that were started run; UNAVAILABLE with the end of its log when one has ended.
   [[nodiscard]] absl::Status CheckChildren();
 
+  // Starts each child again that was started and has ended, and tells `note` of it. Blocks until the coordinator
+  // listens; the worker connects by itself. UNAVAILABLE with the end of its log when one has ended too often to go on;
+  // otherwise as Open.
+  [[nodiscard]] absl::Status RestartEnded(const std::function<void(const std::string&)>& note);
+
+  // Descriptors that become readable when a child ends, for the children that run. They stay owned and are closed by
+  // the calls that start or end children: duplicate them for another thread.
+  [[nodiscard]] std::vector<int> ChildFds() const;
+
   // Without patience: the destructor will send SIGKILL at once.
   void GiveUpGracefulEnd() { patient_ = false; }
 
@@ -57,6 +68,8 @@ class LocalFleet {
     std::uintmax_t log_start = 0;  // size of the log when the child was started
     std::string name;
   };
+
+  static constexpr int kMostRestarts = 3;  // of each child
 
   LocalFleet(std::filesystem::path directory, Context& context);
 
@@ -73,6 +86,8 @@ class LocalFleet {
   base::Fd coordinator_stdout_;  // stays open, so that the coordinator never writes into a closed pipe
   Child coordinator_;
   Child worker_;
+  int coordinator_restarts_ = 0;
+  int worker_restarts_ = 0;
   bool patient_ = true;
 };
 

@@ -9,6 +9,7 @@
 
 #include "cli/command_tree.h"
 #include "cli/error_text.h"
+#include "cli/paging.h"
 #include "cli/render/list_fields.h"
 #include "cli/render/records.h"
 #include "cli/report_files.h"
@@ -31,10 +32,12 @@ absl::StatusOr<std::string> NewRequestId() {
 // Jobs of an earlier local command that was killed: nobody waits for them, and they would take this command's place.
 absl::Status CancelLeftovers(Session& session, Context& context) {
   v1::ListJobsRequest request;
-  request.set_page_size(1000);
   request.add_states(v1::Job::QUEUED);
   request.add_states(v1::Job::RUNNING);
-  BALLAST_ASSIGN_OR_RETURN(const v1::ListJobsResponse response, session.Call(&v1::JobService::Stub::ListJobs, request));
+  // All of them before the first is cancelled: a page's successor must not depend on what is cancelled meanwhile.
+  BALLAST_ASSIGN_OR_RETURN(const v1::ListJobsResponse response,
+                           ListPages(&v1::JobService::Stub::ListJobs, request, &v1::ListJobsResponse::mutable_jobs,
+                                     /*limit=*/0, session, context));
   for (const v1::Job& job : response.jobs()) {
     if (job.cancel_requested()) continue;
     v1::CancelJobRequest cancel;
@@ -136,8 +139,7 @@ absl::StatusOr<ExitCode> RunJob(v1::JobSpec spec, const ResultFlags& flags, Cont
     }
     return ExitCode::kDone;
   }
-  const OnInterrupt on_interrupt = session->owner() ? OnInterrupt::kCancel : OnInterrupt::kLeave;
-  BALLAST_ASSIGN_OR_RETURN(const FollowedJob followed, FollowJob(job.job_id(), on_interrupt, *session, context));
+  BALLAST_ASSIGN_OR_RETURN(const FollowedJob followed, FollowJob(job.job_id(), *session, context));
   return FinishJob(followed, flags, *session, context);
 }
 

@@ -121,14 +121,8 @@ absl::Status Session::StartWorker() {
 }
 
 absl::Status Session::Reconnect() {
-  if (local()) {
-    if (owner()) {
-      BALLAST_RETURN_IF_ERROR(fleet_->CheckChildren());
-    } else {
-      // The owner may be gone: take its place, or be the guest of the next one.
-      return Connect(Use::kHistory);
-    }
-  }
+  // The owner may be gone: take its place, or be the guest of the next one.
+  if (local() && !owner()) return Connect(Use::kHistory);
   // gRPC waits longer after every failure; this command decides itself when it tries.
   grpc::experimental::ChannelResetConnectionBackoff(channel_.get());
   return WaitUntilConnected();

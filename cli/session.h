@@ -7,6 +7,7 @@
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -49,8 +50,14 @@ class Session {
   // drained.
   [[nodiscard]] absl::Status StartWorker();
 
+  // Owner only, as LocalFleet says: starts children again that have ended, and what shows that one has.
+  [[nodiscard]] absl::Status RestartEnded(const std::function<void(const std::string&)>& note) {
+    return fleet_->RestartEnded(note);
+  }
+  [[nodiscard]] std::vector<int> ChildFds() const { return fleet_->ChildFds(); }
+
   // Connects again after UNAVAILABLE; in local mode a guest becomes the owner where the owner has gone. Tries once.
-  // UNAVAILABLE where nobody answers (again), and for an owner whose children have ended.
+  // UNAVAILABLE where nobody answers (again); an owner calls RestartEnded first.
   [[nodiscard]] absl::Status Reconnect();
 
   // The local owner's children get no time to end. For a user in a hurry.

@@ -29,8 +29,7 @@ absl::StatusOr<ExitCode> RunWatch(const WatchFlags& flags, Context& context) {
     if (job->state() == v1::Job::QUEUED || job->state() == v1::Job::RUNNING)
       BALLAST_RETURN_IF_ERROR(session->StartWorker());
   }
-  const OnInterrupt on_interrupt = session->owner() ? OnInterrupt::kCancel : OnInterrupt::kLeave;
-  const auto followed = FollowJob(flags.job_id, on_interrupt, *session, context);
+  const auto followed = FollowJob(flags.job_id, *session, context);
   if (!followed.ok()) return WithNextStep(followed.status(), "ballast jobs list");
   return FinishJob(*followed, flags.result, *session, context);
 }

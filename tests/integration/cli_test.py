@@ -157,6 +157,38 @@ class LocalModeTest(FleetTest):
         self.assertEqual(ended["state"], "ENDED")
         self.assert_nothing_left([])
 
+    def child_called(self, pid, name):
+        for child in children_of(pid):
+            with open(f"/proc/{child}/cmdline", "rb") as cmdline:
+                if os.path.basename(cmdline.read().split(b"\0")[0]).decode() == name:
+                    return child
+        raise AssertionError(f"process {pid} has no child {name}")
+
+    def test_a_killed_worker_is_started_again_and_tells_what_became_of_its_run(self):
+        command = self.start(*LONG)
+        job = self.read_until(command, r"(\S+)\.1 on \S+: ramp").group(1)
+        started = self.all_descendants(command.pid)
+        os.kill(self.child_called(command.pid, "ballast-worker"), signal.SIGKILL)
+        _, err = command.communicate(timeout=30)
+        self.assertEqual(command.returncode, 1, err.decode())
+        self.assertIn("the private worker was ended by signal 9; starting it again", err.decode())
+        self.assert_nothing_left(started)
+        runs = self.local("runs", "list", "--job", job, "--output", "json").json["runs"]
+        self.assertEqual([run["outcome"]["kind"] for run in runs], ["WORKER_CRASHED"])
+        self.assertEqual(self.local(*SMALL).code, 0)
+
+    def test_a_killed_coordinator_is_started_again_and_the_job_goes_on(self):
+        command = self.start("simple", "--mode", "staircase", "--step-size", "4", "--interval", "0.3", "--steps", "10",
+                             "--baseline", "0")  # fmt: skip
+        self.read_until(command, r"\S+\.1 on \S+: ramp")
+        started = self.all_descendants(command.pid)
+        os.kill(self.child_called(command.pid, "ballast-coordinator"), signal.SIGKILL)
+        out, err = command.communicate(timeout=60)
+        self.assertEqual(command.returncode, 0, err.decode())
+        self.assertIn("the private coordinator was ended by signal 9; starting it again", err.decode())
+        self.assertIn("COMPLETED", out.decode())
+        self.assert_nothing_left(started)
+
     def test_others_look_and_cancel_while_a_command_works(self):
         command = self.start(*LONG)
         job = self.read_until(command, r"(\S+)\.1 on \S+: ramp").group(1)

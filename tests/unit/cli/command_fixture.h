@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <fstream>
 #include <map>
 #include <sstream>
 #include <string>
@@ -57,6 +58,23 @@ class CommandTest : public testing::Test {
   }
   [[nodiscard]] std::string out() const { return out_.str(); }
   [[nodiscard]] std::string err() const { return err_.str(); }
+
+  // A shell script where the programs of this project are looked for.
+  void WriteProgram(const std::string& name, const std::string& script) {
+    const std::filesystem::path path = directory_.path() / name;
+    std::ofstream(path) << "#!/bin/sh\n" << script;
+    std::filesystem::permissions(path, std::filesystem::perms::owner_all);
+  }
+  // Local mode from now on, with children that only hold their places: the private coordinator's socket leads to the
+  // one at `address`, and PidFile() has the child's process.
+  void UseLocalMode(const std::string& address) {
+    variables_.erase("BALLAST_COORDINATOR");
+    variables_["XDG_DATA_HOME"] = directory_.path().string();
+    WriteProgram("ballast-coordinator", "echo $$ > " + PidFile().string() + "; ln -s " + address.substr(5) +
+                                            " ${2#unix:}; echo listening on $2; exec sleep 600\n");
+    WriteProgram("ballast-worker", "exec sleep 600\n");
+  }
+  [[nodiscard]] std::filesystem::path PidFile() const { return directory_.path() / "coordinator.pid"; }
 
   TemporaryDirectory directory_;
   std::map<std::string, std::string> variables_;

@@ -1,6 +1,7 @@
 // A coordinator that answers from memory, on a unix socket.
 #pragma once
 
+#include <algorithm>
 #include <condition_variable>
 #include <deque>
 #include <filesystem>
@@ -175,6 +176,10 @@ class FakeCoordinator : public v1::JobService::Service,
   grpc::Status LabelDevice(grpc::ServerContext*, const v1::LabelDeviceRequest* request, v1::Device* response) override {
     const std::scoped_lock lock(mutex);
     label_requests.push_back(*request);
+    for (const auto& [key, value] : request->set()) {
+      if (key.find(' ') != std::string::npos)
+        return {grpc::StatusCode::INVALID_ARGUMENT, "label '" + key + "': a space"};
+    }
     return Find(devices, request->device_id(), "device", response);
   }
   grpc::Status RemoveDevice(grpc::ServerContext*, const v1::RemoveDeviceRequest* request, v1::Device*) override {
@@ -185,7 +190,11 @@ class FakeCoordinator : public v1::JobService::Service,
     for (const std::string& id : request->job_ids()) {
       if (!jobs.contains(id)) return {grpc::StatusCode::NOT_FOUND, "there is no job " + id};
       for (const auto& [run_id, run] : runs) {
-        if (run.job_id() == id) *response->add_runs()->mutable_run() = run;
+        if (run.job_id() != id) continue;
+        v1::RunReport& entry = *response->add_runs();
+        *entry.mutable_run() = run;
+        if (const auto device = devices.find(run.device_id()); device != devices.end())
+          entry.set_device_name(device->second.facts().hostname());
       }
     }
     return grpc::Status::OK;
@@ -218,6 +227,7 @@ class FakeCoordinator : public v1::JobService::Service,
   v1::Comparison comparison;
   v1::OutcomeKind outcome = v1::COMPLETED;
   bool hold_jobs = false;
+  int largest_page = 1000;
   absl::Status submit_status;
   int watch_count = 0;
   std::vector<v1::SubmitJobRequest> submitted;
@@ -236,8 +246,8 @@ class FakeCoordinator : public v1::JobService::Service,
   }
   // Pages by the last identifier of the page before.
   template <typename Map, typename Request, typename Add>
-  static void Page(const Map& map, const Request& request, const Add& add, std::string* next) {
-    int left = request.page_size();
+  void Page(const Map& map, const Request& request, const Add& add, std::string* next) const {
+    int left = std::min(request.page_size(), largest_page);
     for (auto entry = map.upper_bound(request.page_token()); entry != map.end(); ++entry) {
       if (left-- == 0) {
         *next = std::prev(entry)->first;

@@ -1,7 +1,12 @@
 #include "cli/follow_job.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
+
+#include <csignal>
 #include <future>
 
+#include "common/base/file.h"
 #include "gmock/gmock.h"
 #include "tests/unit/cli/command_fixture.h"
 #include "tests/unit/cli/fake_coordinator.h"
@@ -22,9 +27,20 @@ class FollowJobTest : public CommandTest {
     if (session.ok()) session_ = std::move(*session);
   }
 
-  std::future<absl::StatusOr<FollowedJob>> FollowInBackground(OnInterrupt on_interrupt) {
-    return std::async(std::launch::async,
-                      [this, on_interrupt] { return FollowJob("j-1", on_interrupt, *session_, context_); });
+  std::future<absl::StatusOr<FollowedJob>> FollowInBackground() {
+    return std::async(std::launch::async, [this] { return FollowJob("j-1", *session_, context_); });
+  }
+
+  void UseLocalMode() {
+    CommandTest::UseLocalMode(coordinator_.address());
+    coordinator_.devices["d-1"].set_device_id("d-1");
+    coordinator_.devices["d-1"].set_state(v1::Device::READY);
+    session_.reset();
+  }
+  void OpenLocalSession() {
+    auto session = Session::Open(context_, {}, Session::Use::kHistory);
+    ASSERT_TRUE(session.ok()) << session.status();
+    session_ = std::move(*session);
   }
 
   void EndJob() {
@@ -39,7 +55,7 @@ class FollowJobTest : public CommandTest {
 };
 
 TEST_F(FollowJobTest, GivesTheJobWithAllItsRunsWhenItHasEnded) {
-  auto following = FollowInBackground(OnInterrupt::kLeave);
+  auto following = FollowInBackground();
   coordinator_.AwaitWatcher();
   EndJob();
   const auto followed = following.get();
@@ -52,8 +68,11 @@ TEST_F(FollowJobTest, GivesTheJobWithAllItsRunsWhenItHasEnded) {
   EXPECT_THAT(err(), HasSubstr("j-1.1 on dev-1: CANCELLED\n"));
 }
 
-TEST_F(FollowJobTest, TheFirstInterruptCancelsAndIsFollowedToTheEnd) {
-  auto following = FollowInBackground(OnInterrupt::kCancel);
+TEST_F(FollowJobTest, TheOwnersFirstInterruptCancelsAndIsFollowedToTheEnd) {
+  UseLocalMode();
+  OpenLocalSession();
+  ASSERT_TRUE(session_->owner());
+  auto following = FollowInBackground();
   coordinator_.AwaitWatcher();
   interrupts_.Raise();
   const auto followed = following.get();
@@ -65,7 +84,7 @@ TEST_F(FollowJobTest, TheFirstInterruptCancelsAndIsFollowedToTheEnd) {
 }
 
 TEST_F(FollowJobTest, ComesBackAfterTheCoordinatorWasAway) {
-  auto following = FollowInBackground(OnInterrupt::kLeave);
+  auto following = FollowInBackground();
   coordinator_.AwaitWatcher();
   coordinator_.Stop();
   coordinator_.Listen();
@@ -79,7 +98,7 @@ TEST_F(FollowJobTest, ComesBackAfterTheCoordinatorWasAway) {
 }
 
 TEST_F(FollowJobTest, AnInterruptEndsTheWaitForALostCoordinator) {
-  auto following = FollowInBackground(OnInterrupt::kLeave);
+  auto following = FollowInBackground();
   coordinator_.AwaitWatcher();
   coordinator_.Stop();
   interrupts_.Raise();
@@ -87,6 +106,47 @@ TEST_F(FollowJobTest, AnInterruptEndsTheWaitForALostCoordinator) {
   ASSERT_TRUE(followed.ok()) << followed.status();
   EXPECT_FALSE(followed->ended);
   EXPECT_TRUE(followed->interrupted);
+}
+
+TEST_F(FollowJobTest, AGuestThatTakesTheOwnersPlaceCancelsLikeOne) {
+  UseLocalMode();
+  const std::filesystem::path data = directory_.path() / "ballast";
+  std::filesystem::create_directory(data);
+  base::Fd lock = *base::OpenFile(data / "lock", O_RDWR | O_CREAT);
+  ASSERT_EQ(::flock(lock.get(), LOCK_EX | LOCK_NB), 0);
+  std::filesystem::create_symlink(coordinator_.address().substr(5), data / "coordinator.sock");
+  OpenLocalSession();
+  ASSERT_FALSE(session_->owner());
+  auto following = FollowInBackground();
+  coordinator_.AwaitWatcher();
+  lock.Reset();
+  coordinator_.Stop();
+  coordinator_.Listen();
+  while (!std::filesystem::exists(PidFile())) ASSERT_FALSE(interrupts_.WaitFor(std::chrono::milliseconds(1)));
+  coordinator_.AwaitWatcher();
+  interrupts_.Raise();
+  const auto followed = following.get();
+  ASSERT_TRUE(followed.ok()) << followed.status();
+  EXPECT_TRUE(session_->owner());
+  EXPECT_TRUE(followed->ended);
+  EXPECT_TRUE(followed->job.cancel_requested());
+}
+
+TEST_F(FollowJobTest, AnOwnersChildThatEndsInMidRunIsStartedAgain) {
+  UseLocalMode();
+  OpenLocalSession();
+  auto following = FollowInBackground();
+  coordinator_.AwaitWatcher();
+  const std::string before = *base::ReadFile(PidFile());
+  // The stream goes on: only the process itself shows that it has ended.
+  ASSERT_EQ(::kill(std::stoi(before), SIGKILL), 0);
+  while (base::ReadFile(PidFile()).value_or(before) == before)
+    ASSERT_FALSE(interrupts_.WaitFor(std::chrono::milliseconds(1)));
+  EndJob();
+  const auto followed = following.get();
+  ASSERT_TRUE(followed.ok()) << followed.status();
+  EXPECT_TRUE(followed->ended);
+  EXPECT_THAT(err(), HasSubstr("the private coordinator was ended by signal 9; starting it again\n"));
 }
 
 }  // namespace

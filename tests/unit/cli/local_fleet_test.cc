@@ -23,11 +23,6 @@ using testing::HasSubstr;
 
 class LocalFleetTest : public CommandTest {
  protected:
-  void WriteProgram(const std::string& name, const std::string& script) {
-    const std::filesystem::path path = directory_.path() / name;
-    std::ofstream(path) << "#!/bin/sh\n" << script;
-    std::filesystem::permissions(path, std::filesystem::perms::owner_all);
-  }
   absl::StatusOr<std::unique_ptr<LocalFleet>> Open(LocalFleet::Role role = LocalFleet::Role::kAny) {
     return LocalFleet::Open(data_, role, context_);
   }
@@ -83,6 +78,25 @@ TEST_F(LocalFleetTest, AWorkerThatEndsIsNoticed) {
   while ((status = (*fleet)->CheckChildren()).ok()) ASSERT_FALSE(interrupts_.WaitFor(std::chrono::milliseconds(1)));
   EXPECT_THAT(FormatError(status),
               HasSubstr("error: the private worker ended with exit code 3\n  | error: the spool is damaged\n"));
+}
+
+TEST_F(LocalFleetTest, ChildrenThatEndAreStartedAgainButNotForEver) {
+  WriteProgram("ballast-coordinator", "echo listening on x; exec sleep 600\n");
+  WriteProgram("ballast-worker", "echo 'error: the spool is damaged' >&2; exit 3\n");
+  const auto fleet = Open(LocalFleet::Role::kOwner);
+  ASSERT_TRUE(fleet.ok()) << fleet.status();
+  EXPECT_EQ((*fleet)->ChildFds().size(), 1U) << "the coordinator";
+  ASSERT_TRUE((*fleet)->StartWorker().ok());
+  std::vector<std::string> notes;
+  absl::Status status;
+  do {
+    ASSERT_FALSE(interrupts_.WaitFor(std::chrono::milliseconds(1)));
+    status = (*fleet)->RestartEnded([&notes](const std::string& note) { notes.push_back(note); });
+  } while (status.ok());
+  EXPECT_EQ(notes, std::vector<std::string>(3, "the private worker ended with exit code 3; starting it again"));
+  EXPECT_THAT(FormatError(status),
+              HasSubstr("error: the private worker ended with exit code 3, after it had been started again 3 times\n"
+                        "  | error: the spool is damaged\n"));
 }
 
 TEST_F(LocalFleetTest, AMissingProgramIsNamedWithWhatToDo) {

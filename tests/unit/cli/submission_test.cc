@@ -99,6 +99,26 @@ TEST_F(SubmissionTest, WatchingAnUnknownJobIsCode4) {
   EXPECT_EQ(err(), "error: there is no job j-9\n  try: ballast jobs list\n");
 }
 
+TEST_F(SubmissionTest, LocalModeCancelsEveryJobThatWasLeftUnfinished) {
+  UseLocalMode(coordinator_.address());
+  coordinator_.devices["d-1"].set_device_id("d-1");
+  coordinator_.devices["d-1"].set_state(v1::Device::READY);
+  coordinator_.hold_jobs = true;
+  coordinator_.largest_page = 2;
+  for (int i = 0; i < 5; ++i) {
+    v1::SubmitJobRequest request;
+    v1::Job job;
+    coordinator_.SubmitJob(nullptr, &request, &job);
+  }
+  coordinator_.hold_jobs = false;
+  ASSERT_EQ(Run({"simple", "--mode", "burst"}), 0) << err();
+  for (const std::string job : {"j-1", "j-2", "j-3", "j-4", "j-5"}) {
+    EXPECT_THAT(err(), HasSubstr("cancelled job " + job + ","));
+    EXPECT_EQ(coordinator_.jobs[job].state(), v1::Job::CANCELLED);
+  }
+  EXPECT_THAT(coordinator_.submitted.back().spec().devices().device_ids(), testing::ElementsAre("d-1"));
+}
+
 TEST_F(SubmissionTest, AnInterruptLeavesAFleetsJobRunningAndSaysHowToGoOn) {
   coordinator_.hold_jobs = true;
   auto running = std::async(std::launch::async, [this] { return Run({"simple", "--mode", "burst"}); });
