@@ -2,6 +2,10 @@
 
 #include <algorithm>
 #include <cctype>
+#include <map>
+#include <set>
+#include <string_view>
+#include <tuple>
 
 #include <fmt/format.h>
 
@@ -45,6 +49,37 @@ v1::ExportReportRequest ExportRequest(const v1::GetReportRequest& scope, ReportF
 
 absl::Status ExplainMissing(const absl::Status& status) {
   return absl::IsNotFound(status) ? WithNextStep(status, "ballast jobs list, ballast runs list") : status;
+}
+
+// Ordered by job, then by number, so that run 10 comes after run 2.
+std::vector<const v1::RunReport*> OrderedRuns(const v1::Report& report) {
+  std::vector<const v1::RunReport*> runs;
+  for (const v1::RunReport& entry : report.runs()) runs.push_back(&entry);
+  // Numbers have no leading zeros: the longer one is the larger one.
+  const auto key = [](const v1::RunReport* entry) {
+    const std::string& id = entry->run().run_id();
+    return std::tuple(std::string_view(id).substr(0, id.find('.')), id.size(), std::string_view(id));
+  };
+  std::sort(runs.begin(), runs.end(),
+            [&key](const v1::RunReport* a, const v1::RunReport* b) { return key(a) < key(b); });
+  return runs;
+}
+
+// Names that more than one device has: they tell nobody which one it was.
+std::set<std::string> AmbiguousNames(const v1::Report& report) {
+  std::map<std::string, std::string> device_of;
+  std::set<std::string> ambiguous;
+  for (const v1::RunReport& entry : report.runs()) {
+    const auto [known, added] = device_of.emplace(entry.device_name(), entry.run().device_id());
+    if (!added && known->second != entry.run().device_id()) ambiguous.insert(entry.device_name());
+  }
+  return ambiguous;
+}
+
+std::string DeviceText(const v1::RunReport& entry, const std::set<std::string>& ambiguous) {
+  if (entry.device_name().empty()) return entry.run().device_id();
+  if (!ambiguous.contains(entry.device_name())) return entry.device_name();
+  return fmt::format("{} ({})", entry.device_name(), entry.run().device_id());
 }
 
 std::string FigureOf(const v1::RunReport& report, const std::string& name) {
@@ -133,14 +168,17 @@ absl::Status PrintReportTable(const v1::GetReportRequest& scope, Session& sessio
               {"PEAK RESIDENT", Align::kRight},
               {"TO TARGET", Align::kRight},
               {"FILL RATE", Align::kRight}});
-  for (const v1::RunReport& entry : report.runs()) {
+  const std::vector<const v1::RunReport*> ordered = OrderedRuns(report);
+  const std::set<std::string> ambiguous = AmbiguousNames(report);
+  for (const v1::RunReport* listed : ordered) {
+    const v1::RunReport& entry = *listed;
     const v1::Run& run = entry.run();
     const bool ended = run.state() == v1::Run::ENDED;
     std::string time = "-";
     if (run.has_start_time() && run.has_end_time()) {
       time = base::FormatDuration(base::FromProto(run.end_time()) - base::FromProto(run.start_time()));
     }
-    runs.AddRow({run.run_id(), entry.device_name().empty() ? run.device_id() : entry.device_name(),
+    runs.AddRow({run.run_id(), DeviceText(entry, ambiguous),
                  ended ? v1::OutcomeKind_Name(run.outcome().kind()) : v1::Run::State_Name(run.state()), time,
                  FigureOf(entry, "peak_held_bytes"), FigureOf(entry, "peak_resident_bytes"),
                  FigureOf(entry, "time_to_target_seconds"), FigureOf(entry, "fill_bytes_per_second")});
@@ -162,10 +200,10 @@ absl::Status PrintReportTable(const v1::GetReportRequest& scope, Session& sessio
     context.out << fmt::format("\n{} runs: {}\n", report.overall().run_count(),
                                OutcomeCounts(report.overall().outcomes()));
   }
-  for (const v1::RunReport& entry : report.runs()) {
-    const v1::Outcome& outcome = entry.run().outcome();
+  for (const v1::RunReport* entry : ordered) {
+    const v1::Outcome& outcome = entry->run().outcome();
     if (outcome.kind() == v1::COMPLETED || outcome.message().empty()) continue;
-    context.out << fmt::format("{}: {}\n", Printable(entry.run().run_id()), Printable(outcome.message()));
+    context.out << fmt::format("{}: {}\n", Printable(entry->run().run_id()), Printable(outcome.message()));
   }
   for (const std::string& warning : report.warnings()) context.err << fmt::format("warning: {}\n", Printable(warning));
   return absl::OkStatus();

@@ -37,7 +37,8 @@ using ReportFormat = v1::ExportReportRequest::Format;
 [[nodiscard]] absl::Status PrintReport(const v1::GetReportRequest& scope, ReportFormat format, Session& session,
                                        Context& context);
 
-// Prints a report's runs and figures as tables for people, and what is missing from it on `context.err`.
+// Prints a report's runs, ordered by identifier, and figures as tables for people, and what is missing from it on
+// `context.err`.
 [[nodiscard]] absl::Status PrintReportTable(const v1::GetReportRequest& scope, Session& session, Context& context);
 
 }  // namespace ballast::cli

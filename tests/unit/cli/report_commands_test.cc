@@ -32,6 +32,20 @@ TEST_F(ReportCommandsTest, FilesAndATable) {
   EXPECT_FALSE(std::filesystem::exists(directory / "j-1-and-1-more.json"));
 }
 
+TEST_F(ReportCommandsTest, RunsAreInOrderAndDevicesOfOneNameAreToldApart) {
+  for (const auto& [device, name] : std::map<std::string, std::string>{{"d-1", "vm"}, {"d-2", "vm"}, {"d-3", "box"}})
+    coordinator_.devices[device].mutable_facts()->set_hostname(name);
+  for (const auto& [id, device] :
+       std::map<std::string, std::string>{{"j-1.1", "d-2"}, {"j-1.2", "d-1"}, {"j-1.10", "d-3"}, {"j-1.11", "d-3"}}) {
+    coordinator_.runs[id].set_run_id(id);
+    coordinator_.runs[id].set_job_id("j-1");
+    coordinator_.runs[id].set_device_id(device);
+  }
+  ASSERT_EQ(Run({"report", "j-1", "--output-dir", directory_.path().string()}), 0) << err();
+  EXPECT_THAT(out(),
+              testing::ContainsRegex("j-1.1 +vm \\(d-2\\) .*\nj-1.2 +vm \\(d-1\\) .*\nj-1.10 +box  .*\nj-1.11 +box  "));
+}
+
 TEST_F(ReportCommandsTest, OnStandardOutputAloneNoFileIsWritten) {
   ASSERT_EQ(Run({"report", "j-1", "--output", "json"}), 0);
   EXPECT_EQ(out(), "JSON of j-1");
