@@ -1,7 +1,6 @@
 #include "cli/render/comparison.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include <fmt/format.h>
 
@@ -26,12 +25,6 @@ std::string KOfN(const v1::GroupSummary& group) {
   return text.empty() ? fmt::format("none of {} ended", group.run_count()) : text;
 }
 
-std::string Verdict(v1::ComparisonRow::Direction direction, double change) {
-  // Half a tenth of a percent is what the column cannot show.
-  if (std::abs(change) < 0.05 || direction == v1::ComparisonRow::DIRECTION_UNSPECIFIED) return {};
-  return (change < 0) == (direction == v1::ComparisonRow::LOWER_IS_BETTER) ? " better" : " worse";
-}
-
 bool AnyPValue(const v1::Comparison& comparison) {
   return std::any_of(comparison.rows().begin(), comparison.rows().end(), [](const v1::ComparisonRow& row) {
     return std::any_of(row.cells().begin(), row.cells().end(),
@@ -51,7 +44,7 @@ std::string ComparisonTable(const v1::Comparison& comparison, std::optional<std:
         {i == 0 ? "base" : fmt::format("{}", i), GroupName(group), std::to_string(group.run_count()), KOfN(group)});
     columns.push_back({i == 0 ? "BASE" : fmt::format("{}", i), Align::kRight});
     columns.push_back({"N", Align::kRight});
-    if (i > 0) columns.push_back({"CHANGE", Align::kLeft});
+    if (i > 0) columns.push_back({"CHANGE", Align::kRight});
     if (i > 0 && p_values) columns.push_back({"P", Align::kRight});
   }
   Table figures(std::move(columns));
@@ -62,9 +55,7 @@ std::string ComparisonTable(const v1::Comparison& comparison, std::optional<std:
       cells.push_back(cell.n() == 0 ? "-" : FigureText(row.figure(), cell.median()));
       cells.push_back(std::to_string(cell.n()));
       if (i > 0) {
-        cells.push_back(cell.has_change_percent() ? fmt::format("{:+.1f} %{}", cell.change_percent(),
-                                                                Verdict(row.direction(), cell.change_percent()))
-                                                  : "-");
+        cells.push_back(cell.has_change_percent() ? fmt::format("{:+.1f} %", cell.change_percent()) : "-");
       }
       if (i > 0 && p_values) cells.push_back(cell.has_p_value() ? Number(cell.p_value()) : "-");
     }

@@ -10,7 +10,7 @@
 namespace ballast::cli {
 
 // Groups with their outcomes as k of n, then a row a figure: medians side by side with n, and their change against the
-// base, called better or worse where the figure has a direction.
+// base. Whether a change is more than noise is not for this table to say.
 [[nodiscard]] std::string ComparisonTable(const v1::Comparison& comparison, std::optional<std::size_t> max_columns);
 
 // A record a figure and group: figure, group, n, median, change_percent, and p_value where any cell has one. Outcomes

@@ -39,9 +39,9 @@ TEST(ComparisonTest, MediansSideBySide) {
             "base   基线 (j-1)     3  COMPLETED 2 of 3\n"
             "1      j-2            3  COMPLETED 2 of 3\n"
             "\n"
-            "FIGURE           BASE  N      1  N  CHANGE\n"
-            "load_seconds      2 s  2  2.5 s  3  +25.0 % worse\n"
-            "peak_held_bytes     -  0  1 MiB  3  -\n");
+            "FIGURE           BASE  N      1  N   CHANGE\n"
+            "load_seconds      2 s  2  2.5 s  3  +25.0 %\n"
+            "peak_held_bytes     -  0  1 MiB  3        -\n");
 }
 
 TEST(ComparisonTest, AsCsv) {
@@ -58,7 +58,7 @@ TEST(ComparisonTest, AsCsv) {
 TEST(ComparisonTest, PValuesGetTheirColumnOnceThereAreSome) {
   v1::Comparison comparison = Example();
   comparison.mutable_rows(0)->mutable_cells(1)->set_p_value(0.03);
-  EXPECT_THAT(ComparisonTable(comparison, std::nullopt), testing::HasSubstr("+25.0 % worse  0.03"));
+  EXPECT_THAT(ComparisonTable(comparison, std::nullopt), testing::HasSubstr("+25.0 %  0.03"));
   EXPECT_THAT(ComparisonCsv(comparison), testing::HasSubstr("load_seconds,j-2,3,2.5,25,0.03\r\n"));
 }
 
