@@ -16,6 +16,10 @@ namespace ballast::cli {
 namespace {
 
 constexpr char kFindDevices[] = "ballast devices list";
+constexpr char kLabelRule[] =
+    "a label such as class=mini-pc: up to 128 bytes on either side, no space, comma or equals sign in the first part, "
+    "no "
+    "comma in the second; at most 64 labels a device";
 constexpr std::chrono::milliseconds kWaitPoll(10);
 
 struct DevicesFlags {
@@ -72,7 +76,8 @@ absl::StatusOr<ExitCode> CallForDevice(grpc::Status (v1::DeviceService::Stub::*m
                       fmt::format("ballast devices {} DEVICE; ballast devices list shows them", verb)));
   BALLAST_ASSIGN_OR_RETURN(const auto session, Session::Open(context, flags.connection, Session::Use::kHistory));
   request.set_device_id(flags.device_id);
-  const absl::StatusOr<v1::Device> device = session->Call(method, request);
+  absl::StatusOr<v1::Device> device = session->Call(method, request);
+  if (verb == "label" && absl::IsInvalidArgument(device.status())) device = WithNextStep(device.status(), kLabelRule);
   if (verb == "show" && output == OutputFormat::kTable && device.ok()) {
     context.out << DeviceDetails(*device);
     return ExitCode::kDone;

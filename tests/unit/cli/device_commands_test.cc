@@ -47,6 +47,11 @@ TEST_F(DeviceCommandsTest, LabelsAreSetAndRemoved) {
   EXPECT_THAT(coordinator_.label_requests[0].remove(), ElementsAre("site"));
 }
 
+TEST_F(DeviceCommandsTest, ABadLabelIsAnsweredWithTheRuleForLabels) {
+  EXPECT_EQ(Run({"devices", "label", "d-1", "my class=b"}), 2);
+  EXPECT_THAT(err(), HasSubstr("error: label 'my class': a space\n  try: a label such as class=mini-pc: "));
+}
+
 TEST_F(DeviceCommandsTest, ARefusalIsCode6) {
   EXPECT_EQ(Run({"devices", "remove", "d-1"}), 6);
   EXPECT_THAT(err(), HasSubstr("d-1 is connected"));
