@@ -10,6 +10,9 @@
 namespace ballast::cli {
 namespace {
 
+constexpr char kCoordinatorFlag[] = "--coordinator";
+constexpr char kInsecureFlag[] = "--insecure";
+
 std::string Examples(const std::vector<std::string>& examples) {
   if (examples.empty()) return {};
   std::string text = "\nExamples:";
@@ -50,6 +53,14 @@ absl::Status UsageError(const std::string& message, const std::string& near, con
                       fmt::format("{} --help", FullName(app)));
 }
 
+void AddConnectionOptions(CLI::App* app, ConnectionFlags* flags) {
+  app->add_option(kCoordinatorFlag, flags->coordinator,
+                  fmt::format("Coordinator, HOST:PORT or unix:/PATH; '{}' for this machine", kLocalCoordinator))
+      ->type_name("ADDR")
+      ->group("Connection");
+  app->add_flag(kInsecureFlag, flags->insecure, "Accept plain text to other machines")->group("Connection");
+}
+
 }  // namespace
 
 std::string FullName(const CLI::App& app) {
@@ -57,12 +68,20 @@ std::string FullName(const CLI::App& app) {
 }
 
 void AddConnectionFlags(CLI::App* command, ConnectionFlags* flags) {
-  command
-      ->add_option("--coordinator", flags->coordinator,
-                   fmt::format("Coordinator, HOST:PORT or unix:/PATH; '{}' for this machine", kLocalCoordinator))
-      ->type_name("ADDR")
-      ->group("Connection");
-  command->add_flag("--insecure", flags->insecure, "Accept plain text to other machines")->group("Connection");
+  AddConnectionOptions(command, flags);
+  // What was written before the command; the nearer word counts.
+  command->final_callback([command, flags] {
+    for (const CLI::App* app = command->get_parent(); app != nullptr; app = app->get_parent()) {
+      if (const CLI::Option* option = app->get_option_no_throw(kCoordinatorFlag);
+          option != nullptr && flags->coordinator.empty() && option->count() > 0) {
+        flags->coordinator = option->as<std::string>();
+      }
+      if (const CLI::Option* option = app->get_option_no_throw(kInsecureFlag);
+          option != nullptr && option->count() > 0) {
+        flags->insecure = true;
+      }
+    }
+  });
 }
 
 void AddOutputFlag(CLI::App* command, std::string* text) {
@@ -80,13 +99,16 @@ CommandTree::CommandTree(std::string name, std::string description) : root_(std:
   root_.get_formatter()->label("Subcommands", "Commands");
   root_.get_formatter()->label("Options", "Flags");
   root_.get_formatter()->label("OPTIONS", "FLAGS");
+  AddConnectionOptions(&root_, &before_command_);
   root_.footer(
       "\nWithout --coordinator, BALLAST_COORDINATOR or a configuration file, commands work on this machine alone.\n"
       "`ballast COMMAND --help` has the flags of a command and examples.");
 }
 
 CLI::App* CommandTree::AddGroup(const std::string& name, const std::string& description) {
-  return Add(nullptr, name, description, {}, nullptr);
+  CLI::App* group = Add(nullptr, name, description, {}, nullptr);
+  AddConnectionOptions(group, &before_command_);
+  return group;
 }
 
 CLI::App* CommandTree::Add(CLI::App* parent, const std::string& name, const std::string& description,

@@ -41,13 +41,15 @@ class CommandTree {
   [[nodiscard]] const CLI::App& Deepest() const;
 
   CLI::App root_;
+  // Where CLI11 puts what stands before the command's name; commands take it from the options themselves.
+  ConnectionFlags before_command_;
   std::map<const CLI::App*, RunCommand> commands_;
 };
 
 // The full name of a command for messages: `ballast jobs show`.
 [[nodiscard]] std::string FullName(const CLI::App& app);
 
-// --coordinator and --insecure.
+// --coordinator and --insecure, which may also stand before the command (the one after it counts where both do).
 void AddConnectionFlags(CLI::App* command, ConnectionFlags* flags);
 
 // --output; parse it with ParseOutputFormat.

@@ -103,6 +103,23 @@ TEST_F(CommandTest, AJobFileIsInvalidAtItsPlace) {
   EXPECT_THAT(err(), HasSubstr("--set repetitions=0"));
 }
 
+TEST_F(CommandTest, ConnectionFlagsStandBeforeOrAfterTheCommand) {
+  for (const auto& arguments : std::vector<std::vector<std::string>>{
+           {"--coordinator", "10.0.0.1:1", "runs", "list"},
+           {"runs", "--coordinator=10.0.0.1:1", "list"},
+           {"runs", "list", "--coordinator", "10.0.0.1:1"},
+           {"--coordinator", "10.0.0.2:1", "runs", "list", "--coordinator", "10.0.0.1:1"}}) {
+    EXPECT_EQ(Run(arguments), 3);
+    EXPECT_THAT(err(), HasSubstr("--coordinator: plain text to 10.0.0.1:1")) << arguments.front();
+    EXPECT_THAT(err(), HasSubstr("add --insecure"));
+  }
+  const std::string nobody = "unix:" + (directory_.path() / "nobody.sock").string();
+  EXPECT_EQ(Run({"--insecure", "--coordinator", nobody, "watch", "j-1"}), 3);
+  EXPECT_THAT(err(), HasSubstr("coordinator at " + nobody));
+  EXPECT_EQ(Run({"--coordinater", nobody, "runs", "list"}), 2);
+  EXPECT_THAT(err(), HasSubstr("did you mean '--coordinator'"));
+}
+
 TEST_F(CommandTest, HelpShowsExamplesAtEveryLevel) {
   for (const auto& arguments : std::vector<std::vector<std::string>>{{"simple", "--help"},
                                                                      {"submit", "-h"},
@@ -131,6 +148,10 @@ TEST_F(CommandTest, HelpShowsExamplesAtEveryLevel) {
   EXPECT_THAT(out(), HasSubstr("simple"));
   EXPECT_EQ(Run({"version"}), 0);
   EXPECT_THAT(out(), testing::MatchesRegex("ballast [0-9]+\\.[0-9]+\\.[0-9]+\n"));
+  EXPECT_EQ(Run({"version", "--output", "json"}), 0);
+  EXPECT_THAT(out(), testing::MatchesRegex("\\{\"version\": \"[0-9]+\\.[0-9]+\\.[0-9]+\"\\}\n"));
+  EXPECT_EQ(Run({"version", "--output", "csv"}), 0);
+  EXPECT_THAT(out(), testing::MatchesRegex("version\r\n[0-9]+\\.[0-9]+\\.[0-9]+\r\n"));
 }
 
 }  // namespace
