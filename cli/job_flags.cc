@@ -27,7 +27,8 @@ void AddJobFlags(CLI::App* command, JobFlags* flags) {
   text("--name", &flags->name, "TEXT", "Name for people, shown in lists and reports", "Job");
   text("--repeat", &flags->repeat, "N", "Runs on each device (default 1)", "Job");
   text("--priority", &flags->priority, "N", "Higher ones start first, -1000 to 1000 (default 0)", "Job");
-  text("--timeout", &flags->timeout, "TIME", "Longest time of a run (default: from what it does)", "Job");
+  text("--timeout", &flags->timeout, "TIME", "Longest time of a run (0 and default: three times its plan and 10m)",
+       "Job");
   text("--sample-interval", &flags->sample_interval, "TIME", "Time between samples (default 100ms)", "Job");
   text("--expect", &flags->expect, "OUTCOME", "Outcome that counts as success (default COMPLETED)", "Job");
   command
