@@ -13,6 +13,7 @@
 #include "common/base/shutdown_signal.h"
 #include "common/base/status.h"
 #include "coordinator/rpc/coordinator_flags.h"
+#include "coordinator/rpc/next_step.h"
 #include "coordinator/rpc/server.h"
 #include "storage/sqlite/sqlite_store.h"
 
@@ -29,28 +30,10 @@ int Fail(int exit_code, const absl::Status& status, std::string_view next_step) 
   return exit_code;
 }
 
-std::string_view NextStepOfStore(const absl::Status& status) {
-  switch (status.code()) {
-    case absl::StatusCode::kFailedPrecondition:
-      return "stop the other coordinator, install the version that made the database, or give another --data-dir";
-    case absl::StatusCode::kDataLoss:
-      return "put a copy of the database in its place, or give another --data-dir";
-    default:
-      return "give a --data-dir on a disk that can be written and has room";
-  }
-}
-
-std::string_view NextStepOfServer(const absl::Status& status) {
-  switch (status.code()) {
-    case absl::StatusCode::kAlreadyExists:
-      return "stop the other program, or give another --listen address (port 0 chooses a free port)";
-    case absl::StatusCode::kFailedPrecondition:
-      return "--listen 127.0.0.1:7850, --listen unix:/PATH, or --insecure";
-    case absl::StatusCode::kDataLoss:
-      return "put a copy of the database in its place, or give another --data-dir";
-    default:
-      return "give a --listen address of this machine, as HOST:PORT or unix:/PATH";
-  }
+int Fail(const absl::Status& status) {
+  const int exit_code = status.code() == absl::StatusCode::kInvalidArgument ? kUsage : kFailed;
+  const std::string next_step = coordinator::NextStepOf(status);
+  return Fail(exit_code, status, next_step.empty() ? "ballast-coordinator --help" : next_step);
 }
 
 int Serve(const ballast::v1::CoordinatorConfig& config) {
@@ -62,15 +45,12 @@ int Serve(const ballast::v1::CoordinatorConfig& config) {
   if (!shutdown.ok()) return Fail(kFailed, shutdown.status(), "raise the limit of open files (ulimit -n)");
   const std::filesystem::path directory = config.data_dir();
   if (const absl::Status status = base::EnsureWritableDirectory(directory); !status.ok()) {
-    return Fail(kFailed, base::WithContext(status, "data directory"), "give a --data-dir that can be written");
+    return Fail(coordinator::OfDataDirectory(base::WithContext(status, "data directory")));
   }
   const auto store = ballast::storage::OpenSqliteStore(directory / "ballast.db");
-  if (!store.ok()) return Fail(kFailed, store.status(), NextStepOfStore(store.status()));
+  if (!store.ok()) return Fail(coordinator::OfStore(store.status()));
   const auto server = coordinator::Server::Start(config, store->get());
-  if (!server.ok()) {
-    const int exit_code = server.status().code() == absl::StatusCode::kInvalidArgument ? kUsage : kFailed;
-    return Fail(exit_code, server.status(), NextStepOfServer(server.status()));
-  }
+  if (!server.ok()) return Fail(server.status());
   std::cout << fmt::format("listening on {}\n", (*server)->address()) << std::flush;
   const std::optional<int> signal = shutdown->Wait();
   spdlog::info("stopping on signal {}", signal.value_or(0));

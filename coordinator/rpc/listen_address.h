@@ -8,8 +8,9 @@
 namespace ballast::coordinator {
 
 // Whether the address can be bound right now; gRPC itself only says that it could not. ALREADY_EXISTS: another program
-// listens there; PERMISSION_DENIED, NOT_FOUND (no such host or directory) and others as the system says. Every message
-// names the address.
+// listens there; FAILED_PRECONDITION: something that is no socket has its path, or no directory the path's directory;
+// PERMISSION_DENIED, NOT_FOUND (no such host or directory) and others as the system says. Every message names the
+// address, and has its next step (NextStepOf).
 [[nodiscard]] absl::Status CheckCanListen(const std::string& address);
 
 // The address with its port replaced: what a port of 0 became.

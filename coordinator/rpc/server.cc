@@ -17,6 +17,7 @@
 #include "coordinator/rpc/job_ids.h"
 #include "coordinator/rpc/job_service.h"
 #include "coordinator/rpc/listen_address.h"
+#include "coordinator/rpc/next_step.h"
 #include "coordinator/rpc/report_service.h"
 #include "coordinator/rpc/run_service.h"
 #include "coordinator/rpc/worker_service.h"
@@ -78,17 +79,20 @@ void LogFromGrpc(gpr_log_func_args* args) {
 absl::Status GrpcServer::Begin(const v1::CoordinatorConfig& config) {
   BALLAST_ASSIGN_OR_RETURN(const bool local, rpc::IsLocalAddress(config.listen()));
   if (!local && !config.insecure()) {
-    return absl::FailedPreconditionError(fmt::format(
-        "plain text on {} could be read and written by anyone on the network; listen on a loopback address or a unix "
-        "socket, or accept it with --insecure",
-        config.listen()));
+    return WithNextStep(
+        absl::FailedPreconditionError(fmt::format(
+            "plain text on {} could be read and written by anyone on the network; listen on a loopback address or a "
+            "unix socket, or accept it with --insecure",
+            config.listen())),
+        "--listen 127.0.0.1:7850, --listen unix:/PATH, or --insecure");
   }
   if (!local)
     spdlog::warn("plain text on {}: anyone who reaches this port can read and run everything", config.listen());
   BALLAST_RETURN_IF_ERROR(CheckCanListen(config.listen()));
 
-  BALLAST_ASSIGN_OR_RETURN(const std::string greatest, store_->GreatestJobId());
-  job_ids_ = std::make_unique<JobIds>(&clock_, greatest);
+  const absl::StatusOr<std::string> greatest = store_->GreatestJobId();
+  if (!greatest.ok()) return OfStore(greatest.status());
+  job_ids_ = std::make_unique<JobIds>(&clock_, *greatest);
 
   ActorOptions options;
   options.core.heartbeat_interval = base::FromProto(config.heartbeat_interval());
@@ -98,7 +102,9 @@ absl::Status GrpcServer::Begin(const v1::CoordinatorConfig& config) {
     return config::DidYouMean(name, candidates);
   };
   options.on_serving = [this](bool serving) { SetServing(serving); };
-  BALLAST_ASSIGN_OR_RETURN(actor_, Actor::Start(store_, &clock_, std::move(options)));
+  absl::StatusOr<std::unique_ptr<Actor>> actor = Actor::Start(store_, &clock_, std::move(options));
+  if (!actor.ok()) return OfStore(actor.status());
+  actor_ = *std::move(actor);
   job_service_ = std::make_unique<JobService>(actor_.get(), store_, job_ids_.get());
   run_service_ = std::make_unique<RunService>(*store_);
   device_service_ = std::make_unique<DeviceService>(actor_.get(), store_);
@@ -126,7 +132,8 @@ absl::Status GrpcServer::Begin(const v1::CoordinatorConfig& config) {
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   if (server == nullptr || (port == 0 && !config.listen().starts_with("unix:"))) {
     BALLAST_RETURN_IF_ERROR(CheckCanListen(config.listen()));  // taken meanwhile?
-    return absl::UnavailableError(fmt::format("listen on {}: gRPC refused it", config.listen()));
+    return WithNextStep(absl::UnavailableError(fmt::format("listen on {}: gRPC refused it", config.listen())),
+                        "give another --listen address; --log-level debug says what gRPC has against this one");
   }
   address_ = WithPort(config.listen(), port);
   const std::lock_guard lock(serving_mutex_);

@@ -10,6 +10,7 @@
 
 #include "ballast/v1/report.pb.h"
 #include "common/metrics/chunk_codec.h"
+#include "coordinator/rpc/next_step.h"
 #include "gmock/gmock.h"
 #include "tests/unit/coordinator/rpc/raw_call.h"
 #include "tests/unit/coordinator/rpc/server_fixture.h"
@@ -314,6 +315,18 @@ TEST_F(ServiceTest, AFullDiskIsSaidAndSurvived) {
   EXPECT_EQ(list.jobs_size(), 1);
   const auto again = Connect("a");
   EXPECT_EQ(again->ReadAssignment(), job_id + ".1");
+}
+
+TEST_F(ServerTest, FailuresOfTheStoreAreNotTakenForThoseOfTheAddress) {
+  StartServer();
+  (void)Connect("a");
+  server_.reset();
+  v1::CoordinatorConfig config;
+  config.set_listen("127.0.0.1:0");
+  store_->FailWrites(absl::UnavailableError("database or disk is full"));
+  const absl::Status status = Server::Start(config, store_.get()).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(NextStepOf(status), HasSubstr("free space"));
 }
 
 TEST_F(ServerTest, RefusesAnAddressInUse) {

@@ -1,0 +1,21 @@
+// What whoever starts the coordinator can do about a failure.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+
+namespace ballast::coordinator {
+
+// The same status, with what to do about it; OK stays OK. Where the cause is known, that is known too: one code can
+// mean an address or a database.
+[[nodiscard]] absl::Status WithNextStep(absl::Status status, std::string_view next_step);
+// What WithNextStep gave; empty where it gave nothing.
+[[nodiscard]] std::string NextStepOf(const absl::Status& status);
+
+// A failure of the data directory or of the store in it, with its next step.
+[[nodiscard]] absl::Status OfDataDirectory(absl::Status status);
+[[nodiscard]] absl::Status OfStore(absl::Status status);
+
+}  // namespace ballast::coordinator
