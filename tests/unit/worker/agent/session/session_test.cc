@@ -112,14 +112,15 @@ TEST_F(SessionTest, SendsAgainInTheNextSessionWhatWasNotAcknowledged) {
   coordinator_.set_acknowledge(false);
   StartSession();
   ASSERT_TRUE(coordinator_.WaitFor([](const Received& received) { return received.records.size() == 4; }));
+  const std::uint64_t before = spool_->unacknowledged_bytes();
   v1::CoordinatorMessage ack;
   ack.mutable_ack()->set_run_id(key_.run_id);
   ack.mutable_ack()->set_attempt(key_.attempt);
   ack.mutable_ack()->add_seqs(2);
   coordinator_.Send(ack);
-  const std::uint64_t before = spool_->unacknowledged_bytes();
-  ASSERT_TRUE(coordinator_.WaitFor(
-      [before](const Received& received) { return received.heartbeats.back().spool_bytes() < before; }));
+  ASSERT_TRUE(coordinator_.WaitFor([before](const Received& received) {
+    return !received.heartbeats.empty() && received.heartbeats.back().spool_bytes() < before;
+  }));
   coordinator_.End({grpc::StatusCode::UNAVAILABLE, "going down"});
   ASSERT_TRUE(coordinator_.WaitFor([](const Received& received) { return received.records.size() == 7; }));
   EXPECT_THAT(SeqsOf(coordinator_.received().records), ElementsAre(1, 2, 3, 4, 1, 3, 4));
