@@ -9,8 +9,8 @@ packages=(
   # libraries
   libgrpc++-dev libgrpc-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc libabsl-dev libc-ares-dev libre2-dev
   libssl-dev zlib1g-dev libyaml-cpp-dev libsqlite3-dev libzstd-dev libspdlog-dev libfmt-dev libcli11-dev
-  # tests and benchmarks
-  libgtest-dev libgmock-dev libbenchmark-dev python3 python3-jsonschema sqlite3 procps
+  # tests
+  libgtest-dev libgmock-dev python3 python3-jsonschema sqlite3 procps
 )
 
 missing=()
