@@ -37,6 +37,8 @@ constexpr int kFailed = 1;
 constexpr int kUsage = 2;
 // On SIGTERM: for the runner to go, for its end to reach the disk, and for that to reach the coordinator.
 constexpr std::chrono::seconds kStopTimeout(2);
+// After this time everything that only a start needs has happened.
+constexpr std::chrono::seconds kStartTime(3);
 
 int Fail(int exit_code, const absl::Status& status, std::string_view next_step) {
   std::cerr << fmt::format("error: {}\n  try: {}\n", std::string(status.message()), next_step);
@@ -88,7 +90,11 @@ int Serve(const v1::WorkerConfig& config) {
        .reconnect_max = std::chrono::ceil<std::chrono::milliseconds>(base::FromProto(config.reconnect_max()))},
       spool->get(), &supervisor);
 
-  const std::optional<int> signal = shutdown->Wait();
+  std::optional<int> signal = shutdown->Wait(kStartTime);
+  if (!signal) {
+    agent::LockMemory(protection);
+    signal = shutdown->Wait();
+  }
   spdlog::info("stopping on signal {}", signal.value_or(0));
   supervisor.Stop("the worker was stopped", kStopTimeout);
   if (const absl::Status status = (*spool)->Flush(kStopTimeout); !status.ok()) {

@@ -1,12 +1,15 @@
 #include "worker/agent/self_protection.h"
 
 #include <fcntl.h>
+#include <link.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstddef>
+#include <cstdint>
 #include <string>
 
 #include "common/base/file.h"
@@ -38,19 +41,37 @@ bool MayLockAnyAmount() {
   return ((os::ParseProcessStatus(*status).effective_capabilities.value_or(0) >> kCapIpcLock) & 1U) != 0;
 }
 
+// For dl_iterate_phdr. Nothing is lost: what cannot be written is the same in the file.
+int LetGoOfReadOnlyPages(dl_phdr_info* object, std::size_t /*size*/, void* /*unused*/) {
+  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  for (int i = 0; i < object->dlpi_phnum; ++i) {
+    const ElfW(Phdr)& segment = object->dlpi_phdr[i];
+    if (segment.p_type != PT_LOAD || (segment.p_flags & PF_W) != 0) continue;
+    // Whole pages inside the segment: the ones at its ends may be shared with a neighbour that can be written.
+    const std::uintptr_t begin = (object->dlpi_addr + segment.p_vaddr + page - 1) / page * page;
+    const std::uintptr_t end = (object->dlpi_addr + segment.p_vaddr + segment.p_filesz) / page * page;
+    if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+  }
+  return 0;
+}
+
 }  // namespace
 
 SelfProtection ProtectSelf() {
   SelfProtection protection;
   protection.oom_score_lowered = LowerOomScore().ok();
-  if (MayLockAnyAmount() && ::mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0) {
-    protection.memory_locked = true;
-  } else {
+  protection.may_lock_memory = MayLockAnyAmount();
+  if (!protection.may_lock_memory) {
     protection.limitations.push_back(
         "The agent's pages may be swapped out under pressure: locking them needs CAP_IPC_LOCK or an unlimited "
         "RLIMIT_MEMLOCK.");
   }
   return protection;
+}
+
+bool LockMemory(const SelfProtection& protection) {
+  ::dl_iterate_phdr(&LetGoOfReadOnlyPages, nullptr);
+  return protection.may_lock_memory && ::mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0;
 }
 
 ScopedPriority::ScopedPriority() {

@@ -6,18 +6,22 @@
 
 namespace ballast::agent {
 
-// What the process could do for itself.
+// What the process can do for itself.
 struct SelfProtection {
   bool oom_score_lowered = false;  // the kernel's OOM killer passes it over
-  bool memory_locked = false;      // its pages are never swapped out or dropped
-  // What it could not do and why, one sentence each, for people. The OOM score is not among them: DeviceFacts has it.
+  bool may_lock_memory = false;    // LockMemory() can keep its pages from being swapped out or dropped
+  // What it cannot do and why, one sentence each, for people. The OOM score is not among them: DeviceFacts has it.
   std::vector<std::string> limitations;
 };
 
-// Sets oom_score_adj to -1000 and locks the process's memory, pages as they are first touched. Call once, early. What
-// is refused only makes the agent weaker. Children inherit oom_score_adj: whoever starts one sets it anew
-// (ChildOptions).
+// Sets oom_score_adj to -1000, and finds out what else is allowed. Call once, early. What is refused only makes the
+// agent weaker. Children inherit oom_score_adj: whoever starts one sets it anew (ChildOptions).
 [[nodiscard]] SelfProtection ProtectSelf();
+
+// Locks the process's memory from now on, each page when it is first touched, where `protection` says that it may.
+// Before that the pages of program code and constants that are resident are let go (they come back as they are
+// touched): most served the start alone. Call when the start is over. False when the kernel refuses.
+bool LockMemory(const SelfProtection& protection);
 
 // Gives the calling thread a higher scheduling priority while it lives, where that is allowed. Start no child
 // meanwhile: it would inherit it.
