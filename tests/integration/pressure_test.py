@@ -39,9 +39,10 @@ class LocalPressureTest(FleetTest):
         self.assertEqual([step["index"] for step in steps], [1, 2, 3, 4, 5])
         for step in steps:
             self.assertAlmostEqual(step["resident_delta_bytes"], 100 * MIB, delta=MIB)
-        # The agent's own view of the runner from outside agrees.
+        # The agent's own view of the runner from outside agrees, beyond what the runner was before the first step.
+        own = steps[0]["resident_bytes"] - steps[0]["resident_delta_bytes"]
         highest = max(value for _, value in column(result.json, "runner_resident_bytes") if value is not None)
-        self.assertAlmostEqual(highest, 500 * MIB, delta=40 * MIB)
+        self.assertAlmostEqual(highest - own, 500 * MIB, delta=8 * MIB)
         # The whole fleet was private to the command.
         self.assertEqual([pid for pid in children_of(os.getpid()) if process_exists(pid)], [])
         self.assertEqual(os.listdir(self.path("tmp")), [])
@@ -117,7 +118,8 @@ class LimitedPressureTest(FleetTest):
         self.assertEqual(evidence["killer"], "KERNEL_MEMCG_OOM")
         self.assertEqual(evidence["signal"], 9)
         self.assertGreaterEqual(evidence["cgroup_oom_kill_count"], 1)
-        self.assertGreater(evidence["held_bytes"], 0.75 * self.LIMIT)
+        # What is left is the programs themselves, which are large under a sanitizer.
+        self.assertGreater(evidence["held_bytes"], 0.7 * self.LIMIT)
         # The same agent does the next job.
         next_run = only_run(self.run_job("--mode", "staircase", "--step-size", "10", "--steps", "2", "--interval", "0.1"))
         self.assertEqual(next_run["outcome"]["kind"], "COMPLETED")
