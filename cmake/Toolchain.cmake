@@ -25,8 +25,8 @@ if(BALLAST_SANITIZE)
   add_compile_options(-fsanitize=${BALLAST_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
   add_link_options(-fsanitize=${BALLAST_SANITIZE})
   if(BALLAST_SANITIZE MATCHES "thread")
-    # Protobuf's headers add members to map fields under this macro, which Debian's library was built without. The standard library still has to know.
-    add_compile_options(-U__SANITIZE_THREAD__ -D_GLIBCXX_TSAN=1)
+    # Protobuf's headers add members to map fields under this macro, which Debian's library was built without. The standard library and our tests still have to know.
+    add_compile_options(-U__SANITIZE_THREAD__ -D_GLIBCXX_TSAN=1 -DBALLAST_THREAD_SANITIZER=1)
   endif()
 endif()
 

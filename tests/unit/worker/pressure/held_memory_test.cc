@@ -20,7 +20,7 @@ constexpr std::size_t kMiB = 1U << 20U;
 
 // The thread sanitizer writes four bytes of its own for each that the program writes, so resident bytes say nothing
 // there.
-#ifdef __SANITIZE_THREAD__
+#ifdef BALLAST_THREAD_SANITIZER
 constexpr bool kCountsOwnMemoryOnly = false;
 #else
 constexpr bool kCountsOwnMemoryOnly = true;
@@ -186,7 +186,7 @@ TEST(HeldMemoryTest, SizesBeyondAnyAddressSpaceAreRefused) {
   EXPECT_EQ(memory.held_bytes(), 0U);
 }
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // sanitizers need the address space themselves
+#if !defined(__SANITIZE_ADDRESS__) && !defined(BALLAST_THREAD_SANITIZER)  // sanitizers need the address space themselves
 // In a process of its own, because the limit stays.
 TEST(HeldMemoryDeathTest, ARefusalOfTheKernelKeepsWhatIsHeld) {
   EXPECT_EXIT(

@@ -20,7 +20,7 @@ inline constexpr std::uint64_t kMiB = 1U << 20U;
 
 // The thread sanitizer in the runner writes four bytes of its own for each that the program writes, so resident bytes
 // say nothing there.
-#ifdef __SANITIZE_THREAD__
+#ifdef BALLAST_THREAD_SANITIZER
 inline constexpr bool kCountsOwnMemoryOnly = false;
 #else
 inline constexpr bool kCountsOwnMemoryOnly = true;
