@@ -69,7 +69,9 @@ void AddResult(const v1::RunResult& result, Lines* lines) {
   if (result.limit_bytes() > 0)
     lines->Add("limit", fmt::format("{} ({})", base::FormatBytes(result.limit_bytes()), result.limit_source()));
   lines->Add("samples", fmt::format("{}, {} missed", result.sample_count(), result.missed_sample_count()));
-  if (result.has_observer_cpu_time()) lines->Add("observer's CPU", DurationText(result.observer_cpu_time()));
+  if (result.observer_cost().has_cpu_time()) {
+    lines->Add("observer's CPU", DurationText(result.observer_cost().cpu_time()));
+  }
   if (!result.phases().empty()) {
     lines->Heading("phases");
     for (const v1::Phase& phase : result.phases()) lines->Item(PhaseText(phase));

@@ -28,8 +28,9 @@ bool IsGiven(const Message& message, const FieldDescriptor& field) {
 
 void ApplyDefault(Message* message, const FieldDescriptor& field) {
   const std::string& text = RulesOf(field).default_text();
-  if (text.empty() || field.is_repeated() || field.real_containing_oneof() != nullptr || IsGiven(*message, field))
-    return;
+  if (text.empty() || field.is_repeated() || IsGiven(*message, field)) return;
+  const OneofDescriptor* const oneof = field.real_containing_oneof();
+  if (oneof != nullptr && message->GetReflection()->HasOneof(*message, oneof)) return;
   if (IsWrittenAsText(field)) {
     // A default that its own field refuses is a mistake in the proto file, which a test over all of them finds.
     ParseValue(message, field, text).IgnoreError();
@@ -90,6 +91,7 @@ class RuleWalk {
   void WalkList(const Message& message, const FieldDescriptor& field, const std::string& field_path) {
     if (std::optional<std::string> problem = ProblemWithCount(message, field)) Add(field_path, *problem);
     const int count = message.GetReflection()->FieldSize(message, &field);
+    if (!RulesOf(field).ascending().empty()) CheckAscending(message, field, field_path);
     for (int i = 0; i < count; ++i) {
       const std::string entry_path = fmt::format("{}[{}]", field_path, i);
       if (!IsWrittenAsText(field)) {
@@ -112,6 +114,25 @@ class RuleWalk {
       } else if (std::optional<std::string> problem = ProblemWithValue(entry, value_field)) {
         Add(entry_path, *problem);
       }
+    }
+  }
+
+  // Only the first entry that breaks the order is told: one entry in a wrong place would blame all behind it.
+  void CheckAscending(const Message& message, const FieldDescriptor& field, const std::string& field_path) {
+    const FieldDescriptor* const key =
+        field.message_type() == nullptr ? nullptr : field.message_type()->FindFieldByName(RulesOf(field).ascending());
+    if (key == nullptr || key->is_repeated()) return;
+    const Reflection& reflection = *message.GetReflection();
+    for (int i = 1; i < reflection.FieldSize(message, &field); ++i) {
+      const Message& before = reflection.GetRepeatedMessage(message, &field, i - 1);
+      const Message& entry = reflection.GetRepeatedMessage(message, &field, i);
+      const double low = NumberOf(before, *key).value_or(0);
+      const double high = NumberOf(entry, *key).value_or(0);
+      if (low < high) continue;
+      Add(JoinPath(fmt::format("{}[{}]", field_path, i), key->name()),
+          fmt::format("must be above that of the entry before ({}), not {}", ValueText(before, *key),
+                      ValueText(entry, *key)));
+      return;
     }
   }
 

@@ -19,8 +19,9 @@ struct Violation {
 
 // Fills in `default_text` wherever a field with presence (a message such as Duration, an `optional`), or a zero scalar
 // or enum outside presence, was not given, in the message and in every sub-message that is set. Creates a sub-message
-// other than Duration only where its `default_text` is `{}`, and never chooses a member of a oneof. Whoever must tell a
-// written zero from an absent one checks it before: the readers of YAML and of flags do.
+// other than Duration only where its `default_text` is `{}`, and chooses a member of a oneof only where that has a
+// default and none was given. Whoever must tell a written zero from an absent one checks it before: the readers of YAML
+// and of flags do.
 void ApplyDefaults(google::protobuf::Message* message);
 
 // Every broken rule, in order of declaration; empty when the message is valid. Call after ApplyDefaults.

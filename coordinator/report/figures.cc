@@ -174,8 +174,8 @@ constexpr std::array kFigures = {
     FigureDefinition{"observer_cpu_percent", Direction::LOWER_IS_BETTER,
                      [](const FigureInputs& in) {
                        const Value seconds = AttemptSeconds(in);
-                       const bool known = seconds.value_or(0) > 0 && in.result->has_observer_cpu_time();
-                       return known ? Value(100.0 * Seconds(in.result->observer_cpu_time()) / *seconds) : Value();
+                       const bool known = seconds.value_or(0) > 0 && in.result->observer_cost().has_cpu_time();
+                       return known ? Value(100.0 * Seconds(in.result->observer_cost().cpu_time()) / *seconds) : Value();
                      }},
     FigureDefinition{"peak_held_bytes", Direction::DIRECTION_UNSPECIFIED,
                      [](const FigureInputs& in) {

@@ -366,7 +366,7 @@ v1::RunResult ActiveRun::Conclude() {
     result.mutable_outcome()->set_message(
         fmt::format("{} ({} samples are lost: {})", result.outcome().message(), lost_samples_, loss_reason_));
   }
-  *result.mutable_observer_cpu_time() = base::ToProto(ThreadCpuTime() + spool_->writer_cpu_time() - observer_start_);
+  *result.mutable_observer_cost()->mutable_cpu_time() = base::ToProto(ThreadCpuTime() + spool_->writer_cpu_time() - observer_start_);
   return result;
 }
 

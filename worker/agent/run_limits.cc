@@ -24,6 +24,8 @@ double PatternSeconds(const v1::PressureWorkload& pressure) {
       return Seconds(pressure.sawtooth().cycle_duration()) * pressure.sawtooth().cycles();
     case v1::PressureWorkload::kAllocateFull:
       return Seconds(pressure.allocate_full().hold());
+    case v1::PressureWorkload::kTrace:
+      return pressure.trace().points().empty() ? 0 : Seconds(pressure.trace().points().rbegin()->offset());
     case v1::PressureWorkload::PATTERN_NOT_SET:
       break;
   }

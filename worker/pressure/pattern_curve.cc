@@ -76,6 +76,7 @@ std::optional<nanoseconds> PlannedDuration(const v1::PressureWorkload& workload,
     case v1::PressureWorkload::kAllocateFull:
       if (workload.allocate_full().until() == v1::AllocateFullPattern::OOM) return std::nullopt;
       return around + ramp + base::FromProto(workload.allocate_full().hold());
+    case v1::PressureWorkload::kTrace:
     case v1::PressureWorkload::PATTERN_NOT_SET:
       break;
   }

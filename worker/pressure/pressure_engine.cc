@@ -78,6 +78,7 @@ absl::Status PressureEngine::RunPattern() {
       return RunSawtooth(workload_.sawtooth());
     case v1::PressureWorkload::kAllocateFull:
       return RunAllocateFull(workload_.allocate_full());
+    case v1::PressureWorkload::kTrace:
     case v1::PressureWorkload::PATTERN_NOT_SET:
       break;
   }

@@ -70,6 +70,15 @@ TEST(ApplyDefaultsTest, ChoosesNothing) {
   EXPECT_EQ(spec.workload().model().load().loader(), v1::ModelLoad::MMAP);
 }
 
+TEST(ApplyDefaultsTest, ChoosesTheMemberOfAOneofThatHasADefaultWhereNoneWasGiven) {
+  v1::BurstPattern burst;
+  ApplyDefaults(&burst);
+  EXPECT_EQ(burst.target_percent(), 70);
+  burst.set_target_bytes(1U << 30U);
+  ApplyDefaults(&burst);
+  EXPECT_EQ(burst.target_case(), v1::BurstPattern::kTargetBytes);
+}
+
 TEST(ApplyDefaultsTest, SecondTimeChangesNothing) {
   v1::JobSpec spec = BurstJob();
   ApplyDefaults(&spec);
@@ -153,6 +162,19 @@ TEST(FindViolationsTest, EnumValuesOfALaterVersion) {
       static_cast<v1::AllocateFullPattern::Until>(77));
   EXPECT_THAT(ViolationsOf(spec),
               ElementsAre(Violation{"workload.pressure.allocate_full.until", "must be FLOOR or OOM, not 77"}));
+}
+
+TEST(FindViolationsTest, EntriesThatMustRise) {
+  v1::TracePattern trace;
+  for (const int seconds : {0, 2, 2, 1}) {
+    v1::TracePoint* const point = trace.add_points();
+    point->mutable_offset()->set_seconds(seconds);
+    point->set_used_percent(30);
+  }
+  EXPECT_THAT(FindViolations(trace),
+              ElementsAre(Violation{"points[2].offset", "must be above that of the entry before (2s), not 2s"}));
+  trace.mutable_points()->DeleteSubrange(2, 2);
+  EXPECT_THAT(FindViolations(trace), IsEmpty());
 }
 
 TEST(FindViolationsTest, OrderOfTwoFields) {

@@ -25,6 +25,7 @@ using google::protobuf::Descriptor;
 using google::protobuf::FieldDescriptor;
 using google::protobuf::FileDescriptor;
 using google::protobuf::Message;
+using google::protobuf::OneofDescriptor;
 
 void AddMessages(const Descriptor* descriptor, std::vector<const Descriptor*>* messages) {
   messages->push_back(descriptor);
@@ -126,12 +127,27 @@ TEST(RulesInProtoTest, DefaultsAreAcceptedByTheirOwnFields) {
     const std::string& text = Rules(*field).default_text();
     if (text.empty()) continue;
     EXPECT_FALSE(field->is_repeated()) << field->full_name() << ": a list has no default";
-    EXPECT_EQ(field->real_containing_oneof(), nullptr)
-        << field->full_name() << ": nothing in a oneof is chosen by default";
+    if (const OneofDescriptor* const oneof = field->real_containing_oneof()) {
+      for (int i = 0; i < oneof->field_count(); ++i) {
+        EXPECT_TRUE(oneof->field(i) == field || Rules(*oneof->field(i)).default_text().empty())
+            << field->full_name() << ": only one member of a oneof can stand where none was given";
+      }
+    }
     EXPECT_FALSE(Rules(*field).required()) << field->full_name() << ": what has a default is not required";
     const std::unique_ptr<Message> message = New(*field->containing_type());
     EXPECT_TRUE(SetField(message.get(), field->name(), text).ok())
         << field->full_name() << ": " << SetField(message.get(), field->name(), text);
+  }
+}
+
+TEST(RulesInProtoTest, AscendingNamesANumberOfTheEntries) {
+  for (const FieldDescriptor* const field : AllFields()) {
+    const std::string& name = Rules(*field).ascending();
+    if (name.empty()) continue;
+    ASSERT_TRUE(field->is_repeated() && field->message_type() != nullptr) << field->full_name();
+    const FieldDescriptor* const key = field->message_type()->FindFieldByName(name);
+    ASSERT_NE(key, nullptr) << field->full_name() << ": " << name;
+    EXPECT_TRUE((IsNumber(*key) || IsDuration(*key)) && !key->is_repeated()) << key->full_name();
   }
 }
 

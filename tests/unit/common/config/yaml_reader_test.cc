@@ -206,9 +206,11 @@ TEST(YamlReaderTest, NamesPlaceCauseAndWhatIsAccepted) {
       {"workload: {pressure: {burst: {tagret_percent: 50}}}",
        "f.yaml:1:31: unknown key 'tagret_percent' in 'workload.pressure.burst'; did you mean 'target_percent'?"},
       {"workload: {pressure: {burst: {target: 50}}}",
-       "f.yaml:1:31: unknown key 'target' in 'workload.pressure.burst'; did you mean 'target_percent'?"},
+       "f.yaml:1:31: unknown key 'target' in 'workload.pressure.burst'; did you mean 'target_percent', 'target_bytes' "
+       "or 'target_psi'?"},
       {"workload: {pressure: {burst: {zzz: 50}}}",
-       "f.yaml:1:31: unknown key 'zzz' in 'workload.pressure.burst'; known here: target_percent, duration"},
+       "f.yaml:1:31: unknown key 'zzz' in 'workload.pressure.burst'; known here: target_percent, target_bytes, "
+       "target_psi, duration"},
       {"worklaod: {pressure: {burst: }}", "f.yaml:1:1: unknown key 'worklaod'; did you mean 'workload'?"},
       {"workload:\n  pressure: {brust: }",
        "f.yaml:2:14: unknown key 'brust' in 'workload.pressure'; did you mean 'burst'?"},
@@ -225,7 +227,8 @@ TEST(YamlReaderTest, NamesPlaceCauseAndWhatIsAccepted) {
       {"workload: {pressure: {burst: }}\ndevices: {labels: [a]}",
        "f.yaml:2:19: devices.labels: must be a mapping (name: value), not a list"},
       {"workload: {pressure: {burst: 5}}",
-       "f.yaml:1:30: workload.pressure.burst: must be a mapping of fields (target_percent, duration), not '5'"},
+       "f.yaml:1:30: workload.pressure.burst: must be a mapping of fields (target_percent, target_bytes, target_psi, "
+       "duration), not '5'"},
       {"workload: {pressure: {burst: {duration: {s: 5}}}}",
        "f.yaml:1:41: workload.pressure.burst.duration: must be a single value, not a mapping"},
       {"workload: {pressure: {burst: {duration: }}}",
@@ -241,9 +244,9 @@ TEST(YamlReaderTest, NamesPlaceCauseAndWhatIsAccepted) {
        "f.yaml:4:20: workload.pressure.sawtooth.min_percent: must be below max_percent (20%), not 30%"},
       {"workload:\n  pressure:\n    burst:\n    staircase:\n",
        "f.yaml:4:5: 'staircase' is given beside 'burst' in line 3; only one of staircase, burst, sawtooth, "
-       "allocate_full can be"},
+       "allocate_full, trace can be"},
       {"workload:\n  pressure:\n    baseline: 1s\n",
-       "f.yaml:2:3: workload.pressure.pattern: is missing; give staircase, burst, sawtooth or allocate_full"},
+       "f.yaml:2:3: workload.pressure.pattern: is missing; give staircase, burst, sawtooth, allocate_full or trace"},
       {"display_name: x\n", "f.yaml:1:1: workload: must be given"},
       {"workload: {model: }", "f.yaml:1:12: workload.model.load: must be given"},
       {"workload: {model: {load: {lock: true}}}", "f.yaml:1:20: workload.model.load.model_id: must be given"},

@@ -171,9 +171,8 @@ TEST(ToJson, PrintsOptionalFieldsThatAreAbsentAsNull) {
 }
 
 TEST(ToJson, PrintsOnlyTheMemberOfAOneofThatIsSet) {
-  EXPECT_EQ(OneLine(Parse<v1::Workload>("pressure { burst {} }")),
-            R"({"pressure": {"burst": {"target_percent": 0, "duration_seconds": null}, "content": null, )"
-            R"("baseline_seconds": null, "recovery_seconds": null, "floor_percent": 0}})");
+  EXPECT_EQ(OneLine(Parse<v1::BurstPattern>("target_bytes: 7")), R"({"target_bytes": 7, "duration_seconds": null})");
+  EXPECT_EQ(OneLine(v1::BurstPattern()), R"({"duration_seconds": null})");
   EXPECT_EQ(OneLine(v1::Workload()), "{}");
 }
 

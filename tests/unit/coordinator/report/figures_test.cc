@@ -110,7 +110,7 @@ TEST(ComputeFigures, TakesNothingFromTheResultOfAnAttemptThatWasGivenUp) {
 
 TEST(ComputeFigures, LeavesTheDurationOutWhereTheClockWasSetBack) {
   const auto run = Parse<v1::Run>(
-      "attempts { start_time { seconds: 9 } end_time { seconds: 5 } result { observer_cpu_time { seconds: 1 } } }");
+      "attempts { start_time { seconds: 9 } end_time { seconds: 5 } result { observer_cost { cpu_time { seconds: 1 } } } }");
   EXPECT_THAT(Compute(run), IsEmpty());
 }
 
@@ -134,7 +134,7 @@ TEST(ComputeFigures, CopiesWhatTheResultSays) {
 }
 
 TEST(ComputeFigures, TellsTheObserversShareOfOneCore) {
-  EXPECT_THAT(Compute(RunWithResult("observer_cpu_time { nanos: 105000000 }")),
+  EXPECT_THAT(Compute(RunWithResult("observer_cost { cpu_time { nanos: 105000000 } }")),
               Contains(Pair("observer_cpu_percent", DoubleEq(1.0))));
 }
 

@@ -179,7 +179,7 @@ constexpr char kCompletedRun[] = R"pb(
       fill_bytes_per_second: 2076388118.8
       limit_bytes: 4117528576
       limit_source: "machine"
-      observer_cpu_time { nanos: 12500000 }
+      observer_cost { cpu_time { nanos: 12500000 } }
       sample_count: 8
     }
   }
@@ -334,7 +334,7 @@ constexpr char kBurstRun[] = R"pb(
       fill_bytes_per_second: 2643056797.5384617
       limit_bytes: 4117528576
       limit_source: "machine"
-      observer_cpu_time { nanos: 16000000 }
+      observer_cost { cpu_time { nanos: 16000000 } }
       sample_count: 80
     }
   }

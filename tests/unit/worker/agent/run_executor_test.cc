@@ -95,7 +95,7 @@ TEST_F(RunExecutorTest, AStaircaseFromBeginningToEnd) {
   EXPECT_GT(result.fill_bytes_per_second(), 0);
   EXPECT_GT(result.limit_bytes(), 0U);
   EXPECT_FALSE(result.limit_source().empty());
-  EXPECT_GT(base::FromProto(result.observer_cpu_time()).count(), 0);
+  EXPECT_GT(base::FromProto(result.observer_cost().cpu_time()).count(), 0);
   ASSERT_GE(result.phases_size(), 4);
   for (const v1::Phase& phase : result.phases()) EXPECT_TRUE(phase.has_end_offset());
   EXPECT_EQ(result.outcome().evidence().killer(), v1::KILLER_UNSPECIFIED);
