@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Figures of the real programs on loopback, beside their goals. Prints; never fails on a slow machine.
 
-Usage: tests/bench/fleet_bench.py [BIN_DIR]      (default build/release/bin)
+Usage: tests/bench/fleet_bench.py [BIN_DIR]      (default build/bench/bin)
 
-  worker_idle       memory and processor time of a worker that is connected and has nothing to do
-  submit_to_runner  from the acceptance of a job to the first report of its runner, one job at a time
+  idle worker         memory and processor time of a worker that is connected and has nothing to do
+  submit to runner    from the acceptance of a job to the first report of its runner, one job at a time
 """
 
 import datetime
@@ -15,10 +15,11 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-os.environ["BALLAST_BIN_DIR"] = str(pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "build/release/bin").resolve())
+os.environ["BALLAST_BIN_DIR"] = str(pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "build/bench/bin").resolve())
 sys.path.insert(0, str(ROOT / "tests/integration"))
 
-from fleet import FleetTest, program  # noqa: E402  (the path must be known first)
+from figure_table import Goal, print_figure, print_header  # noqa: E402  (the path must be known first)
+from fleet import FleetTest, program  # noqa: E402
 
 JOBS = 50
 IDLE_SECONDS = 10
@@ -44,22 +45,19 @@ def unix_time(text):
     return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
-def row(name, value, goal):
-    print(f"{name:<34} {value:>16}   {goal}")
-
-
 class Bench(FleetTest):
     def runTest(self):
         self.start_coordinator()
         worker = self.start_worker("bench")
         path = program("ballast-worker")
-        row("worker_link", linkage(path), f"{os.path.getsize(path) / 1e6:.1f} MB on disk")
         before = cpu_seconds(worker.pid)
         time.sleep(IDLE_SECONDS)  # what is measured is the passing of time
-        used = cpu_seconds(worker.pid) - before
-        row("worker_idle_rss", f"{smaps_kib(worker.pid, 'Rss') / 1024:.2f} MiB", "goal: at most 10 MiB")
-        row("worker_idle_private_dirty", f"{smaps_kib(worker.pid, 'Private_Dirty') / 1024:.2f} MiB", "goal: at most 2 MiB")
-        row("worker_idle_cpu", f"{100 * used / IDLE_SECONDS:.2f} %", "goal: at most 0.1 % of a core")
+        used = 100 * (cpu_seconds(worker.pid) - before) / IDLE_SECONDS
+        resident, dirty = (smaps_kib(worker.pid, key) / 1024 for key in ("Rss", "Private_Dirty"))
+        print_figure("idle worker, resident", f"{resident:.2f} MiB", Goal("<=", 10, " MiB"), decides=resident,
+                     peer=f"{linkage(path)}, {os.path.getsize(path) / 1e6:.1f} MB on disk")  # fmt: skip
+        print_figure("idle worker, private dirty", f"{dirty:.2f} MiB", Goal("<=", 2, " MiB"), decides=dirty)
+        print_figure("idle worker, processor", f"{used:.2f} % of a core", Goal("<=", 0.1, " %"), decides=used)
 
         delays_ms = []
         for _ in range(JOBS):
@@ -70,11 +68,13 @@ class Bench(FleetTest):
             started = unix_time(attempt["start_time"]) + run["events"][0]["offset_seconds"]
             delays_ms.append(1000 * (started - unix_time(report["jobs"][0]["create_time"])))
         delays_ms.sort()
-        row("submit_to_runner_p50", f"{statistics.median(delays_ms):.1f} ms", "goal: at most 20 ms")
-        row("submit_to_runner_p95", f"{delays_ms[int(0.95 * JOBS)]:.1f} ms", f"n = {JOBS}")
+        median = statistics.median(delays_ms)
+        print_figure("submit to runner, p50", f"{median:.1f} ms", Goal("<=", 20, " ms"), decides=median,
+                     peer=f"p95 {delays_ms[int(0.95 * JOBS)]:.1f} ms, n = {JOBS}")  # fmt: skip
 
 
 if __name__ == "__main__":
+    print_header()
     bench = Bench()
     bench.setUp()
     try:

@@ -1,7 +1,8 @@
 // How fast memory is filled, what holding costs, and how closely a target is held while a neighbour moves. Bounded to 1
 // GiB of memory.
 //
-//   pressure_bench [MEBIBYTES] [SECONDS]     (defaults: 1024, 5)
+//   bench_pressure [MEBIBYTES] [SECONDS]     (defaults: 1024, 5)
+//   bench_pressure --json                    the fill rate alone, as a line for figure_table.py
 //
 // Percentages refer to the tightest memory cgroup, so run it inside a limited one to see how a small machine behaves.
 #include <sys/mman.h>
@@ -16,6 +17,7 @@
 #include <functional>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -74,7 +76,7 @@ class Mapping {
 };
 
 // The three ways to fill, in turn, so that the machine's moods hit all of them alike; the best round of each counts.
-void BenchFill(std::size_t bytes) {
+void BenchFill(std::size_t bytes, bool as_json) {
   const std::vector<std::uint64_t> block = MakePageBlock(RandomContent(), 1024, 1);
   const std::size_t block_bytes = block.size() * sizeof(std::uint64_t);
   double held = 1e9;
@@ -110,6 +112,15 @@ void BenchFill(std::size_t bytes) {
   }
   const auto rate = [bytes](double seconds) { return static_cast<double>(bytes) / seconds / 1e9; };
   const double limit = std::max(rate(populated), rate(written));
+  if (as_json) {
+    fmt::print(
+        R"({{"figure": "fill {}, one thread", "measured": "{:.2f} GB/s", "peer": "{}: {:.2f} GB/s", "ratio": {:.4f}, )"
+        R"("decides": {:.4f}, "goal": [">=", 0.9]}})"
+        "\n",
+        base::FormatBytes(bytes), rate(held), populated < written ? "populate + memcpy" : "plain write loop", limit,
+        rate(held) / limit, rate(held) / limit);
+    return;
+  }
   fmt::print("fill {}, unique incompressible pages, one thread\n", base::FormatBytes(bytes));
   fmt::print("  HeldMemory::Grow                 {:6.2f} GB/s\n", rate(held));
   fmt::print("  MADV_POPULATE_WRITE + memcpy     {:6.2f} GB/s\n", rate(populated));
@@ -226,14 +237,16 @@ void BenchHold(std::size_t bytes, double seconds, bool with_neighbour) {
 
 int main(int argc, char** argv) {
   constexpr unsigned long kMaxMebibytes = 1024;
-  const unsigned long mebibytes = argc > 1 ? std::strtoul(argv[1], nullptr, 10) : kMaxMebibytes;
+  const bool as_json = argc == 2 && std::string_view(argv[1]) == "--json";
+  const unsigned long mebibytes = argc > 1 && !as_json ? std::strtoul(argv[1], nullptr, 10) : kMaxMebibytes;
   const double seconds = argc > 2 ? std::strtod(argv[2], nullptr) : 5.0;
   if (mebibytes == 0 || mebibytes > kMaxMebibytes || !(seconds > 0) || seconds > 3600) {
-    fmt::print(stderr, "error: pressure_bench [MEBIBYTES up to {}] [SECONDS up to 3600]\n", kMaxMebibytes);
+    fmt::print(stderr, "error: bench_pressure [MEBIBYTES up to {}] [SECONDS up to 3600] | --json\n", kMaxMebibytes);
     return 2;
   }
   const std::size_t bytes = mebibytes * ballast::pressure::kMiB;
-  ballast::pressure::BenchFill(bytes);
+  ballast::pressure::BenchFill(bytes, as_json);
+  if (as_json) return 0;
   ballast::pressure::BenchHold(bytes, seconds, false);
   ballast::pressure::BenchHold(bytes, seconds, true);
   return 0;
