@@ -18,11 +18,9 @@ if(BUILD_TESTING OR NOT DEFINED BUILD_TESTING)
   find_package(GTest REQUIRED)
 endif()
 
-# spdlog and fmt: compiled where the program is dynamic. Debian has no static archives of them, so a build with a static worker uses their
-# headers alone, everywhere, because the libraries are shared between the programs.
+# spdlog and fmt, compiled. Debian has no static archives of them, so a static program gets them compiled here, from the sources that
+# their headers carry.
 add_library(ballast_logging_library INTERFACE)
-if(BALLAST_STATIC_WORKER)
-  target_compile_definitions(ballast_logging_library INTERFACE SPDLOG_FMT_EXTERNAL FMT_HEADER_ONLY=1)
-else()
-  target_link_libraries(ballast_logging_library INTERFACE fmt::fmt spdlog::spdlog)
-endif()
+target_link_libraries(ballast_logging_library INTERFACE fmt::fmt spdlog::spdlog)
+add_library(ballast_static_logging STATIC EXCLUDE_FROM_ALL ${PROJECT_SOURCE_DIR}/cmake/static_logging.cc)
+target_link_libraries(ballast_static_logging PRIVATE ballast_logging_library)
