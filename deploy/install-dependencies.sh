@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what building and testing need, as Debian packages. Asks apt only for what is missing, so a second call costs nothing.
-# Usage: deploy/install-dependencies.sh
+# Usage: deploy/install-dependencies.sh [--device]
+#   --device   what the tests on virtual machines need, too
 set -euo pipefail
 
 packages=(
@@ -12,6 +13,15 @@ packages=(
   # tests
   libgtest-dev libgmock-dev python3 python3-jsonschema sqlite3 procps
 )
+case "${1-}" in
+  '') ;;
+  --device) packages+=(qemu-system-x86 busybox-static e2fsprogs util-linux) ;;
+  *)
+    echo "error: unknown argument '$1'" >&2
+    echo "  try: deploy/install-dependencies.sh [--device]" >&2
+    exit 2
+    ;;
+esac
 
 missing=()
 for package in "${packages[@]}"; do

@@ -4,16 +4,22 @@
 #   tests/run.sh                      the dev build (warnings are errors), every test
 #   tests/run.sh --preset asan        under AddressSanitizer and UndefinedBehaviorSanitizer
 #   tests/run.sh --preset tsan        under ThreadSanitizer, without what needs gRPC
-#   tests/run.sh [--preset P] -- …    what follows goes to ctest, for instance: -R spool
+#   tests/run.sh --device             the tests on virtual machines as devices, which the others leave out (docs/device-tests.md)
+#   tests/run.sh [OPTION] -- …        what follows goes to ctest, for instance: -R spool
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 preset=dev
+tests=
 while [ $# -gt 0 ]; do
   case "$1" in
     --preset)
       preset=${2:?"--preset needs a name: dev, asan or tsan"}
       shift 2
+      ;;
+    --device)
+      tests=device
+      shift
       ;;
     --)
       shift
@@ -38,9 +44,14 @@ case "$preset" in
     exit 2
     ;;
 esac
+if [ "$tests" = device ] && [ "$preset" != dev ]; then
+  echo "error: the tests on virtual machines take the programs of the dev build" >&2
+  echo "  try: tests/run.sh --device" >&2
+  exit 2
+fi
 
-deploy/install-dependencies.sh
+deploy/install-dependencies.sh ${tests:+"--$tests"}
 cmake --preset "$preset" >/dev/null
 cmake --build --preset "$preset"
 # Tests that take memory or time run alone (RUN_SERIAL); the others share the processors.
-exec ctest --preset "$preset" --parallel "$(nproc)" --no-tests=error "$@"
+exec ctest --preset "${tests:-$preset}" --parallel "$(nproc)" --no-tests=error "$@"

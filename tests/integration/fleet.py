@@ -16,7 +16,8 @@ import tempfile
 import time
 import unittest
 
-BIN = os.environ.get("BALLAST_BIN_DIR", "build/dev/bin")
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BIN = os.environ.get("BALLAST_BIN_DIR", os.path.join(ROOT, "build", "dev", "bin"))
 MIB = 1 << 20
 
 
@@ -163,12 +164,12 @@ class FleetTest(unittest.TestCase):
             self.wait_for_device(device_id)
         return worker
 
-    def wait_for_device(self, device_id, states=("READY", "BUSY")):
+    def wait_for_device(self, device_id, states=("READY", "BUSY"), timeout_s=20):
         def connected():
             result = self.ballast("devices", "show", device_id, "--output", "json")
             return result.code == 0 and result.json["state"] in states
 
-        wait_until(connected, 20, f"device {device_id} in {states}")
+        wait_until(connected, timeout_s, f"device {device_id} in {states}")
 
     def ballast(self, *arguments, timeout_s=120, environment=None, local=False, preexec_fn=None):
         """Runs one command against the coordinator of this test, or in local mode in a data directory of this test."""

@@ -1,0 +1,78 @@
+"""A worker on a virtual machine as the device of a real coordinator, for tests."""
+
+import os
+import shlex
+import sys
+
+from machine import MIB, ROOT, VirtualMachine
+
+sys.path.append(os.path.join(ROOT, "tests", "integration"))
+
+from fleet import FleetTest, program  # noqa: E402  (found through the line before)
+
+WORKER = "ballast-worker"
+DATA = "/var/lib/ballast"
+LOG = "/var/log/worker.log"
+PID = "/run/worker.pid"
+# The worker's own group, as a service manager would make one.
+GROUP = "/sys/fs/cgroup/worker.service"
+# The host as the machine sees it.
+HOST = "10.0.2.2"
+
+
+class Device:
+    """A machine with a worker on it, which dials in to the coordinator at `address` on this host."""
+
+    def __init__(self, directory, address, device_id="device", limit_mib=0, programs=None, **machine):
+        programs = {**(programs or {}), WORKER: program("ballast-worker-static")}
+        self.machine = VirtualMachine(directory, programs=programs, **machine)
+        self.device_id = device_id
+        self._port = address.rsplit(":", 1)[1]
+        self._limit_mib = limit_mib
+
+    def start_worker(self, *flags):
+        """Starts the worker in a cgroup of its own and returns its pid."""
+        self.machine.run(f"mkdir -p {GROUP}; rm -f {PID}")
+        if self._limit_mib:
+            self.machine.run(f"echo {self._limit_mib * MIB} >{GROUP}/memory.max; echo 0 >{GROUP}/memory.swap.max")
+        arguments = ["--coordinator", f"{HOST}:{self._port}", "--insecure", "--data-dir", DATA, "--device-id", self.device_id, *flags]
+        start = f"echo 0 >{GROUP}/cgroup.procs; echo $$ >{PID}; exec setsid {WORKER} {shlex.join(arguments)}"
+        self.machine.run(f"sh -c {shlex.quote(start)} >>{LOG} 2>&1 & until [ -s {PID} ]; do usleep 10000; done")
+        return self.worker_pid()
+
+    def worker_pid(self):
+        """The agent's; 0 where it is gone."""
+        return int(self.machine.run(f"pid=$(cat {PID}); grep -qsx {WORKER} /proc/$pid/comm && echo $pid || echo 0"))
+
+    def worker_log(self):
+        return self.machine.run(f"cat {LOG}")
+
+
+class DeviceTest(FleetTest):
+    """A test with a coordinator on this host and a device of its own. What the device said is printed where the test fails."""
+
+    def start_device(self, **options):
+        """Boots a device, starts its worker and waits until it is ready. Options are those of Device and VirtualMachine."""
+        if self.address is None:
+            self.start_coordinator()
+        self.device = Device(self.path("device"), self.address, **options)
+        self.addCleanup(self.device.machine.close)
+        self.addCleanup(self._print_last_words)
+        self.device.machine.boot()
+        pid = self.device.start_worker()
+        self.wait_for_device(self.device.device_id, timeout_s=60)
+        return pid
+
+    def _print_last_words(self):
+        outcome = getattr(self, "_outcome", None)
+        if outcome is None or outcome.success:
+            return
+        machine = self.device.machine
+        print(f"---- console of the device\n{machine.console()}", file=sys.stderr)
+        if machine.running:
+            for command in (f"tail -n 200 {LOG}", "dmesg | tail -n 200", "cat /proc/meminfo /proc/pressure/memory; ps"):
+                try:
+                    print(f"---- {command}\n{machine.try_run(command, 20).out}", file=sys.stderr)
+                except AssertionError as error:
+                    print(f"---- {command}: {error}", file=sys.stderr)
+                    return
