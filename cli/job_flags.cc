@@ -8,6 +8,20 @@
 #include "common/config/field_text.h"
 
 namespace ballast::cli {
+namespace {
+
+absl::Status FillGuard(const JobFlags& flags, v1::JobSpec* spec) {
+  if (spec->guard().mode() == v1::GuardSpec::OFF && !(flags.guard_floor.empty() && flags.guard_psi.empty())) {
+    return WithNextStep(
+        absl::InvalidArgumentError(fmt::format("{} says when the guard acts, but --until oom turns it off",
+                                               flags.guard_floor.empty() ? "--guard-psi" : "--guard-floor")),
+        "give one of them");
+  }
+  BALLAST_RETURN_IF_ERROR(SetFromFlag("--guard-floor", "guard.min_available_percent", flags.guard_floor, "2%", spec));
+  return SetFromFlag("--guard-psi", "guard.max_psi_full_percent", flags.guard_psi, "40%", spec);
+}
+
+}  // namespace
 
 void AddJobFlags(CLI::App* command, JobFlags* flags) {
   const auto text = [command](const char* name, std::string* value, const char* type, const char* help,
@@ -30,6 +44,11 @@ void AddJobFlags(CLI::App* command, JobFlags* flags) {
   text("--timeout", &flags->timeout, "TIME", "Longest time of a run (0 and default: three times its plan and 10m)",
        "Job");
   text("--sample-interval", &flags->sample_interval, "TIME", "Time between samples (default 100ms)", "Job");
+  text("--settle", &flags->settle, "TIME", "Wait at most so long for a quiet device before the run (default 0)", "Job");
+  text("--guard-floor", &flags->guard_floor, "PERCENT",
+       "Available memory below which the guard acts (default: half of --floor, at most 2.5%)", "Guard");
+  text("--guard-psi", &flags->guard_psi, "PERCENT",
+       "Time in which all tasks wait for memory, above which the guard acts (default 40%)", "Guard");
   text("--expect", &flags->expect, "OUTCOME", "Outcome that counts as success (default COMPLETED)", "Job");
   command
       ->add_option("--annotate", flags->annotations,
@@ -63,6 +82,8 @@ absl::Status FillJob(const JobFlags& flags, v1::JobSpec* spec) {
   BALLAST_RETURN_IF_ERROR(SetFromFlag("--timeout", "policy.timeout", flags.timeout, "10m", spec));
   BALLAST_RETURN_IF_ERROR(
       SetFromFlag("--sample-interval", "telemetry.sample_interval", flags.sample_interval, "100ms", spec));
+  BALLAST_RETURN_IF_ERROR(SetFromFlag("--settle", "validity.settle", flags.settle, "2m", spec));
+  BALLAST_RETURN_IF_ERROR(FillGuard(flags, spec));
   if (!flags.expect.empty()) {
     BALLAST_ASSIGN_OR_RETURN(const int outcome, ParseEnumName("--expect", flags.expect, *v1::OutcomeKind_descriptor()));
     spec->mutable_policy()->set_expect(static_cast<v1::OutcomeKind>(outcome));

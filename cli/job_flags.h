@@ -22,6 +22,9 @@ struct JobFlags {
   std::string timeout;
   std::string sample_interval;
   std::string expect;
+  std::string settle;
+  std::string guard_floor;
+  std::string guard_psi;
   std::vector<std::string> annotations;
 };
 

@@ -19,7 +19,7 @@ namespace ballast::config {
 // INVALID_ARGUMENT lists every problem (from the hundredth on, only their number), one a line, as `FILE:LINE:COLUMN:
 // problem`, columns counted in characters: a syntax error, unknown and repeated keys (with the nearest valid name),
 // wrong types, values out of range, missing required fields, several members of one oneof. Refused as well: aliases,
-// anchors and tags, nesting deeper than 64, a second document, more than 1 MiB or 100,000 values, text that is not
+// anchors and tags, nesting deeper than 64, a second document, more than 4 MiB or 200,000 values, text that is not
 // UTF-8. `file_name` is only for messages. The message is unchanged then.
 [[nodiscard]] absl::Status ReadYaml(std::string_view text, std::string_view file_name,
                                     google::protobuf::Message* message);

@@ -31,7 +31,7 @@ using google::protobuf::Reflection;
 
 constexpr std::size_t kMostReported = 100;
 constexpr std::size_t kMostFileBytes =
-    (1U << 20U) + 4;  // the tree's own limit says it better; this one only bounds the reading
+    (4U << 20U) + 4;  // the tree's own limit says it better; this one only bounds the reading
 
 std::string_view KindName(const YamlNode& node) {
   switch (node.kind) {
@@ -374,7 +374,7 @@ absl::Status ReadYamlFile(const std::filesystem::path& path, const std::vector<s
   const absl::StatusOr<std::string> text = base::ReadFile(path, kMostFileBytes);
   if (absl::IsResourceExhausted(text.status())) {
     return absl::InvalidArgumentError(
-        fmt::format("{}: larger than 1 MiB, the most that a file may have", path.string()));
+        fmt::format("{}: larger than 4 MiB, the most that a file may have", path.string()));
   }
   BALLAST_RETURN_IF_ERROR(text.status());
   return Read(*text, path.string(), overrides, message);

@@ -17,8 +17,8 @@
 namespace ballast::config {
 namespace {
 
-constexpr std::size_t kMostBytes = 1U << 20U;
-constexpr std::size_t kMostValues = 100'000;
+constexpr std::size_t kMostBytes = 4U << 20U;
+constexpr std::size_t kMostValues = 200'000;
 constexpr std::size_t kMostLevels = 64;
 constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
 
@@ -141,7 +141,7 @@ YamlTree ParseYamlTree(std::string_view text) {
     tree.problems.push_back({place, std::move(problem)});
     return std::move(tree);
   };
-  if (text.size() > kMostBytes) return refused({}, "larger than 1 MiB, the most that a file may have");
+  if (text.size() > kMostBytes) return refused({}, "larger than 4 MiB, the most that a file may have");
   // The parser would guess other encodings and replace what is damaged.
   if (const std::size_t position = text.find('\0'); position != std::string_view::npos) {
     return refused(PlaceAt(text, position), "a zero byte; the file must be UTF-8 text");

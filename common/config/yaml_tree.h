@@ -44,7 +44,7 @@ struct YamlTree {
   bool complete = false;  // false where a problem kept the rest of the document from being read
 };
 
-// Reads one document of at most 1 MiB, 100,000 values and 64 levels. Aliases, anchors, tags and further documents are
+// Reads one document of at most 4 MiB, 200,000 values and 64 levels. Aliases, anchors, tags and further documents are
 // problems. An empty document has a null root. Never throws.
 [[nodiscard]] YamlTree ParseYamlTree(std::string_view text);
 

@@ -45,13 +45,13 @@ TEST(ConfigsTest, EveryFileIsValid) {
 
 TEST(ConfigsTest, EveryPressurePatternHasAnExample) {
   std::set<v1::PressureWorkload::PatternCase> patterns;
-  for (const char* const name : {"staircase", "burst", "sawtooth", "allocate_full"}) {
+  for (const char* const name : {"staircase", "burst", "sawtooth", "allocate_full", "trace"}) {
     v1::JobSpec spec;
     const absl::Status status = ReadYamlFile(ConfigsDirectory() / "jobs" / (std::string(name) + ".yaml"), &spec);
     ASSERT_TRUE(status.ok()) << status;
     patterns.insert(spec.workload().pressure().pattern_case());
   }
-  EXPECT_EQ(patterns.size(), 4U);
+  EXPECT_EQ(patterns.size(), 5U);
   EXPECT_FALSE(patterns.contains(v1::PressureWorkload::PATTERN_NOT_SET));
 }
 

@@ -357,10 +357,10 @@ TEST(YamlReaderTest, HostileDocumentsAreRefusedCheaply) {
         "? [", "- |\n  ", "\n", " ",  "x",   ",",     "]"}) {
     EXPECT_FALSE(JobProblems(repeat(part, 60'000)).empty()) << part;
   }
-  EXPECT_THAT(JobProblems(std::string(kMiB + 1, ' ')),
-              ElementsAre("f.yaml:1:1: larger than 1 MiB, the most that a file may have"));
+  EXPECT_THAT(JobProblems(std::string(4 * kMiB + 1, ' ')),
+              ElementsAre("f.yaml:1:1: larger than 4 MiB, the most that a file may have"));
   EXPECT_THAT(JobProblems("annotations: [" + repeat("a,", kMiB - 100) + "]"),
-              ElementsAre(HasSubstr("more than 100000 values in one file")));
+              ElementsAre(HasSubstr("more than 200000 values in one file")));
   EXPECT_THAT(JobProblems(std::string("a: 1\nb: \0", 9)),
               ElementsAre("f.yaml:2:4: a zero byte; the file must be UTF-8 text"));
   EXPECT_THAT(JobProblems("a: 1\nbc: \xff"), ElementsAre("f.yaml:2:5: not UTF-8; save the file in that encoding"));
@@ -413,9 +413,9 @@ TEST_F(YamlFileTest, NamesTheFileAsItWasGiven) {
   const absl::Status directory = ReadYamlFile(directory_, &spec);
   EXPECT_TRUE(absl::IsInvalidArgument(directory)) << directory;
   EXPECT_THAT(std::string(directory.message()), HasSubstr("is a directory"));
-  const absl::Status large = ReadYamlFile(Write("large.yaml", std::string(3U << 20U, '\n')), &spec);
+  const absl::Status large = ReadYamlFile(Write("large.yaml", std::string(5U << 20U, '\n')), &spec);
   EXPECT_TRUE(absl::IsInvalidArgument(large)) << large;
-  EXPECT_THAT(std::string(large.message()), HasSubstr("larger than 1 MiB"));
+  EXPECT_THAT(std::string(large.message()), HasSubstr("larger than 4 MiB"));
 }
 
 TEST_F(YamlFileTest, OverridesWinOverTheFile) {

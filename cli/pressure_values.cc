@@ -1,0 +1,85 @@
+#include "cli/pressure_values.h"
+
+#include <cctype>
+
+#include <fmt/format.h>
+
+#include "cli/error_text.h"
+#include "cli/job_flags.h"
+#include "cli/key_value.h"
+#include "common/base/status.h"
+#include "common/base/text.h"
+#include "common/base/units.h"
+#include "common/config/field_text.h"
+
+namespace ballast::cli {
+namespace {
+
+constexpr char kAllocateFull[] = "allocate_full";
+
+}  // namespace
+
+absl::Status SetContent(const std::string& flag, const std::string& /*mode*/, const std::string& text,
+                        v1::JobSpec* spec) {
+  const std::size_t colon = text.find(':');
+  const auto wrong = [&flag](const std::string& problem) {
+    return WithNextStep(absl::InvalidArgumentError(fmt::format("{}: {}", flag, problem)),
+                        fmt::format("{0} random, {0} zero or {0} compressible:2", flag));
+  };
+  BALLAST_ASSIGN_OR_RETURN(const int kind,
+                           ParseEnumName(flag, text.substr(0, colon), *v1::PageContent::Kind_descriptor()));
+  auto* content = spec->mutable_workload()->mutable_pressure()->mutable_content();
+  content->set_kind(static_cast<v1::PageContent::Kind>(kind));
+  if (colon == std::string::npos) return absl::OkStatus();
+  if (kind != v1::PageContent::COMPRESSIBLE)
+    return wrong(fmt::format("{}: only compressible has a ratio", base::Quoted(text)));
+  const absl::Status ratio = config::SetField(content, "compression_ratio", text.substr(colon + 1));
+  return ratio.ok() ? ratio : wrong(std::string(ratio.message()));
+}
+
+absl::Status SetTarget(const std::string& flag, const std::string& /*mode*/, const std::string& text,
+                       v1::JobSpec* spec) {
+  const bool size = std::isalpha(static_cast<unsigned char>(text.back())) != 0 && base::ParseBytes(text).ok();
+  return SetFromFlag(flag, size ? "workload.pressure.burst.target_bytes" : "workload.pressure.burst.target_percent",
+                     text, size ? "3GiB" : "70%, or a size with its unit: " + flag + " 3GiB", spec);
+}
+
+absl::Status SetStall(const std::string& flag, const std::string& /*mode*/, const std::string& text,
+                      v1::JobSpec* spec) {
+  const std::size_t equals = text.find('=');
+  if (equals == std::string::npos) {
+    return WithNextStep(
+        absl::InvalidArgumentError(fmt::format("{}: {} does not say which stall; some (at least one task waits for "
+                                               "memory) or full (all tasks do) comes first",
+                                               flag, base::Quoted(text))),
+        fmt::format("{0} some=20 or {0} full=5", flag));
+  }
+  BALLAST_ASSIGN_OR_RETURN(const int kind,
+                           ParseEnumName(flag, text.substr(0, equals), *v1::PsiTarget::Kind_descriptor()));
+  v1::PsiTarget target;
+  target.set_kind(static_cast<v1::PsiTarget::Kind>(kind));
+  if (const absl::Status status = config::SetField(&target, "percent", text.substr(equals + 1)); !status.ok()) {
+    return WithNextStep(absl::InvalidArgumentError(fmt::format("{}: {}", flag, std::string(status.message()))),
+                        fmt::format("{} some=20", flag));
+  }
+  *spec->mutable_workload()->mutable_pressure()->mutable_burst()->mutable_target_psi() = target;
+  return absl::OkStatus();
+}
+
+absl::Status SetUntil(const std::string& flag, const std::string& mode, const std::string& text, v1::JobSpec* spec) {
+  BALLAST_ASSIGN_OR_RETURN(const int until, ParseEnumName(flag, text, *v1::AllocateFullPattern::Until_descriptor()));
+  if (mode == kAllocateFull) {
+    spec->mutable_workload()->mutable_pressure()->mutable_allocate_full()->set_until(
+        static_cast<v1::AllocateFullPattern::Until>(until));
+  } else if (until != v1::AllocateFullPattern::OOM) {
+    return WithNextStep(
+        absl::InvalidArgumentError(fmt::format("{} floor belongs to mode {}; in mode {} there is only {} oom, which "
+                                               "turns the guard off",
+                                               flag, kAllocateFull, mode, flag)),
+        fmt::format("leave {} out: the guard protects the device then", flag));
+  }
+  if (until == v1::AllocateFullPattern::OOM) spec->mutable_guard()->set_mode(v1::GuardSpec::OFF);
+  return absl::OkStatus();
+}
+
+}  // namespace ballast::cli
