@@ -23,6 +23,7 @@ constexpr MemoryCgroupFiles kVersion1Files = {
     .limit = "memory.limit_in_bytes",
     .swap_limit = "memory.memsw.limit_in_bytes",
     .stat = "memory.stat",
+    .active_file = "total_active_file",
     .inactive_file = "total_inactive_file",
     .oom_events = "memory.oom_control",
 };
@@ -31,6 +32,7 @@ constexpr MemoryCgroupFiles kVersion2Files = {
     .limit = "memory.max",
     .swap_limit = "memory.swap.max",
     .stat = "memory.stat",
+    .active_file = "active_file",
     .inactive_file = "inactive_file",
     .oom_events = "memory.events",
 };

@@ -26,8 +26,7 @@ struct Level {
 
 class OpenMemoryGauge final : public MemoryGauge {
  public:
-  OpenMemoryGauge(FileReader meminfo, std::string_view inactive_file_key)
-      : meminfo_(std::move(meminfo)), inactive_file_key_(inactive_file_key) {}
+  OpenMemoryGauge(FileReader meminfo, const MemoryCgroupFiles& files) : meminfo_(std::move(meminfo)), files_(files) {}
 
   void AddLevel(Level level) { levels_.push_back(std::move(level)); }
 
@@ -43,19 +42,23 @@ class OpenMemoryGauge final : public MemoryGauge {
     reading.limit_bytes = *info.total;
     reading.available_bytes = std::min(*info.available, *info.total);
     reading.headroom_bytes = reading.available_bytes;
+    reading.file_bytes = info.active_file.value_or(0) + info.inactive_file.value_or(0);
+    reading.available_file_bytes = reading.file_bytes;
     const std::string* source = &kMachine;
     // Innermost first, and only a smaller limit takes over: of equal limits the innermost holds. The limits are read
     // each time, because they may be changed while the process lives.
     for (Level& level : levels_) {
       const std::optional<std::uint64_t> limit = ReadLimit(level);
       if (!limit || *limit >= *info.total) continue;
-      const std::optional<std::uint64_t> used = ReadUsed(level);
-      if (!used) continue;  // the cgroup was removed
-      const std::uint64_t left = *limit > *used ? *limit - *used : 0;
+      const std::optional<Usage> usage = ReadUsage(level);
+      if (!usage) continue;  // the cgroup was removed
+      const std::uint64_t left = *limit > usage->used_bytes() ? *limit - usage->used_bytes() : 0;
       reading.headroom_bytes = std::min(reading.headroom_bytes, left);
       if (*limit >= reading.limit_bytes) continue;
       reading.limit_bytes = *limit;
       reading.available_bytes = left;
+      reading.file_bytes = usage->active_file_bytes + usage->inactive_file_bytes;
+      reading.available_file_bytes = usage->inactive_file_bytes;
       source = &level.path;
     }
     source_ = source;
@@ -70,22 +73,34 @@ class OpenMemoryGauge final : public MemoryGauge {
     return content ? ParseMemoryLimit(*content) : std::nullopt;
   }
 
-  // Usage less what is inactive page cache: the kernel drops that before it refuses anything.
-  std::optional<std::uint64_t> ReadUsed(Level& level) {
+  struct Usage {
+    std::uint64_t charged_bytes = 0;
+    std::uint64_t active_file_bytes = 0;
+    std::uint64_t inactive_file_bytes = 0;
+    // Inactive page cache is left out: the kernel drops it before it refuses anything.
+    [[nodiscard]] std::uint64_t used_bytes() const {
+      return charged_bytes > inactive_file_bytes ? charged_bytes - inactive_file_bytes : 0;
+    }
+  };
+
+  std::optional<Usage> ReadUsage(Level& level) {
     const std::optional<std::string_view> usage_text = level.usage.Read(buffer_);
-    const std::optional<std::uint64_t> usage = usage_text ? ParseNumber(*usage_text) : std::nullopt;
-    if (!usage) return std::nullopt;
-    const std::optional<std::string_view> stat_text = level.stat.Read(buffer_);
-    const std::uint64_t inactive_file =
-        stat_text ? FindKeyedNumber(*stat_text, inactive_file_key_).value_or(0) : std::uint64_t{0};
-    return *usage > inactive_file ? *usage - inactive_file : 0;
+    const std::optional<std::uint64_t> charged = usage_text ? ParseNumber(*usage_text) : std::nullopt;
+    if (!charged) return std::nullopt;
+    Usage usage;
+    usage.charged_bytes = *charged;
+    if (const std::optional<std::string_view> stat_text = level.stat.Read(buffer_)) {
+      usage.active_file_bytes = FindKeyedNumber(*stat_text, files_.active_file).value_or(0);
+      usage.inactive_file_bytes = FindKeyedNumber(*stat_text, files_.inactive_file).value_or(0);
+    }
+    return usage;
   }
 
   inline static const std::string kMachine = "machine";
 
   FileReader meminfo_;
-  std::string_view inactive_file_key_;  // of static storage
-  std::vector<Level> levels_;           // not changed after Open(): source_ points into it
+  const MemoryCgroupFiles& files_;  // of static storage
+  std::vector<Level> levels_;       // not changed after Open(): source_ points into it
   const std::string* source_ = &kMachine;
   std::array<char, kReadBufferBytes> buffer_;
 };
@@ -109,7 +124,7 @@ absl::StatusOr<std::unique_ptr<MemoryGauge>> MemoryGauge::Open(const std::string
   const absl::StatusOr<CgroupLocation> located = LocateCgroups(root);
   const CgroupLocation location = located.ok() ? *located : CgroupLocation();
   const MemoryCgroupFiles& files = MemoryFilesOf(location.memory_version);
-  auto gauge = std::make_unique<OpenMemoryGauge>(std::move(meminfo), files.inactive_file);
+  auto gauge = std::make_unique<OpenMemoryGauge>(std::move(meminfo), files);
   for (std::size_t depth = 0; depth < location.memory_directories.size(); ++depth) {
     const std::string& directory = location.memory_directories[depth];
     Level level;

@@ -18,6 +18,10 @@ struct MemoryReading {
   // under the limit of each cgroup. Smaller than `available_bytes` where the machine, or an outer cgroup, is fuller
   // than the cgroup whose limit holds.
   std::uint64_t headroom_bytes = 0;
+  // File pages under the limit (page cache of the machine or of the cgroup), and those of them that `available_bytes`
+  // counts as available: all of the machine's, the inactive ones of a cgroup's.
+  std::uint64_t file_bytes = 0;
+  std::uint64_t available_file_bytes = 0;
   // In use by everyone under the limit: limit - available.
   [[nodiscard]] std::uint64_t used_bytes() const {
     return limit_bytes > available_bytes ? limit_bytes - available_bytes : 0;

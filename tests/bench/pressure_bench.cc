@@ -84,10 +84,10 @@ void BenchFill(std::size_t bytes, bool as_json) {
   double written = 1e9;
   for (int round = 0; round < kRounds; ++round) {
     {
-      auto memory = HeldMemory::Create(RandomContent());
+      auto memory = HeldMemory::Create({.content = RandomContent()});
       if (!memory.ok()) std::exit(1);
       held = std::min(held, Seconds([&] {
-                        if (!memory->Grow(bytes, {}).ok()) std::exit(1);
+                        if (!(*memory)->Grow(bytes, {}).ok()) std::exit(1);
                       }));
     }
     {
@@ -155,18 +155,18 @@ class HoldObserver final : public PressureObserver {
 
 // Grows and shrinks by `amplitude` once in four seconds.
 void BeNeighbour(const std::stop_token& stop, std::size_t amplitude) {
-  auto memory = HeldMemory::Create(RandomContent());
+  auto memory = HeldMemory::Create({.content = RandomContent()});
   MachinePacer pacer;
   const auto begun = pacer.Now();
   while (memory.ok() && pacer.WaitUntil(pacer.Now() + std::chrono::milliseconds(20), stop)) {
     const double phase = base::ToSeconds(pacer.Now() - begun) / 4.0;
     const double height = 1 - std::abs(2 * (phase - std::floor(phase)) - 1);
     const auto wanted = static_cast<std::size_t>(height * static_cast<double>(amplitude));
-    const std::size_t has = memory->held_bytes();
+    const std::size_t has = (*memory)->held_bytes();
     if (wanted > has) {
-      if (!memory->Grow(wanted - has, stop).ok()) return;
+      if (!(*memory)->Grow(wanted - has, stop).ok()) return;
     } else {
-      memory->Shrink(has - wanted);
+      (*memory)->Shrink(has - wanted);
     }
   }
 }
@@ -175,7 +175,7 @@ void BeNeighbour(const std::stop_token& stop, std::size_t amplitude) {
 void BenchHold(std::size_t bytes, double seconds, bool with_neighbour) {
   auto gauge = os::MemoryGauge::Open();
   auto watcher = os::MemoryGauge::Open();
-  auto memory = HeldMemory::Create(RandomContent());
+  auto memory = HeldMemory::Create({.content = RandomContent()});
   if (!gauge.ok() || !watcher.ok() || !memory.ok()) std::exit(1);
   const auto now = (*gauge)->Read();
   if (!now.ok()) std::exit(1);
@@ -215,7 +215,7 @@ void BenchHold(std::size_t bytes, double seconds, bool with_neighbour) {
         within_one += distance <= 1.0 ? 1 : 0;
       }
     });
-    PressureEngine engine({.gauge = gauge->get(), .memory = &*memory, .pacer = &pacer, .observer = &observer},
+    PressureEngine engine({.gauge = gauge->get(), .memory = memory->get(), .pacer = &pacer, .observer = &observer},
                           pacer.Now());
     finished = engine.Run(workload, {});
   }

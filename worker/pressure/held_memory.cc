@@ -1,37 +1,36 @@
 #include "worker/pressure/held_memory.h"
 
 #include <sys/mman.h>
-#include <sys/random.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
-#include <ctime>
 #include <limits>
+#include <string>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "common/base/status.h"
 #include "common/base/units.h"
-#include "common/os/procfs.h"
-#include "worker/pressure/page_block.h"
 
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
+#ifndef MLOCK_ONFAULT
+#define MLOCK_ONFAULT 0x01
+#endif
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
 #endif
 
 namespace ballast::pressure {
 namespace {
 
-// Small enough to stay in the second-level cache of a small processor while pages are copied from it.
-constexpr std::size_t kBlockPages = 16;
-
-// Pages are made resident and filled in strides of this size: the kernel has just zeroed them, so that the copy finds
-// them in the cache. Twice as fast as populating everything first, and 1.5 times as fast as faulting page by page.
-constexpr std::size_t kStrideBytes = 512U << 10U;
+// Address space that is looked for when memory begins to be held, so that it can grow upwards in one piece.
+constexpr std::size_t kRunBytes = sizeof(void*) >= 8 ? std::size_t{64} << 30U : std::size_t{1} << 30U;
 
 std::size_t PageBytes() {
   static const auto bytes = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
@@ -42,51 +41,39 @@ std::size_t RoundUpToPages(std::size_t bytes) {
   return (bytes + PageBytes() - 1) / PageBytes() * PageBytes();
 }
 
-// Two runners of one device must not hold the same pages, so each starts somewhere else.
-std::uint64_t RandomSeed() {
-  std::uint64_t seed = 0;
-  if (::getrandom(&seed, sizeof seed, GRND_NONBLOCK) != static_cast<ssize_t>(sizeof seed)) {
-    timespec now{};
-    ::clock_gettime(CLOCK_REALTIME, &now);
-    seed = MixWord(static_cast<std::uint64_t>(now.tv_nsec) ^ (static_cast<std::uint64_t>(::getpid()) << 32U));
+// Where there is much free address space, at least `bytes`; null where there is none.
+void* FindRoom(std::size_t bytes) {
+  for (std::size_t size = kRunBytes; size > bytes; size /= 2) {
+    void* const room = ::mmap(nullptr, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (room == MAP_FAILED) continue;
+    ::munmap(room, size);
+    return room;
   }
-  return seed;
+  return nullptr;
+}
+
+void Unmap(std::byte* begin, std::size_t bytes) {
+  // Unmapping within a mapping can fail where it needs one mapping more than the process may have. The pages can be
+  // dropped all the same.
+  if (::munmap(begin, bytes) == 0) return;
+  if (::madvise(begin, bytes, MADV_DONTNEED_LOCKED) != 0) ::madvise(begin, bytes, MADV_DONTNEED);
 }
 
 }  // namespace
 
-absl::StatusOr<HeldMemory> HeldMemory::Create(const v1::PageContent& content, Populate populate) {
-  HeldMemory memory;
-  const std::uint64_t seed = RandomSeed();
-  memory.populate_ = populate;
-  memory.stamp_pages_ = content.kind() != v1::PageContent::ZERO;
-  memory.block_ = MakePageBlock(content, kBlockPages, seed);
-  memory.next_stamp_ = seed;
-  BALLAST_ASSIGN_OR_RETURN(memory.statm_, os::FileReader::Open("/proc/self/statm"));
-  return memory;
-}
-
-HeldMemory::HeldMemory(HeldMemory&& other) noexcept
-    : populate_(other.populate_),
-      stamp_pages_(other.stamp_pages_),
-      block_(std::move(other.block_)),
-      next_stamp_(other.next_stamp_),
-      statm_(std::move(other.statm_)),
-      segments_(std::exchange(other.segments_, {})),
-      held_bytes_(std::exchange(other.held_bytes_, 0)) {}
-
-HeldMemory& HeldMemory::operator=(HeldMemory&& other) noexcept {
-  if (this != &other) {
-    Shrink(held_bytes_);
-    populate_ = other.populate_;
-    stamp_pages_ = other.stamp_pages_;
-    block_ = std::move(other.block_);
-    next_stamp_ = other.next_stamp_;
-    statm_ = std::move(other.statm_);
-    segments_ = std::exchange(other.segments_, {});
-    held_bytes_ = std::exchange(other.held_bytes_, 0);
+absl::StatusOr<std::unique_ptr<HeldMemory>> HeldMemory::Create(const HeldMemoryOptions& options) {
+  std::unique_ptr<HeldMemory> memory(new HeldMemory(options));
+  BALLAST_ASSIGN_OR_RETURN(memory->filler_,
+                           PageFiller::Create(options.content, options.fill_threads, options.populate));
+  if (options.kind == v1::SHARED) {
+    BALLAST_ASSIGN_OR_RETURN(memory->file_, BackingFile::CreateShared());
+  } else if (options.kind == v1::FILE_CACHE) {
+    BALLAST_ASSIGN_OR_RETURN(memory->file_, BackingFile::CreateOnDisk(options.scratch_dir));
   }
-  return *this;
+  BALLAST_ASSIGN_OR_RETURN(memory->statm_, os::FileReader::Open("/proc/self/statm"));
+  BALLAST_ASSIGN_OR_RETURN(const os::ProcessStatm statm, memory->ReadStatm());
+  memory->file_pages_at_begin_ = statm.shared_pages;
+  return memory;
 }
 
 HeldMemory::~HeldMemory() {
@@ -99,73 +86,76 @@ absl::Status HeldMemory::Grow(std::size_t bytes, std::stop_token stop) {
     return absl::OutOfRangeError(fmt::format("hold {} bytes more: no address space is that large", bytes));
   }
   const std::size_t mapped = RoundUpToPages(bytes);
-  void* address = ::mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (address == MAP_FAILED) {
-    const std::string context =
-        fmt::format("map {} more beside {} held", base::FormatBytes(mapped), base::FormatBytes(held_bytes_));
-    return base::ErrnoStatus(errno, context);
-  }
-  // All three are wishes: a kernel without the feature has nothing to turn off. Dumps are left out because a crash of a
+  BALLAST_ASSIGN_OR_RETURN(std::byte* const begin, Map(mapped));
+  // All are wishes: a kernel without the feature has nothing to turn off. Dumps are left out because a crash of a
   // runner that holds gigabytes must not write them to the device's disk.
-  ::madvise(address, mapped, MADV_NOHUGEPAGE);
-  ::madvise(address, mapped, MADV_UNMERGEABLE);
-  ::madvise(address, mapped, MADV_DONTDUMP);
+  ::madvise(begin, mapped, MADV_NOHUGEPAGE);
+  ::madvise(begin, mapped, MADV_UNMERGEABLE);
+  ::madvise(begin, mapped, MADV_DONTDUMP);
+  // A touch of a dropped page reads that page, not its neighbours with it.
+  if (kind_ == v1::FILE_CACHE) ::madvise(begin, mapped, MADV_RANDOM);
 
-  auto* begin = static_cast<std::byte*>(address);
   std::size_t filled = 0;
-  absl::Status status = Fill(begin, mapped, stop, &filled);
-  if (filled < mapped) ::munmap(begin + filled, mapped - filled);
+  absl::Status status = FillMapping(begin, mapped, stop, &filled);
+  if (filled < mapped) {
+    Unmap(begin + filled, mapped - filled);
+    if (file_) static_cast<void>(file_->Resize(held_bytes_ + filled));  // making a file smaller does not fail
+  }
   if (filled > 0) Append(begin, filled);
   return status;
 }
 
-absl::Status HeldMemory::Fill(std::byte* begin, std::size_t bytes, const std::stop_token& stop, std::size_t* filled) {
-  const std::size_t block_bytes = block_.size() * sizeof(std::uint64_t);
-  while (*filled < bytes) {
-    if (stop.stop_requested()) {
-      return absl::CancelledError(fmt::format("asked to stop after {} of {} were filled", base::FormatBytes(*filled),
-                                              base::FormatBytes(bytes)));
-    }
-    std::byte* stride = begin + *filled;
-    const std::size_t stride_bytes = std::min(kStrideBytes, bytes - *filled);
-    BALLAST_RETURN_IF_ERROR(MakeResident(stride, stride_bytes));
-    for (std::size_t offset = 0; offset < stride_bytes; offset += block_bytes) {
-      std::memcpy(stride + offset, block_.data(), std::min(block_bytes, stride_bytes - offset));
-    }
-    if (stamp_pages_) {
-      for (std::size_t offset = 0; offset < stride_bytes; offset += kContentPageBytes) {
-        const std::uint64_t stamp = MixWord(next_stamp_++);
-        std::memcpy(stride + offset, &stamp, sizeof stamp);
-      }
-    }
-    *filled += stride_bytes;
+absl::StatusOr<std::byte*> HeldMemory::Map(std::size_t bytes) const {
+  const int flags = file_ ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS;
+  const int fd = file_ ? file_->fd() : -1;
+  const auto map = [&](void* address, int more_flags) {
+    return ::mmap(address, bytes, PROT_READ | PROT_WRITE, flags | more_flags, fd,
+                  file_ ? static_cast<off_t>(held_bytes_) : 0);
+  };
+  // Right behind what is held, the kernel makes one mapping of both: a process may have only so many.
+  void* address = MAP_FAILED;
+  if (!segments_.empty()) address = map(segments_.back().begin + segments_.back().bytes, MAP_FIXED_NOREPLACE);
+  if (address == MAP_FAILED) address = map(FindRoom(bytes), 0);
+  if (address == MAP_FAILED) {
+    return base::ErrnoStatus(
+        errno, fmt::format("map {} more beside {} held", base::FormatBytes(bytes), base::FormatBytes(held_bytes_)));
   }
-  return absl::OkStatus();
+  return static_cast<std::byte*>(address);
 }
 
-absl::Status HeldMemory::MakeResident(std::byte* begin, std::size_t bytes) {
-  while (populate_ == Populate::kBulk) {
-    if (::madvise(begin, bytes, MADV_POPULATE_WRITE) == 0) break;
-    switch (errno) {
-      case EINTR:
-      case EAGAIN:
-        continue;
-      case EINVAL:
-        // A kernel before 5.14: the copy itself touches the pages.
-        populate_ = Populate::kTouch;
-        break;
-      default:
-        return base::ErrnoStatus(errno, fmt::format("make {} resident beside {} held", base::FormatBytes(bytes),
-                                                    base::FormatBytes(held_bytes_)));
-    }
+absl::Status HeldMemory::FillMapping(std::byte* begin, std::size_t bytes, const std::stop_token& stop,
+                                     std::size_t* filled) {
+  if (lock_) BALLAST_RETURN_IF_ERROR(Lock(begin, bytes));
+  if (!file_) return filler_->Fill(begin, bytes, stop, {}, filled);
+  BALLAST_RETURN_IF_ERROR(file_->Resize(held_bytes_ + bytes));
+  const absl::Status status = filler_->Fill(
+      begin, bytes, stop,
+      [this](std::size_t offset, std::size_t part) { file_->BeginWriteBack(held_bytes_ + offset, part); }, filled);
+  const absl::Status written = file_->WaitForWriteBack(held_bytes_, *filled);
+  if (!written.ok()) *filled = 0;
+  return written.ok() ? status : written;
+}
+
+absl::Status HeldMemory::Lock(std::byte* begin, std::size_t bytes) const {
+  // Pages are locked as they come, so that filling goes on in its own way, and the limit is checked for all of them
+  // now.
+  if (::mlock2(begin, bytes, MLOCK_ONFAULT) == 0) return absl::OkStatus();
+  if (errno == ENOSYS && ::mlock(begin, bytes) == 0) return absl::OkStatus();  // before 4.4
+  const int error = errno;
+  rlimit limit{};
+  if ((error != ENOMEM && error != EPERM && error != EAGAIN) || ::getrlimit(RLIMIT_MEMLOCK, &limit) != 0) {
+    return base::ErrnoStatus(error, "lock pages");
   }
-  return absl::OkStatus();
+  return absl::ResourceExhaustedError(fmt::format(
+      "{} (RLIMIT_MEMLOCK is {}); give the worker CAP_IPC_LOCK, raise the limit (ulimit -l, LimitMEMLOCK= of its "
+      "service), or leave out the lock",
+      std::string(base::ErrnoStatus(error, "lock pages").message()),
+      limit.rlim_cur == RLIM_INFINITY ? "unlimited" : base::FormatBytes(limit.rlim_cur)));
 }
 
 void HeldMemory::Append(std::byte* begin, std::size_t bytes) {
   held_bytes_ += bytes;
-  if (!segments_.empty() && begin + bytes == segments_.back().begin) {
-    segments_.back().begin = begin;
+  if (!segments_.empty() && segments_.back().begin + segments_.back().bytes == begin) {
     segments_.back().bytes += bytes;
     return;
   }
@@ -174,26 +164,39 @@ void HeldMemory::Append(std::byte* begin, std::size_t bytes) {
 
 void HeldMemory::Shrink(std::size_t bytes) {
   std::size_t left = bytes >= held_bytes_ ? held_bytes_ : std::min(held_bytes_, RoundUpToPages(bytes));
+  if (left == 0) return;
   while (left > 0) {
     Segment& last = segments_.back();
     const std::size_t part = std::min(left, last.bytes);
-    // Unmapping within a mapping can fail where it needs one mapping more than the process may have. The pages can be
-    // dropped all the same.
-    if (::munmap(last.begin, part) != 0) ::madvise(last.begin, part, MADV_DONTNEED);
-    last.begin += part;
     last.bytes -= part;
+    Unmap(last.begin + last.bytes, part);
     if (last.bytes == 0) segments_.pop_back();
     held_bytes_ -= part;
     left -= part;
   }
+  // Unmapping shared pages does not free them.
+  if (file_) static_cast<void>(file_->Resize(held_bytes_));
 }
 
 absl::StatusOr<std::uint64_t> HeldMemory::ResidentBytes() {
+  BALLAST_ASSIGN_OR_RETURN(const os::ProcessStatm statm, ReadStatm());
+  return statm.resident_pages * PageBytes();
+}
+
+absl::StatusOr<std::uint64_t> HeldMemory::ResidentFileBytes() {
+  if (kind_ != v1::FILE_CACHE) return 0;
+  BALLAST_ASSIGN_OR_RETURN(const os::ProcessStatm statm, ReadStatm());
+  const std::uint64_t pages =
+      statm.shared_pages > file_pages_at_begin_ ? statm.shared_pages - file_pages_at_begin_ : std::uint64_t{0};
+  return std::min<std::uint64_t>(pages * PageBytes(), held_bytes_);
+}
+
+absl::StatusOr<os::ProcessStatm> HeldMemory::ReadStatm() {
   std::array<char, 256> buffer;
   const std::optional<std::string_view> content = statm_.Read(buffer);
   const std::optional<os::ProcessStatm> statm = content ? os::ParseProcessStatm(*content) : std::nullopt;
   if (!statm) return absl::InternalError("read /proc/self/statm: no resident size in it");
-  return statm->resident_pages * PageBytes();
+  return *statm;
 }
 
 }  // namespace ballast::pressure

@@ -119,8 +119,7 @@ int RunnerMain() {
       [fd = control.get(), &stop, rest = std::move(decoder)]() mutable { ListenForStop(fd, std::move(rest), &stop); });
 
   v1::RunnerReport report;
-  *report.mutable_finished() = ExecuteWorkload(start->workload(), std::chrono::nanoseconds(start->start_monotonic_ns()),
-                                               &observer, stop.get_token());
+  *report.mutable_finished() = ExecuteWorkload(*start, &observer, stop.get_token());
   const absl::Status sent = sender.Send(report);
   // Lets the listener's wait end; what was sent stays readable for the agent.
   ::shutdown(control.get(), SHUT_RD);

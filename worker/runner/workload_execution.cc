@@ -1,29 +1,60 @@
 #include "worker/runner/workload_execution.h"
 
+#include <chrono>
+#include <csignal>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include <fmt/format.h>
 
 #include "common/base/clock.h"
 #include "common/base/status.h"
 #include "common/os/memory_gauge.h"
+#include "worker/pressure/file_cache_gauge.h"
 #include "worker/pressure/held_memory.h"
+#include "worker/pressure/hot_memory.h"
+#include "worker/pressure/hot_set.h"
+#include "worker/pressure/hot_set_observer.h"
 #include "worker/pressure/pacer.h"
 #include "worker/pressure/pressure_engine.h"
 
 namespace ballast::runner {
 namespace {
 
-absl::StatusOr<v1::RunnerFinished> ExecutePressure(const v1::PressureWorkload& workload,
-                                                   std::chrono::nanoseconds attempt_start,
+absl::StatusOr<v1::RunnerFinished> ExecutePressure(const v1::PressureWorkload& workload, const v1::RunnerStart& start,
                                                    pressure::PressureObserver* observer, const std::stop_token& stop) {
-  BALLAST_ASSIGN_OR_RETURN(const std::unique_ptr<os::MemoryGauge> gauge, os::MemoryGauge::Open());
-  BALLAST_ASSIGN_OR_RETURN(pressure::HeldMemory memory, pressure::HeldMemory::Create(workload.content()));
+  const std::chrono::nanoseconds attempt_start(start.start_monotonic_ns());
+  const bool file_cache = workload.memory_kind() == v1::FILE_CACHE;
+  // A file beyond the limit of this process (ulimit -f) is refused, not the end of it.
+  std::signal(SIGXFSZ, SIG_IGN);
+  BALLAST_ASSIGN_OR_RETURN(const std::unique_ptr<pressure::HeldMemory> memory,
+                           pressure::HeldMemory::Create({.content = workload.content(),
+                                                         .kind = workload.memory_kind(),
+                                                         .fill_threads = workload.fill_threads(),
+                                                         .lock = workload.lock(),
+                                                         .scratch_dir = start.scratch_dir()}));
+  BALLAST_ASSIGN_OR_RETURN(std::unique_ptr<os::MemoryGauge> gauge, os::MemoryGauge::Open());
+  if (file_cache && !workload.lock()) {
+    gauge = std::make_unique<pressure::FileCacheGauge>(std::move(gauge), memory.get());
+  }
   pressure::MachinePacer pacer;
-  pressure::PressureEngine engine({.gauge = gauge.get(), .memory = &memory, .pacer = &pacer, .observer = observer},
-                                  attempt_start);
-  return engine.Run(workload, stop);
+  pressure::EngineSeams seams = {.gauge = gauge.get(), .memory = memory.get(), .pacer = &pacer, .observer = observer};
+
+  const std::optional<v1::HotSet> hot = pressure::HotSetOf(workload);
+  if (!hot) return pressure::PressureEngine(seams, attempt_start).Run(workload, stop);
+  // File pages are read by the programs whose they are, heap is written.
+  using Touch = pressure::HotSet::Touch;
+  BALLAST_ASSIGN_OR_RETURN(const std::unique_ptr<pressure::HotSet> hot_set,
+                           pressure::HotSet::Start(*hot, file_cache ? Touch::kRead : Touch::kWrite));
+  pressure::HotMemory hot_memory(memory.get(), hot_set.get());
+  pressure::HotSetObserver hot_observer([&hot_set] { return hot_set->report(); }, &pacer, observer, attempt_start);
+  seams.memory = &hot_memory;
+  seams.observer = &hot_observer;
+  v1::RunnerFinished finished = pressure::PressureEngine(seams, attempt_start).Run(workload, stop);
+  finished.set_message(fmt::format("{}; {}", finished.message(), pressure::Summarise(hot_set->report())));
+  return finished;
 }
 
 v1::RunnerFinished Invalid(std::chrono::nanoseconds attempt_start, std::string message) {
@@ -36,14 +67,16 @@ v1::RunnerFinished Invalid(std::chrono::nanoseconds attempt_start, std::string m
 
 }  // namespace
 
-v1::RunnerFinished ExecuteWorkload(const v1::Workload& workload, std::chrono::nanoseconds attempt_start,
-                                   pressure::PressureObserver* observer, const std::stop_token& stop) {
+v1::RunnerFinished ExecuteWorkload(const v1::RunnerStart& start, pressure::PressureObserver* observer,
+                                   const std::stop_token& stop) {
+  const std::chrono::nanoseconds attempt_start(start.start_monotonic_ns());
+  const v1::Workload& workload = start.workload();
   if (!workload.has_pressure()) {
     return Invalid(attempt_start,
                    "this worker carries out pressure workloads only; send this kind to a device whose facts list it as "
                    "a capability");
   }
-  absl::StatusOr<v1::RunnerFinished> finished = ExecutePressure(workload.pressure(), attempt_start, observer, stop);
+  absl::StatusOr<v1::RunnerFinished> finished = ExecutePressure(workload.pressure(), start, observer, stop);
   if (finished.ok()) return *std::move(finished);
   return Invalid(attempt_start,
                  fmt::format("the runner could not begin: {}", std::string(finished.status().message())));

@@ -1,18 +1,16 @@
 // What a runner does: one workload of any kind.
 #pragma once
 
-#include <chrono>
 #include <stop_token>
 
 #include "ballast/v1/runner.pb.h"
-#include "ballast/v1/workload.pb.h"
 #include "worker/pressure/run_log.h"
 
 namespace ballast::runner {
 
 // Carries a workload out in this process and blocks until it has ended. INVALID for kinds that this build does not
-// know. The process may be OOM-killed in here. Offsets count from `attempt_start` (CLOCK_MONOTONIC).
-[[nodiscard]] v1::RunnerFinished ExecuteWorkload(const v1::Workload& workload, std::chrono::nanoseconds attempt_start,
-                                                 pressure::PressureObserver* observer, const std::stop_token& stop);
+// know. The process may be OOM-killed in here.
+[[nodiscard]] v1::RunnerFinished ExecuteWorkload(const v1::RunnerStart& start, pressure::PressureObserver* observer,
+                                                 const std::stop_token& stop);
 
 }  // namespace ballast::runner

@@ -29,8 +29,8 @@ class Version1GaugeTest : public ::testing::Test {
     const std::string directory = "sys/fs/cgroup/memory" + path;
     tree_.Write(directory + "/memory.limit_in_bytes", std::to_string(limit) + "\n");
     tree_.Write(directory + "/memory.usage_in_bytes", std::to_string(usage) + "\n");
-    tree_.Write(directory + "/memory.stat",
-                "inactive_file 1\ntotal_inactive_file " + std::to_string(inactive_file) + "\n");
+    tree_.Write(directory + "/memory.stat", "inactive_file 1\ntotal_inactive_file " + std::to_string(inactive_file) +
+                                                "\nactive_file 1\ntotal_active_file 20971520\n");
   }
 
   FakeTree tree_;
@@ -45,6 +45,8 @@ TEST_F(Version1GaugeTest, TheGroupsUsageWithoutInactivePageCacheAgainstItsLimit)
   EXPECT_EQ(reading->used_bytes(), 256 * kMiB);
   EXPECT_DOUBLE_EQ(reading->used_percent(), 50);
   EXPECT_EQ(reading->headroom_bytes, 256 * kMiB);
+  EXPECT_EQ(reading->file_bytes, 64 * kMiB);
+  EXPECT_EQ(reading->available_file_bytes, 44 * kMiB);
   EXPECT_EQ((*gauge)->limit_source(), "/outer/inner");
 }
 

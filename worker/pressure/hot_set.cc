@@ -1,0 +1,168 @@
+#include "worker/pressure/hot_set.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <system_error>
+
+#include <fmt/format.h>
+
+#include "common/base/clock.h"
+#include "worker/pressure/pacer.h"
+#include "worker/pressure/page_block.h"
+
+namespace ballast::pressure {
+namespace {
+
+using std::chrono::nanoseconds;
+
+// Pages are touched in batches this far apart: a hundredth of a second's worth is no burst, and waking up costs little.
+constexpr nanoseconds kBatchPeriod = std::chrono::milliseconds(10);
+constexpr int kLeastBatches = 10;  // in an interval
+
+// A round that takes longer than its interval by more than a tenth, and by more than the wake-ups of a busy machine
+// explain, has fallen behind.
+constexpr double kLateShare = 1.1;
+constexpr nanoseconds kLateTime = std::chrono::milliseconds(20);
+
+std::size_t PageBytes() {
+  static const auto bytes = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  return bytes;
+}
+
+nanoseconds Now() {
+  return base::RealClock().Monotonic();
+}
+
+void TouchPage(std::byte* page, HotSet::Touch touch) {
+  auto* const word = reinterpret_cast<volatile std::uint64_t*>(page);
+  const std::uint64_t value = *word;
+  if (touch == HotSet::Touch::kWrite) *word = value;
+}
+
+}  // namespace
+
+std::uint64_t HotSetReport::shortfall_bytes() const {
+  if (last_round < kLateShare * interval || last_round < interval + kLateTime) return 0;
+  const double in_time = static_cast<double>(interval.count()) / static_cast<double>(last_round.count());
+  return static_cast<std::uint64_t>(static_cast<double>(hot_bytes) * (1 - in_time));
+}
+
+absl::StatusOr<std::unique_ptr<HotSet>> HotSet::Start(const v1::HotSet& settings, Touch touch) {
+  std::unique_ptr<HotSet> hot_set(new HotSet(settings, touch));
+  try {
+    hot_set->thread_ = std::jthread([self = hot_set.get()](const std::stop_token& stop) { self->Work(stop); });
+  } catch (const std::system_error& error) {  // the only way in which the library tells
+    return absl::ResourceExhaustedError(fmt::format(
+        "start the thread that touches the hot set: {}; raise the limit of tasks (ulimit -u, pids.max)", error.what()));
+  }
+  return hot_set;
+}
+
+HotSet::HotSet(const v1::HotSet& settings, Touch touch)
+    : share_(settings.percent() / 100),
+      interval_(std::max(base::FromProto(settings.interval()), nanoseconds(std::chrono::milliseconds(1)))),
+      touch_(touch),
+      key_(MixWord(static_cast<std::uint64_t>(Now().count()))) {}
+
+HotSet::~HotSet() {
+  SetPages({});
+}
+
+void HotSet::SetPages(const std::vector<HeldMemory::Segment>& segments) {
+  ++waiting_;
+  {
+    const std::lock_guard lock(mutex_);
+    --waiting_;
+    segments_ = segments;
+    std::uint64_t pages = 0;
+    for (const HeldMemory::Segment& segment : segments_) pages += segment.bytes / PageBytes();
+    hot_pages_ = std::min(pages, static_cast<std::uint64_t>(std::ceil(share_ * static_cast<double>(pages))));
+  }
+  changed_.notify_all();
+}
+
+HotSetReport HotSet::report() const {
+  HotSetReport report;
+  report.hot_bytes = round_pages_ * PageBytes();
+  report.touched_pages = touched_pages_;
+  report.rounds = rounds_;
+  report.interval = interval_;
+  report.last_round = last_round_;
+  const nanoseconds begin = round_begin_;
+  if (begin.count() > 0) report.last_round = std::max(report.last_round, Now() - begin);
+  report.longest_round = std::max(longest_round_.load(), report.last_round);
+  return report;
+}
+
+void HotSet::Work(const std::stop_token& stop) {
+  MachinePacer pacer;
+  nanoseconds begin{0};
+  while (true) {
+    {
+      std::unique_lock lock(mutex_);
+      if (!changed_.wait(lock, stop, [this] { return hot_pages_ > 0; })) return;
+    }
+    // Rounds begin on a grid, so that each page comes once in an interval; after a late one there is a new grid.
+    begin += interval_;
+    if (Now() - begin > kLateTime) begin = Now();
+    if (!CarryOutRound(stop, begin)) return;
+    if (!pacer.WaitUntil(begin + interval_, stop)) return;
+  }
+}
+
+bool HotSet::CarryOutRound(const std::stop_token& stop, nanoseconds begin) {
+  std::uint64_t pages = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    pages = hot_pages_;
+  }
+  if (pages == 0) return true;
+  round_pages_ = pages;
+  round_begin_ = begin;
+  MachinePacer pacer;
+  const PagePermutation order(pages, MixWord(key_ + rounds_));
+  const nanoseconds period = std::min(kBatchPeriod, interval_ / kLeastBatches);
+  const double per_nanosecond = static_cast<double>(pages) / static_cast<double>(interval_.count());
+  std::uint64_t place = 0;
+  while (place < pages) {
+    const auto due = static_cast<std::uint64_t>(per_nanosecond * static_cast<double>((Now() - begin).count()));
+    if (!TouchUpTo(order, std::min(due, pages), &place, stop)) return false;
+    if (place == pages) break;
+    const nanoseconds next_due(static_cast<std::int64_t>(std::ceil(static_cast<double>(place + 1) / per_nanosecond)));
+    if (!pacer.WaitUntil(std::max(Now() + period, begin + next_due), stop)) return false;
+  }
+  const nanoseconds taken = Now() - begin;
+  last_round_ = taken;
+  longest_round_ = std::max(longest_round_.load(), taken);
+  round_begin_ = nanoseconds(0);
+  ++rounds_;
+  return true;
+}
+
+bool HotSet::TouchUpTo(const PagePermutation& order, std::uint64_t end, std::uint64_t* place,
+                       const std::stop_token& stop) {
+  std::unique_lock lock(mutex_);
+  for (; *place < end; ++*place) {
+    if (stop.stop_requested()) return false;
+    if (waiting_ > 0 && !changed_.wait(lock, stop, [this] { return waiting_ == 0; })) return false;
+    const std::uint64_t number = order.At(*place);
+    if (number >= hot_pages_) continue;  // given back meanwhile
+    TouchPage(PageAt(number), touch_);
+    touched_pages_.store(touched_pages_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  }
+  return true;
+}
+
+std::byte* HotSet::PageAt(std::uint64_t number) const {
+  std::size_t offset = number * PageBytes();
+  auto segment = segments_.begin();  // mostly there is one
+  while (offset >= segment->bytes) {
+    offset -= segment->bytes;
+    ++segment;
+  }
+  return segment->begin + offset;
+}
+
+}  // namespace ballast::pressure
