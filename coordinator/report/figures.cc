@@ -83,7 +83,7 @@ Value AttemptSeconds(const FigureInputs& in) {
   return seconds >= 0 ? Value(seconds) : Value();
 }
 
-// All phases that held a target, as one.
+// All phases that held a target of memory in use, as one.
 struct Hold {
   std::uint64_t samples = 0;
   std::uint64_t within_half_point = 0;
@@ -97,7 +97,7 @@ std::optional<Hold> HoldOf(const FigureInputs& in) {
   Hold hold;
   for (const v1::Phase& phase : in.result->phases()) {
     const v1::HoldQuality& quality = phase.hold_quality();
-    if (quality.sample_count() == 0) continue;
+    if (quality.sample_count() == 0 || phase.has_target_psi()) continue;
     hold.min_percent = hold.samples == 0 ? quality.min_percent() : std::min(hold.min_percent, quality.min_percent());
     hold.max_percent = hold.samples == 0 ? quality.max_percent() : std::max(hold.max_percent, quality.max_percent());
     hold.samples += quality.sample_count();
@@ -105,6 +105,40 @@ std::optional<Hold> HoldOf(const FigureInputs& in) {
     hold.within_one_point += quality.within_one_point_count();
   }
   return hold.samples > 0 ? std::optional(hold) : std::nullopt;
+}
+
+// All phases that held a stall, as one.
+struct StallHold {
+  std::uint64_t samples = 0;
+  std::uint64_t within_five_points = 0;
+  double percent_sum = 0;
+};
+
+std::optional<StallHold> StallHoldOf(const FigureInputs& in) {
+  if (in.result == nullptr) return {};
+  StallHold hold;
+  for (const v1::Phase& phase : in.result->phases()) {
+    const v1::StallQuality& stall = phase.hold_quality().stall();
+    hold.samples += stall.sample_count();
+    hold.within_five_points += stall.within_five_points_count();
+    hold.percent_sum += stall.mean_percent() * stall.sample_count();
+  }
+  return hold.samples > 0 ? std::optional(hold) : std::nullopt;
+}
+
+// The mean of the bytes that were held over all phases that held a target: what the target took.
+Value HeldMean(const FigureInputs& in) {
+  if (in.result == nullptr) return {};
+  double sum = 0;
+  double samples = 0;
+  for (const v1::Phase& phase : in.result->phases()) {
+    const v1::HoldQuality& quality = phase.hold_quality();
+    // Workers of the version before did not count the bytes.
+    if (quality.max_held_bytes() == 0) continue;
+    sum += static_cast<double>(quality.mean_held_bytes()) * quality.sample_count();
+    samples += quality.sample_count();
+  }
+  return samples > 0 ? Value(sum / samples) : Value();
 }
 
 double PercentOf(std::uint64_t part, std::uint64_t whole) {
@@ -123,6 +157,7 @@ constexpr std::array kFigures = {
                        const bool known = in.result != nullptr && in.result->fill_bytes_per_second() > 0;
                        return known ? Value(in.result->fill_bytes_per_second()) : Value();
                      }},
+    FigureDefinition{"hold_held_mean_bytes", Direction::DIRECTION_UNSPECIFIED, HeldMean},
     FigureDefinition{"hold_max_percent", Direction::DIRECTION_UNSPECIFIED,
                      [](const FigureInputs& in) {
                        const std::optional<Hold> hold = HoldOf(in);
@@ -143,6 +178,17 @@ constexpr std::array kFigures = {
                        }
                        return seconds;
                      }},
+    FigureDefinition{"hold_stall_mean_percent", Direction::DIRECTION_UNSPECIFIED,
+                     [](const FigureInputs& in) {
+                       const std::optional<StallHold> hold = StallHoldOf(in);
+                       return hold.has_value() ? Value(hold->percent_sum / static_cast<double>(hold->samples))
+                                               : Value();
+                     }},
+    FigureDefinition{"hold_stall_within_five_points_percent", Direction::HIGHER_IS_BETTER,
+                     [](const FigureInputs& in) {
+                       const std::optional<StallHold> hold = StallHoldOf(in);
+                       return hold.has_value() ? Value(PercentOf(hold->within_five_points, hold->samples)) : Value();
+                     }},
     FigureDefinition{"hold_within_half_point_percent", Direction::HIGHER_IS_BETTER,
                      [](const FigureInputs& in) {
                        const std::optional<Hold> hold = HoldOf(in);
@@ -152,6 +198,12 @@ constexpr std::array kFigures = {
                      [](const FigureInputs& in) {
                        const std::optional<Hold> hold = HoldOf(in);
                        return hold.has_value() ? Value(PercentOf(hold->within_one_point, hold->samples)) : Value();
+                     }},
+    FigureDefinition{"lag_max_bytes", Direction::LOWER_IS_BETTER,
+                     [](const FigureInputs& in) {
+                       const bool known =
+                           in.result != nullptr && in.result->sample_count() > 0 && in.workload.has_pressure();
+                       return known ? Value(static_cast<double>(in.result->max_lag_bytes())) : Value();
                      }},
     FigureDefinition{"limit_available_min_bytes", Direction::DIRECTION_UNSPECIFIED,
                      [](const FigureInputs& in) { return Min(in, MetricId::kMemLimitAvailableBytes); }},
@@ -175,7 +227,8 @@ constexpr std::array kFigures = {
                      [](const FigureInputs& in) {
                        const Value seconds = AttemptSeconds(in);
                        const bool known = seconds.value_or(0) > 0 && in.result->observer_cost().has_cpu_time();
-                       return known ? Value(100.0 * Seconds(in.result->observer_cost().cpu_time()) / *seconds) : Value();
+                       return known ? Value(100.0 * Seconds(in.result->observer_cost().cpu_time()) / *seconds)
+                                    : Value();
                      }},
     FigureDefinition{"peak_held_bytes", Direction::DIRECTION_UNSPECIFIED,
                      [](const FigureInputs& in) {

@@ -75,6 +75,7 @@ ActiveRun::ActiveRun(const RunExecutorOptions& options, AttemptKey key, v1::JobS
       sample_interval_(
           std::max(base::FromProto(spec_.telemetry().sample_interval()), nanoseconds(std::chrono::milliseconds(1)))),
       start_(options.clock->Monotonic()),
+      stall_watch_(options.root),
       history_(kEvidenceSpan, sample_interval_),
       first_row_(metrics::EmptyRow()),
       row_(metrics::EmptyRow()) {}
@@ -230,7 +231,7 @@ void ActiveRun::TakeSample(nanoseconds planned_offset) {
     }
   }
   history_.Add(offset, row_);
-  findings_.AddSample(offset, row_);
+  findings_.AddSample(offset, row_, stall_watch_.Read(findings_.target_psi(), runner_pid_));
   if (chunk_.full()) CloseChunk();
   chunk_.AddSample(offset, row_);
 }
@@ -366,7 +367,8 @@ v1::RunResult ActiveRun::Conclude() {
     result.mutable_outcome()->set_message(
         fmt::format("{} ({} samples are lost: {})", result.outcome().message(), lost_samples_, loss_reason_));
   }
-  *result.mutable_observer_cost()->mutable_cpu_time() = base::ToProto(ThreadCpuTime() + spool_->writer_cpu_time() - observer_start_);
+  *result.mutable_observer_cost()->mutable_cpu_time() =
+      base::ToProto(ThreadCpuTime() + spool_->writer_cpu_time() - observer_start_);
   return result;
 }
 

@@ -17,6 +17,7 @@
 #include "worker/agent/run_executor.h"
 #include "worker/agent/run_findings.h"
 #include "worker/agent/sample_history.h"
+#include "worker/agent/stall_watch.h"
 #include "worker/runner/runner_process.h"
 #include "worker/telemetry/sampler.h"
 
@@ -85,6 +86,7 @@ class ActiveRun {
   std::vector<v1::RunnerReport> reports_;  // kept for its memory
 
   RunFindings findings_;
+  StallWatch stall_watch_;
   SampleHistory history_;
   metrics::SampleRow first_row_;
   metrics::SampleRow row_;  // the youngest sample

@@ -19,8 +19,10 @@ class RunFindings {
  public:
   // Every report of the runner, in order.
   void AddReport(const v1::RunnerReport& report);
-  // Every sample, in order.
-  void AddSample(std::chrono::nanoseconds offset, const metrics::SampleRow& row);
+  // Every sample, in order. `stall_percent` is the kernel's average of the stall that the runner holds; absent where it
+  // holds none.
+  void AddSample(std::chrono::nanoseconds offset, const metrics::SampleRow& row,
+                 std::optional<double> stall_percent = std::nullopt);
 
   // What is known now, for a draft or, after the last report, for good. Fills everything but the outcome, the limit and
   // the observer's cost.
@@ -29,31 +31,39 @@ class RunFindings {
   [[nodiscard]] v1::Phase::Kind current_phase() const { return current_phase_; }
   [[nodiscard]] std::uint64_t held_bytes() const { return held_bytes_; }
   [[nodiscard]] double target_percent() const { return target_percent_; }
+  // The stall that the runner steers for; absent where it does not.
+  [[nodiscard]] const std::optional<v1::PsiTarget>& target_psi() const { return target_psi_; }
   // The plan as the runner tells it.
   [[nodiscard]] std::optional<std::chrono::nanoseconds> planned() const { return planned_; }
   [[nodiscard]] const std::optional<v1::RunnerFinished>& finished() const { return finished_; }
   [[nodiscard]] std::uint64_t sample_count() const { return sample_count_; }
 
  private:
-  struct UsedPercent {
+  // What a sample says about a hold.
+  struct HoldSample {
     std::chrono::nanoseconds offset{0};
-    double percent = 0;
+    double used_percent = 0;
+    double limit_bytes = 0;  // 0 where it is not known
+    std::uint64_t held_bytes = 0;
+    std::optional<double> stall_percent;
   };
 
   void AddPhase(const v1::Phase& phase);
   void AddState(const v1::RunnerState& state);
   // For a runner that did not live to sum it up.
   [[nodiscard]] double EstimateFillRate() const;
-  static void Judge(const UsedPercent& sample, v1::RunResult* result);
+  static void Judge(const HoldSample& sample, v1::RunResult* result);
+  static void JudgeStall(const HoldSample& sample, v1::Phase* phase);
 
   v1::RunResult result_;  // phases, steps and peaks as they come
   // Samples whose phase is not sure yet: the runner's word of a new phase comes a little after the phase.
-  std::deque<UsedPercent> unjudged_;
+  std::deque<HoldSample> unjudged_;
   v1::Phase::Kind current_phase_ = v1::Phase::KIND_UNSPECIFIED;
   std::uint64_t held_bytes_ = 0;
   std::uint64_t sampled_peak_bytes_ = 0;
   std::chrono::nanoseconds peak_offset_{0};
   double target_percent_ = 0;
+  std::optional<v1::PsiTarget> target_psi_;
   std::optional<std::chrono::nanoseconds> planned_;
   std::optional<v1::RunnerFinished> finished_;
   std::optional<std::chrono::nanoseconds> first_ramp_;

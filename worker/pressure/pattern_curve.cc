@@ -4,7 +4,10 @@
 #include <cmath>
 #include <limits>
 
+#include <fmt/format.h>
+
 #include "common/base/clock.h"
+#include "common/base/units.h"
 
 namespace ballast::pressure {
 namespace {
@@ -18,6 +21,10 @@ nanoseconds Times(nanoseconds duration, std::uint64_t count) {
   if (duration.count() <= 0 || count == 0) return nanoseconds(0);
   if (count > static_cast<std::uint64_t>(kForever.count() / duration.count())) return kForever;
   return nanoseconds(duration.count() * static_cast<std::int64_t>(count));
+}
+
+std::uint64_t BytesOfPoint(const v1::TracePoint& point, std::uint64_t limit_bytes) {
+  return point.has_used_bytes() ? point.used_bytes() : BytesOfPercent(limit_bytes, point.used_percent());
 }
 
 // Specifications hold at least a hundredth of a second; a division must not depend on that.
@@ -64,6 +71,47 @@ nanoseconds CyclesDuration(const v1::SawtoothPattern& pattern) {
   return Times(AtLeastOne(pattern.cycle_duration()), pattern.cycles());
 }
 
+absl::Status CheckTrace(const v1::TracePattern& pattern) {
+  if (pattern.points_size() < 2) {
+    return absl::InvalidArgumentError(
+        fmt::format("the trace has {} points, and a curve needs two at least", pattern.points_size()));
+  }
+  for (int i = 0; i < pattern.points_size(); ++i) {
+    const v1::TracePoint& point = pattern.points(i);
+    if (point.used_case() == v1::TracePoint::USED_NOT_SET) {
+      return absl::InvalidArgumentError(
+          fmt::format("point {} of the trace says no memory in use; give it used_percent or used_bytes", i + 1));
+    }
+    if (i > 0 && base::FromProto(point.offset()) <= base::FromProto(pattern.points(i - 1).offset())) {
+      return absl::InvalidArgumentError(
+          fmt::format("point {} of the trace is at {}, which is not after the point before it; sort the points by time",
+                      i + 1, base::FormatDuration(base::FromProto(point.offset()))));
+    }
+  }
+  return absl::OkStatus();
+}
+
+std::uint64_t TraceBytes(const v1::TracePattern& pattern, nanoseconds elapsed, std::uint64_t limit_bytes) {
+  const auto& points = pattern.points();
+  const nanoseconds time = base::FromProto(points.begin()->offset()) + std::max(elapsed, nanoseconds(0));
+  const auto after = std::upper_bound(
+      points.begin(), points.end(), time,
+      [](nanoseconds at, const v1::TracePoint& point) { return at < base::FromProto(point.offset()); });
+  if (after == points.end()) return BytesOfPoint(*points.rbegin(), limit_bytes);
+  const auto before = after - 1;
+  const nanoseconds begin = base::FromProto(before->offset());
+  const nanoseconds span = base::FromProto(after->offset()) - begin;
+  const double position = static_cast<double>((time - begin).count()) / static_cast<double>(span.count());
+  const auto from = static_cast<double>(BytesOfPoint(*before, limit_bytes));
+  const auto to = static_cast<double>(BytesOfPoint(*after, limit_bytes));
+  return static_cast<std::uint64_t>(std::llround(from + position * (to - from)));
+}
+
+nanoseconds TraceDuration(const v1::TracePattern& pattern) {
+  if (pattern.points_size() < 2) return nanoseconds(0);
+  return base::FromProto(pattern.points().rbegin()->offset()) - base::FromProto(pattern.points().begin()->offset());
+}
+
 std::optional<nanoseconds> PlannedDuration(const v1::PressureWorkload& workload, nanoseconds ramp) {
   const nanoseconds around = base::FromProto(workload.baseline()) + base::FromProto(workload.recovery());
   switch (workload.pattern_case()) {
@@ -77,6 +125,7 @@ std::optional<nanoseconds> PlannedDuration(const v1::PressureWorkload& workload,
       if (workload.allocate_full().until() == v1::AllocateFullPattern::OOM) return std::nullopt;
       return around + ramp + base::FromProto(workload.allocate_full().hold());
     case v1::PressureWorkload::kTrace:
+      return around + ramp + TraceDuration(workload.trace());
     case v1::PressureWorkload::PATTERN_NOT_SET:
       break;
   }

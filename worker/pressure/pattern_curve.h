@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "absl/status/status.h"
 #include "ballast/v1/workload.pb.h"
 
 namespace ballast::pressure {
@@ -29,6 +30,18 @@ namespace ballast::pressure {
 
 // How long all cycles take together. Saturates.
 [[nodiscard]] std::chrono::nanoseconds CyclesDuration(const v1::SawtoothPattern& pattern);
+
+// OK for a trace whose points tell a curve: two at least, in order, each with a value. INVALID_ARGUMENT with the place
+// otherwise.
+[[nodiscard]] absl::Status CheckTrace(const v1::TracePattern& pattern);
+
+// Memory in use that a trace wants at this time since its first point, in bytes: linear between its points, the first
+// value before and the last after. Percentages are of `limit_bytes`. The trace must pass CheckTrace.
+[[nodiscard]] std::uint64_t TraceBytes(const v1::TracePattern& pattern, std::chrono::nanoseconds elapsed,
+                                       std::uint64_t limit_bytes);
+
+// From the first point of a trace to the last.
+[[nodiscard]] std::chrono::nanoseconds TraceDuration(const v1::TracePattern& pattern);
 
 // The planned time of a whole run: baseline, `ramp` (the time until the first target is reached, where the pattern
 // cannot plan it: not of a staircase), the pattern, recovery. Absent where nobody can tell: until the OOM kill.

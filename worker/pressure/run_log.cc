@@ -17,6 +17,8 @@ using std::chrono::nanoseconds;
 constexpr nanoseconds kMovingStateInterval = std::chrono::milliseconds(30);
 constexpr nanoseconds kRestingStateInterval = std::chrono::seconds(1);
 
+constexpr nanoseconds kNoticeInterval = std::chrono::seconds(10);
+
 const char* NameOf(v1::Phase::Kind kind) {
   switch (kind) {
     case v1::Phase::BASELINE:
@@ -47,24 +49,40 @@ nanoseconds RunLog::Offset() const {
   return pacer_->Now() - attempt_start_;
 }
 
-void RunLog::BeginPhase(v1::Phase::Kind kind, double target_percent) {
+void RunLog::BeginPhase(v1::Phase::Kind kind, const PhaseTarget& target) {
   v1::Phase phase;
   phase.set_kind(kind);
   *phase.mutable_start_offset() = base::ToProto(Offset());
-  phase.set_target_percent(target_percent);
-  target_percent_ = target_percent;
+  phase.set_target_percent(target.percent);
+  phase.set_target_bytes(target.bytes);
+  if (target.stall) *phase.mutable_target_psi() = *target.stall;
+  target_percent_ = target.percent;
+  target_stall_ = target.stall;
   observer_->OnPhase(phase);
-  AddEvent(v1::Event::PHASE_STARTED, NameOf(kind), target_percent);
+  AddEvent(v1::Event::PHASE_STARTED, NameOf(kind), target.percent);
   SetHeld(held_bytes_, Pace::kUrgent);
 }
 
 void RunLog::AddEvent(v1::Event::Kind kind, std::string message, double value) {
+  AddEventAt(Offset(), kind, std::move(message), value);
+}
+
+void RunLog::AddEventAt(nanoseconds offset, v1::Event::Kind kind, std::string message, double value) {
   v1::Event event;
-  *event.mutable_offset() = base::ToProto(Offset());
+  *event.mutable_offset() = base::ToProto(offset);
   event.set_kind(kind);
   event.set_message(std::move(message));
   event.set_value(value);
   observer_->OnEvent(event);
+}
+
+void RunLog::Tell(Notice* notice, bool holds, v1::Event::Kind kind, const std::string& message, double value) {
+  const bool begins = holds && !notice->holds;
+  notice->holds = holds;
+  const nanoseconds now = pacer_->Now();
+  if (!begins || (notice->last_told && now - *notice->last_told < kNoticeInterval)) return;
+  notice->last_told = now;
+  AddEvent(kind, message, value);
 }
 
 void RunLog::AddStep(v1::Step step) {
@@ -93,6 +111,7 @@ void RunLog::SetHeld(std::uint64_t held_bytes, Pace pace) {
   v1::RunnerState state;
   state.set_held_bytes(held_bytes);
   state.set_target_percent(target_percent_);
+  if (target_stall_) *state.mutable_target_psi() = *target_stall_;
   if (planned_) *state.mutable_planned() = base::ToProto(*planned_);
   observer_->OnState(state);
 }
@@ -115,6 +134,7 @@ v1::RunnerFinished RunLog::Finish(v1::OutcomeKind outcome, std::string message) 
   if (time_to_target_) *finished.mutable_time_to_target() = base::ToProto(*time_to_target_);
   finished.set_filled_bytes(filled_bytes_);
   *finished.mutable_fill_time() = base::ToProto(fill_time_);
+  finished.set_max_lag_bytes(max_lag_bytes_);
   return finished;
 }
 

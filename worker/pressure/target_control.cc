@@ -19,6 +19,10 @@ constexpr std::uint64_t kMinChunkBytes = kMiB;
 constexpr std::uint64_t kChunksInLimit = 256;
 constexpr double kChunkSeconds = 0.02;
 
+constexpr int kLookCostsInPeriod = 200;
+constexpr std::chrono::nanoseconds kShortestPeriod = std::chrono::milliseconds(10);
+constexpr std::chrono::nanoseconds kLongestPeriod = std::chrono::milliseconds(50);
+
 std::int64_t Difference(std::uint64_t a, std::uint64_t b) {
   return a >= b ? static_cast<std::int64_t>(a - b) : -static_cast<std::int64_t>(b - a);
 }
@@ -29,10 +33,10 @@ std::uint64_t DeadBandBytes(std::uint64_t limit_bytes) {
   return std::max(limit_bytes / kDeadBandDivisor, 4 * kPageBytes);  // a quarter of it is at least a page
 }
 
-Correction NextCorrection(const os::MemoryReading& reading, std::uint64_t held_bytes, double target_percent,
+Correction NextCorrection(const os::MemoryReading& reading, std::uint64_t held_bytes, std::uint64_t target_bytes,
                           const ControlSettings& settings, bool moving) {
   Correction correction;
-  correction.error_bytes = Difference(BytesOfPercent(reading.limit_bytes, target_percent), reading.used_bytes());
+  correction.error_bytes = Difference(target_bytes, reading.used_bytes());
   const std::uint64_t band = DeadBandBytes(reading.limit_bytes);
   const std::uint64_t fine = band / 4;
   const std::uint64_t distance =
@@ -45,6 +49,10 @@ Correction NextCorrection(const os::MemoryReading& reading, std::uint64_t held_b
     const std::uint64_t released = std::min(wanted, held_bytes);
     if (released == 0) correction.bound = Correction::Bound::kNothingHeld;
     correction.move_bytes = -static_cast<std::int64_t>(released);
+    return correction;
+  }
+  if (settings.paused) {
+    correction.bound = Correction::Bound::kPaused;
     return correction;
   }
   const std::uint64_t room = RoomAboveFloor(reading, settings.floor_percent);
@@ -62,6 +70,10 @@ std::uint64_t RoomAboveFloor(const os::MemoryReading& reading, double floor_perc
   const std::uint64_t room = reading.headroom_bytes > floor ? reading.headroom_bytes - floor : 0;
   // Memory is allocated in whole pages: rounding up must not go below the floor.
   return room - room % kLargestPageBytes;
+}
+
+std::chrono::nanoseconds LookPeriod(std::chrono::nanoseconds look_cost) {
+  return std::clamp(kLookCostsInPeriod * look_cost, kShortestPeriod, kLongestPeriod);
 }
 
 std::uint64_t ChunkBytes(std::uint64_t limit_bytes, double bytes_per_second) {

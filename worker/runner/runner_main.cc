@@ -10,8 +10,10 @@
 
 #include <fmt/format.h>
 
+#include "common/base/clock.h"
 #include "common/base/fd.h"
 #include "common/base/status.h"
+#include "worker/pressure/shrink_requests.h"
 #include "worker/runner/control_channel.h"
 #include "worker/runner/runner_process.h"
 #include "worker/runner/workload_execution.h"
@@ -83,12 +85,16 @@ absl::StatusOr<v1::RunnerStart> ReceiveStart(int fd, FrameDecoder* decoder) {
   return command.start();
 }
 
-// Waits for the agent's word, or for its end, and stops the workload. Ends when the channel is shut down.
-void ListenForStop(int fd, FrameDecoder decoder, std::stop_source* stop) {
+// Hears the agent while the workload is carried out: passes on what it asks for, and stops the workload when it says so
+// or is gone. Ends when the channel is shut down.
+void Listen(int fd, FrameDecoder decoder, pressure::ShrinkRequests* shrinks, std::stop_source* stop) {
   while (true) {
     v1::RunnerCommand command;
     const absl::StatusOr<bool> complete = decoder.Next(&command);
     if (!complete.ok() || (*complete && command.has_stop())) break;
+    if (*complete && command.has_shrink()) {
+      shrinks->Post({.bytes = command.shrink().bytes(), .pause = base::FromProto(command.shrink().pause())});
+    }
     if (!*complete && !ReceiveSome(fd, &decoder).ok()) break;
   }
   stop->request_stop();
@@ -115,11 +121,13 @@ int RunnerMain() {
   FrameSender sender(control.get());
   std::stop_source stop;
   ReportingObserver observer(&sender, &stop);
-  std::jthread listener(
-      [fd = control.get(), &stop, rest = std::move(decoder)]() mutable { ListenForStop(fd, std::move(rest), &stop); });
+  pressure::ShrinkRequests shrinks;
+  std::jthread listener([fd = control.get(), &shrinks, &stop, rest = std::move(decoder)]() mutable {
+    Listen(fd, std::move(rest), &shrinks, &stop);
+  });
 
   v1::RunnerReport report;
-  *report.mutable_finished() = ExecuteWorkload(*start, &observer, stop.get_token());
+  *report.mutable_finished() = ExecuteWorkload(*start, &observer, &shrinks, stop.get_token());
   const absl::Status sent = sender.Send(report);
   // Lets the listener's wait end; what was sent stays readable for the agent.
   ::shutdown(control.get(), SHUT_RD);

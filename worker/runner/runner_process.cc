@@ -7,6 +7,7 @@
 #include <csignal>
 #include <utility>
 
+#include "common/base/clock.h"
 #include "common/base/status.h"
 
 namespace ballast::runner {
@@ -55,6 +56,14 @@ absl::Status RunnerProcess::RequestStop() {
   v1::RunnerCommand command;
   command.mutable_stop();
   // A runner that has closed its end is past stopping.
+  const absl::Status sent = FrameSender(channel_.get()).SendOrDrop(command);
+  return absl::IsUnavailable(sent) ? absl::OkStatus() : sent;
+}
+
+absl::Status RunnerProcess::RequestShrink(std::uint64_t bytes, std::chrono::nanoseconds pause) {
+  v1::RunnerCommand command;
+  command.mutable_shrink()->set_bytes(bytes);
+  *command.mutable_shrink()->mutable_pause() = base::ToProto(pause);
   const absl::Status sent = FrameSender(channel_.get()).SendOrDrop(command);
   return absl::IsUnavailable(sent) ? absl::OkStatus() : sent;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -39,6 +40,9 @@ class RunnerProcess {
 
   // Asks the runner to release everything and end. Does not block. OK also where the runner has already ended.
   [[nodiscard]] absl::Status RequestStop();
+  // Asks the runner to give memory back at once, and to allocate nothing for `pause` after that. Does not block. OK
+  // also where the runner has already ended.
+  [[nodiscard]] absl::Status RequestShrink(std::uint64_t bytes, std::chrono::nanoseconds pause);
   // SIGKILL to the whole group.
   void Kill();
   // Reaps the runner if it has ended.

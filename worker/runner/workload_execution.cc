@@ -12,6 +12,7 @@
 #include "common/base/clock.h"
 #include "common/base/status.h"
 #include "common/os/memory_gauge.h"
+#include "common/os/memory_stall.h"
 #include "worker/pressure/file_cache_gauge.h"
 #include "worker/pressure/held_memory.h"
 #include "worker/pressure/hot_memory.h"
@@ -24,7 +25,8 @@ namespace ballast::runner {
 namespace {
 
 absl::StatusOr<v1::RunnerFinished> ExecutePressure(const v1::PressureWorkload& workload, const v1::RunnerStart& start,
-                                                   pressure::PressureObserver* observer, const std::stop_token& stop) {
+                                                   pressure::PressureObserver* observer,
+                                                   pressure::ShrinkRequests* shrinks, const std::stop_token& stop) {
   const std::chrono::nanoseconds attempt_start(start.start_monotonic_ns());
   const bool file_cache = workload.memory_kind() == v1::FILE_CACHE;
   // A file beyond the limit of this process (ulimit -f) is refused, not the end of it.
@@ -40,7 +42,14 @@ absl::StatusOr<v1::RunnerFinished> ExecutePressure(const v1::PressureWorkload& w
     gauge = std::make_unique<pressure::FileCacheGauge>(std::move(gauge), memory.get());
   }
   pressure::MachinePacer pacer;
-  pressure::EngineSeams seams = {.gauge = gauge.get(), .memory = memory.get(), .pacer = &pacer, .observer = observer};
+  absl::StatusOr<std::unique_ptr<os::MemoryStall>> stall = os::MemoryStall::Open();
+  if (!stall.ok() && workload.burst().has_target_psi()) return stall.status();
+  pressure::EngineSeams seams = {.gauge = gauge.get(),
+                                 .memory = memory.get(),
+                                 .pacer = &pacer,
+                                 .observer = observer,
+                                 .stall = stall.ok() ? stall->get() : nullptr,
+                                 .shrinks = shrinks};
 
   const std::optional<v1::HotSet> hot = pressure::HotSetOf(workload);
   if (!hot) return pressure::PressureEngine(seams, attempt_start).Run(workload, stop);
@@ -68,7 +77,7 @@ v1::RunnerFinished Invalid(std::chrono::nanoseconds attempt_start, std::string m
 }  // namespace
 
 v1::RunnerFinished ExecuteWorkload(const v1::RunnerStart& start, pressure::PressureObserver* observer,
-                                   const std::stop_token& stop) {
+                                   pressure::ShrinkRequests* shrinks, const std::stop_token& stop) {
   const std::chrono::nanoseconds attempt_start(start.start_monotonic_ns());
   const v1::Workload& workload = start.workload();
   if (!workload.has_pressure()) {
@@ -76,7 +85,7 @@ v1::RunnerFinished ExecuteWorkload(const v1::RunnerStart& start, pressure::Press
                    "this worker carries out pressure workloads only; send this kind to a device whose facts list it as "
                    "a capability");
   }
-  absl::StatusOr<v1::RunnerFinished> finished = ExecutePressure(workload.pressure(), start, observer, stop);
+  absl::StatusOr<v1::RunnerFinished> finished = ExecutePressure(workload.pressure(), start, observer, shrinks, stop);
   if (finished.ok()) return *std::move(finished);
   return Invalid(attempt_start,
                  fmt::format("the runner could not begin: {}", std::string(finished.status().message())));

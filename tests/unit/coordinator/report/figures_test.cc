@@ -110,7 +110,8 @@ TEST(ComputeFigures, TakesNothingFromTheResultOfAnAttemptThatWasGivenUp) {
 
 TEST(ComputeFigures, LeavesTheDurationOutWhereTheClockWasSetBack) {
   const auto run = Parse<v1::Run>(
-      "attempts { start_time { seconds: 9 } end_time { seconds: 5 } result { observer_cost { cpu_time { seconds: 1 } } } }");
+      "attempts { start_time { seconds: 9 } end_time { seconds: 5 } result { observer_cost { cpu_time { seconds: 1 } } "
+      "} }");
   EXPECT_THAT(Compute(run), IsEmpty());
 }
 
@@ -178,6 +179,33 @@ TEST(ComputeFigures, SumsUpEveryPhaseThatHeldATarget) {
   EXPECT_THAT(figures, Contains(Pair("hold_within_one_point_percent", 87.5)));
   EXPECT_THAT(figures, Contains(Pair("hold_min_percent", 68)));
   EXPECT_THAT(figures, Contains(Pair("hold_max_percent", 70.5)));
+}
+
+TEST(ComputeFigures, JudgesAStallByTheStallAndTellsTheBytesItTook) {
+  const Figures figures = Compute(RunWithResult(R"pb(
+    phases {
+      kind: HOLD
+      target_psi { kind: SOME percent: 20 }
+      hold_quality {
+        sample_count: 40
+        min_percent: 96
+        max_percent: 99
+        min_held_bytes: 3000
+        mean_held_bytes: 3500
+        max_held_bytes: 4000
+        stall { sample_count: 30 within_five_points_count: 27 min_percent: 14 mean_percent: 19 max_percent: 26 }
+      }
+    }
+  )pb"));
+  EXPECT_THAT(figures, Contains(Pair("hold_stall_mean_percent", 19)));
+  EXPECT_THAT(figures, Contains(Pair("hold_stall_within_five_points_percent", 90)));
+  EXPECT_THAT(figures, Contains(Pair("hold_held_mean_bytes", 3500)));
+  EXPECT_THAT(figures, Not(Contains(Pair("hold_within_half_point_percent", testing::_))));
+}
+
+TEST(ComputeFigures, TellsTheLagOfPressure) {
+  EXPECT_THAT(Compute(RunWithResult("sample_count: 5 max_lag_bytes: 4096"), {}, "pressure { sawtooth {} }"),
+              Contains(Pair("lag_max_bytes", 4096)));
 }
 
 TEST(ComputeFigures, CountsStepsOfAStaircaseAlsoWhereNoneWasReached) {

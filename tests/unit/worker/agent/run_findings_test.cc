@@ -84,6 +84,70 @@ TEST_F(RunFindingsTest, AHoldIsJudgedByTheSamplesThatFallIntoIt) {
   EXPECT_FALSE(result.phases(2).has_hold_quality());
 }
 
+TEST_F(RunFindingsTest, AHoldOfBytesIsJudgedInPercentAndTellsTheBytesItTook) {
+  v1::RunnerReport report;
+  report.mutable_phase()->set_kind(v1::Phase::HOLD);
+  report.mutable_phase()->set_target_bytes(500);
+  findings_.AddReport(report);
+  const auto sample = [this](milliseconds at, double used_percent) {
+    metrics::SampleRow row = metrics::EmptyRow();
+    row[IndexOf(MetricId::kMemUsedPercent)] = static_cast<std::int64_t>(used_percent * 1000);
+    row[IndexOf(MetricId::kMemLimitBytes)] = 1000;
+    findings_.AddSample(at, row);
+  };
+  Hold(300);
+  sample(milliseconds(100), 50.4);
+  Hold(100);
+  sample(milliseconds(200), 49.2);
+  Hold(230);
+  sample(milliseconds(300), 52);
+  const v1::HoldQuality quality = Result().phases(0).hold_quality();
+  EXPECT_EQ(quality.sample_count(), 3U);
+  EXPECT_EQ(quality.within_half_point_count(), 1U);
+  EXPECT_EQ(quality.within_one_point_count(), 2U);
+  EXPECT_EQ(quality.min_held_bytes(), 100U);
+  EXPECT_EQ(quality.mean_held_bytes(), 210U);
+  EXPECT_EQ(quality.max_held_bytes(), 300U);
+  EXPECT_FALSE(quality.has_stall());
+}
+
+TEST_F(RunFindingsTest, AStallIsJudgedByTheKernelsAverageOnceItHasForgottenTheRamp) {
+  v1::RunnerReport report;
+  report.mutable_phase()->set_kind(v1::Phase::HOLD);
+  report.mutable_phase()->mutable_target_psi()->set_percent(20);
+  findings_.AddReport(report);
+  EXPECT_TRUE(findings_.target_psi().has_value());
+  metrics::SampleRow row = metrics::EmptyRow();
+  row[IndexOf(MetricId::kMemUsedPercent)] = 97'000;
+  findings_.AddSample(seconds(9), row, 80.0);
+  findings_.AddSample(seconds(10), row, 14.0);
+  findings_.AddSample(seconds(11), row, 25.0);
+  findings_.AddSample(seconds(12), row);  // the kernel did not tell
+  findings_.AddSample(seconds(13), row, 21.0);
+  const v1::HoldQuality quality = Result().phases(0).hold_quality();
+  EXPECT_EQ(quality.sample_count(), 5U);
+  EXPECT_EQ(quality.within_half_point_count(), 0U);
+  EXPECT_EQ(quality.stall().sample_count(), 3U);
+  EXPECT_EQ(quality.stall().within_five_points_count(), 2U);
+  EXPECT_DOUBLE_EQ(quality.stall().min_percent(), 14);
+  EXPECT_DOUBLE_EQ(quality.stall().mean_percent(), 20);
+  EXPECT_DOUBLE_EQ(quality.stall().max_percent(), 25);
+  BeginPhase(v1::Phase::RELEASE, seconds(14));
+  EXPECT_FALSE(findings_.target_psi().has_value());
+}
+
+TEST_F(RunFindingsTest, TheLagIsKnownAlsoWhereTheRunnerWasKilled) {
+  v1::RunnerReport lag;
+  lag.mutable_event()->set_kind(v1::Event::LAGGED);
+  lag.mutable_event()->set_value(4096);
+  findings_.AddReport(lag);
+  EXPECT_EQ(Result().max_lag_bytes(), 4096U);
+  v1::RunnerReport end;
+  end.mutable_finished()->set_max_lag_bytes(8192);
+  findings_.AddReport(end);
+  EXPECT_EQ(Result().max_lag_bytes(), 8192U);
+}
+
 TEST_F(RunFindingsTest, PeaksAreTheHighestOfAllThatWasSeen) {
   Hold(100);
   Hold(50);

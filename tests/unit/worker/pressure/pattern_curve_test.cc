@@ -15,6 +15,7 @@ using std::chrono::milliseconds;
 using std::chrono::nanoseconds;
 using std::chrono::seconds;
 using ::testing::Eq;
+using ::testing::HasSubstr;
 using ::testing::Optional;
 
 v1::StaircasePattern Stairs(std::uint64_t bytes, nanoseconds interval, std::uint32_t steps) {
@@ -77,6 +78,43 @@ TEST(SawtoothCurveTest, CountsCycles) {
   EXPECT_EQ(CyclesDuration(pattern), seconds(30));
 }
 
+v1::TracePattern Curve() {
+  v1::TracePattern trace;
+  const auto add = [&](seconds at) {
+    v1::TracePoint* const point = trace.add_points();
+    *point->mutable_offset() = base::ToProto(at);
+    return point;
+  };
+  add(seconds(2))->set_used_percent(50);
+  add(seconds(4))->set_used_percent(100);
+  add(seconds(8))->set_used_bytes(1000);
+  return trace;
+}
+
+TEST(TraceTest, IsLinearBetweenItsPoints) {
+  const v1::TracePattern trace = Curve();
+  EXPECT_TRUE(CheckTrace(trace).ok());
+  EXPECT_EQ(TraceDuration(trace), seconds(6));
+  EXPECT_EQ(TraceBytes(trace, seconds(-1), 4000), 2000U);
+  EXPECT_EQ(TraceBytes(trace, seconds(0), 4000), 2000U);
+  EXPECT_EQ(TraceBytes(trace, milliseconds(500), 4000), 2500U);
+  EXPECT_EQ(TraceBytes(trace, seconds(2), 4000), 4000U);
+  EXPECT_EQ(TraceBytes(trace, seconds(4), 4000), 2500U) << "from a share of the limit to bytes";
+  EXPECT_EQ(TraceBytes(trace, seconds(6), 4000), 1000U);
+  EXPECT_EQ(TraceBytes(trace, seconds(60), 4000), 1000U);
+}
+
+TEST(TraceTest, SaysWhatIsWrongAndWhere) {
+  v1::TracePattern trace;
+  EXPECT_THAT(std::string(CheckTrace(trace).message()), HasSubstr("0 points"));
+  trace = Curve();
+  trace.mutable_points(1)->clear_used();
+  EXPECT_THAT(std::string(CheckTrace(trace).message()), HasSubstr("point 2 of the trace says no memory in use"));
+  trace = Curve();
+  *trace.mutable_points(2)->mutable_offset() = base::ToProto(seconds(4));
+  EXPECT_THAT(std::string(CheckTrace(trace).message()), HasSubstr("point 3 of the trace is at 4.0 s"));
+}
+
 TEST(PlannedDurationTest, AddsUpWhatIsPlanned) {
   v1::PressureWorkload workload;
   *workload.mutable_baseline() = base::ToProto(seconds(1));
@@ -93,6 +131,8 @@ TEST(PlannedDurationTest, AddsUpWhatIsPlanned) {
   EXPECT_THAT(PlannedDuration(workload, seconds(9)), Optional(Eq(seconds(16))));
   workload.mutable_allocate_full()->set_until(v1::AllocateFullPattern::OOM);
   EXPECT_FALSE(PlannedDuration(workload, seconds(9)).has_value());
+  *workload.mutable_trace() = Curve();
+  EXPECT_THAT(PlannedDuration(workload, seconds(9)), Optional(Eq(seconds(18))));
 }
 
 TEST(PercentTest, IsAShareOfTheLimit) {

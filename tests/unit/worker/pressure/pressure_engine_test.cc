@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "tests/unit/worker/pressure/simulated_machine.h"
@@ -61,7 +62,11 @@ v1::PressureWorkload AllocateFull(v1::AllocateFullPattern::Until until, nanoseco
 class PressureEngineTest : public ::testing::Test {
  protected:
   v1::RunnerFinished Run(const v1::PressureWorkload& workload) {
-    PressureEngine engine({.gauge = &machine_, .memory = &machine_, .pacer = &machine_, .observer = &machine_},
+    PressureEngine engine({.gauge = &machine_,
+                           .memory = &machine_,
+                           .pacer = &machine_,
+                           .observer = &machine_,
+                           .shrinks = &machine_.shrinks},
                           nanoseconds(0));
     v1::RunnerFinished finished = engine.Run(workload, machine_.stop_source.get_token());
     EXPECT_EQ(machine_.held_bytes(), 0U) << "memory is left behind";
@@ -141,6 +146,7 @@ TEST_F(PressureEngineTest, StaircaseThatCannotKeepUpSaysSo) {
   EXPECT_THAT(machine_.steps, SizeIs(4));
   ASSERT_THAT(machine_.EventsOf(v1::Event::LAGGED), SizeIs(1));
   EXPECT_GE(machine_.EventsOf(v1::Event::LAGGED)[0].value(), 100.0 * kMiB);
+  EXPECT_EQ(finished.max_lag_bytes(), 200 * kMiB) << "when the third step began, all four were due";
 }
 
 TEST_F(PressureEngineTest, BurstReachesItsTargetWithoutOvershootAndRests) {
@@ -260,6 +266,123 @@ TEST_F(PressureEngineTest, SawtoothThatIsTooFastForTheDeviceSaysSo) {
   EXPECT_EQ(finished.outcome(), v1::COMPLETED);
   ASSERT_THAT(machine_.EventsOf(v1::Event::LAGGED), ::testing::Not(SizeIs(0)));
   EXPECT_THAT(machine_.EventsOf(v1::Event::LAGGED)[0].message(), HasSubstr("more slowly than the target"));
+  // It fills 400 MiB of the 2048 that the target rises in two seconds.
+  EXPECT_NEAR(static_cast<double>(finished.max_lag_bytes()), 1648.0 * kMiB, 30.0 * kMiB);
+}
+
+TEST_F(PressureEngineTest, SawtoothThatTheDeviceFollowsHasNoLag) {
+  EXPECT_EQ(Run(Sawtooth(30, 70, 2, seconds(10))).max_lag_bytes(), 0U);
+}
+
+TEST_F(PressureEngineTest, BurstHoldsBytesInUse) {
+  v1::PressureWorkload workload = Burst(0, seconds(10));
+  workload.mutable_burst()->set_target_bytes(3 * kGiB);
+  const v1::RunnerFinished finished = Run(workload);
+  EXPECT_EQ(finished.outcome(), v1::COMPLETED) << finished.message();
+  EXPECT_THAT(finished.message(), HasSubstr("3 GiB in use reached"));
+  const auto [from, to] = machine_.SpanOf(v1::Phase::HOLD);
+  EXPECT_EQ(ShareWithin(from, to, 0.2, [](nanoseconds) { return 75.0; }), 1.0);
+  ASSERT_EQ(machine_.phases[2].kind(), v1::Phase::HOLD);
+  EXPECT_EQ(machine_.phases[2].target_bytes(), 3 * kGiB);
+  EXPECT_EQ(machine_.phases[2].target_percent(), 0);
+  const auto state = std::find_if(machine_.states.rbegin(), machine_.states.rend(),
+                                  [end = to](const auto& entry) { return entry.first < end; });
+  EXPECT_DOUBLE_EQ(state->second.target_percent(), 75) << "charts show every target in percent";
+}
+
+TEST_F(PressureEngineTest, TraceFollowsItsCurveFromTheFirstPointToTheLast) {
+  v1::PressureWorkload workload = Workload();
+  const auto add = [&](seconds at) {
+    v1::TracePoint* const point = workload.mutable_trace()->add_points();
+    *point->mutable_offset() = base::ToProto(at);
+    return point;
+  };
+  add(seconds(5))->set_used_percent(40);  // the curve begins here
+  add(seconds(15))->set_used_percent(60);
+  add(seconds(20))->set_used_bytes(3 * kGiB);
+  add(seconds(35))->set_used_bytes(2 * kGiB);
+  workload.mutable_trace()->set_source("day.csv");
+  const v1::RunnerFinished finished = Run(workload);
+  EXPECT_EQ(finished.outcome(), v1::COMPLETED) << finished.message();
+  EXPECT_EQ(finished.message(), "a curve of 4 points from day.csv followed for 30.0 s");
+  EXPECT_EQ(machine_.phases[1].target_percent(), 40);
+  const auto [from, to] = machine_.SpanOf(v1::Phase::HOLD);
+  EXPECT_NEAR(base::ToSeconds(to - from), 30, 0.01);
+  const auto target = [begin = from](nanoseconds time) {
+    const double elapsed = base::ToSeconds(time - begin);
+    if (elapsed < 10) return 40 + 2 * elapsed;
+    if (elapsed < 15) return 60 + 3 * (elapsed - 10);
+    return 75 - (elapsed - 15) / 15 * 25;
+  };
+  EXPECT_GE(ShareWithin(from, to, 0.2, target), 0.99);
+  EXPECT_EQ(finished.max_lag_bytes(), 0U);
+  EXPECT_NEAR(base::ToSeconds(base::FromProto(machine_.states.back().second.planned())),
+              base::ToSeconds(machine_.Now()), 0.2);
+}
+
+TEST_F(PressureEngineTest, ATraceThatIsNoCurveIsInvalid) {
+  v1::PressureWorkload workload = Workload();
+  workload.mutable_trace()->add_points()->set_used_percent(40);
+  workload.mutable_trace()->add_points()->set_used_percent(50);
+  const v1::RunnerFinished finished = Run(workload);
+  EXPECT_EQ(finished.outcome(), v1::INVALID);
+  EXPECT_THAT(finished.message(), HasSubstr("point 2 of the trace"));
+}
+
+TEST_F(PressureEngineTest, ABurstGivesBackWhenAskedAndTakesItAgainAfterThePause) {
+  machine_.shrink_at = seconds(8);  // in the hold
+  machine_.shrink = {.bytes = 500 * kMiB, .pause = seconds(3)};
+  const v1::RunnerFinished finished = Run(Burst(70, seconds(20)));
+  EXPECT_EQ(finished.outcome(), v1::COMPLETED) << finished.message();
+  const auto released = machine_.EventsOf(v1::Event::RELEASED);
+  ASSERT_THAT(released, SizeIs(2)) << "and at the end";
+  EXPECT_EQ(released[0].value(), 500.0 * kMiB);
+  EXPECT_LE(base::FromProto(released[0].offset()) - seconds(8), milliseconds(1));
+  const double low = 70 - 100.0 * 500 / 4096;
+  EXPECT_EQ(ShareWithin(milliseconds(8100), seconds(11), 0.3, [low](nanoseconds) { return low; }), 1.0);
+  EXPECT_EQ(ShareWithin(seconds(12), seconds(20), 0.5, [](nanoseconds) { return 70.0; }), 1.0);
+  for (const v1::Event& event : machine_.EventsOf(v1::Event::LAGGED)) {
+    EXPECT_GE(base::FromProto(event.offset()), seconds(11)) << "the pause is what was asked for, and no lag";
+  }
+}
+
+TEST_F(PressureEngineTest, AShrinkInterruptsALongFill) {
+  machine_.fill_bytes_per_second = 10.0 * kMiB;  // half a megabyte takes 50 ms, a chunk of a step much longer
+  machine_.shrink_at = seconds(4);
+  machine_.shrink = {.bytes = 16 * kMiB, .pause = seconds(2)};
+  const v1::RunnerFinished finished = Run(Staircase(100 * kMiB, seconds(60), 1));
+  const auto released = machine_.EventsOf(v1::Event::RELEASED);
+  ASSERT_THAT(released, SizeIs(2));
+  EXPECT_LE(base::FromProto(released[0].offset()) - seconds(4), milliseconds(51));
+  EXPECT_EQ(released[0].value(), 16.0 * kMiB);
+  ASSERT_THAT(machine_.steps, SizeIs(1)) << "the fill goes on after the pause";
+  EXPECT_EQ(machine_.steps[0].held_bytes(), 100 * kMiB);
+  EXPECT_NEAR(base::ToSeconds(base::FromProto(machine_.steps[0].fill_duration())), 10 + 2 + 1.6, 0.2);
+  EXPECT_EQ(finished.outcome(), v1::COMPLETED);
+}
+
+TEST_F(PressureEngineTest, AStaircaseTakesWhatItGaveBackWithItsNextStep) {
+  machine_.shrink_at = milliseconds(2500);
+  machine_.shrink = {.bytes = 150 * kMiB, .pause = milliseconds(100)};
+  Run(Staircase(100 * kMiB, seconds(1), 3));
+  ASSERT_THAT(machine_.steps, SizeIs(3));
+  EXPECT_EQ(machine_.steps[2].held_bytes(), 300 * kMiB);
+  EXPECT_EQ(machine_.steps[2].resident_delta_bytes(), static_cast<std::int64_t>(250 * kMiB));
+}
+
+TEST_F(PressureEngineTest, AllocateFullDoesNotTakeBackWhatItGaveInItsHold) {
+  machine_.shrink_at = seconds(8);
+  machine_.shrink = {.bytes = 1 * kGiB, .pause = milliseconds(100)};
+  Run(AllocateFull(v1::AllocateFullPattern::FLOOR, seconds(10)));
+  EXPECT_EQ(ShareWithin(milliseconds(8100), seconds(13), 0.3, [](nanoseconds) { return 70.0; }), 1.0);
+}
+
+TEST_F(PressureEngineTest, AShrinkOfMoreThanIsHeldGivesAllBackAndTheRunGoesOn) {
+  machine_.shrink_at = milliseconds(2000);  // in the ramp
+  machine_.shrink = {.bytes = std::numeric_limits<std::uint64_t>::max(), .pause = seconds(1)};
+  const v1::RunnerFinished finished = Run(Burst(70, seconds(2)));
+  EXPECT_EQ(finished.outcome(), v1::COMPLETED);
+  EXPECT_THAT(machine_.EventsOf(v1::Event::TARGET_REACHED), SizeIs(1));
 }
 
 TEST_F(PressureEngineTest, AllocateFullTakesEverythingDownToTheFloor) {

@@ -19,6 +19,7 @@
 #include "worker/pressure/pacer.h"
 #include "worker/pressure/pressure_memory.h"
 #include "worker/pressure/run_log.h"
+#include "worker/pressure/shrink_requests.h"
 
 namespace ballast::pressure {
 
@@ -48,6 +49,10 @@ class SimulatedMachine final : public os::MemoryGauge, public PressureMemory, pu
   // When the stop is requested.
   std::optional<std::chrono::nanoseconds> stop_at;
   std::stop_source stop_source;
+  // When somebody asks for memory back.
+  std::optional<std::chrono::nanoseconds> shrink_at;
+  ShrinkRequest shrink;
+  ShrinkRequests shrinks;
   // From here on the gauge fails.
   std::chrono::nanoseconds gauge_fails_at = std::chrono::nanoseconds::max();
 
@@ -66,6 +71,7 @@ class SimulatedMachine final : public os::MemoryGauge, public PressureMemory, pu
   bool WaitUntil(std::chrono::nanoseconds deadline, const std::stop_token& stop) override {
     if (stop.stop_requested()) return false;
     if (stop_at && deadline >= *stop_at) deadline = std::max(now_, *stop_at);
+    if (shrink_at && deadline >= *shrink_at) deadline = std::max(now_, *shrink_at);
     if (deadline > now_) Advance(deadline - now_);
     return !stop.stop_requested();
   }
@@ -155,6 +161,10 @@ class SimulatedMachine final : public os::MemoryGauge, public PressureMemory, pu
     }
     now_ = end;
     if (stop_at && now_ >= *stop_at) stop_source.request_stop();
+    if (shrink_at && now_ >= *shrink_at) {
+      shrink_at.reset();
+      shrinks.Post(shrink);
+    }
   }
 
   std::chrono::nanoseconds now_{0};

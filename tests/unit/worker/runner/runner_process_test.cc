@@ -72,6 +72,27 @@ TEST_F(RunnerProcessTest, AStopReleasesAndEnds) {
   EXPECT_TRUE(runner_->RequestStop().ok()) << "also where it has ended";
 }
 
+TEST_F(RunnerProcessTest, AShrinkIsBegunWithinTwentyMillisecondsAndTheRunGoesOn) {
+  const v1::RunnerStart start = StartOf(Staircase(64 * kMiB, milliseconds(1500), 2));
+  const std::chrono::nanoseconds begun(start.start_monotonic_ns());
+  StartRunner(start);
+  const auto steps = [](const v1::RunnerReport& report) { return report.has_step(); };
+  ASSERT_TRUE(ReadUntil(steps));
+  const auto asked = base::RealClock().Monotonic();
+  ASSERT_TRUE(runner_->RequestShrink(32 * kMiB, milliseconds(10)).ok());
+  ASSERT_TRUE(ReadUntil([](const v1::RunnerReport& report) {
+    return report.has_event() && report.event().kind() == v1::Event::RELEASED;
+  }));
+  const v1::Event released = EventsOf(v1::Event::RELEASED)[0];
+  EXPECT_EQ(released.value(), 32.0 * kMiB);
+  EXPECT_LT(begun + base::FromProto(released.offset()) - asked, milliseconds(20));
+  ASSERT_TRUE(ReadUntil(steps));
+  EXPECT_EQ(Steps()[1].held_bytes(), 128 * kMiB);
+  ReadToEnd();
+  EXPECT_EQ(Finished().outcome(), v1::COMPLETED) << Finished().message();
+  EXPECT_TRUE(runner_->RequestShrink(1, milliseconds(1)).ok()) << "also where it has ended";
+}
+
 TEST_F(RunnerProcessTest, KillEndsIt) {
   StartRunner(StartOf(Staircase(kMiB, seconds(3600), 1)));
   ASSERT_TRUE(ReadUntil([](const v1::RunnerReport& report) { return report.has_step(); }));

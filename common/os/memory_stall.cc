@@ -1,0 +1,89 @@
+#include "common/os/memory_stall.h"
+
+#include <array>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "common/base/status.h"
+#include "common/os/cgroup.h"
+#include "common/os/file_reader.h"
+#include "common/os/procfs.h"
+
+namespace ballast::os {
+namespace {
+
+class OpenMemoryStall final : public MemoryStall {
+ public:
+  OpenMemoryStall(std::string path, FileReader file) : path_(std::move(path)), file_(std::move(file)) {}
+
+  absl::StatusOr<StallReading> Read() override {
+    const std::optional<std::string_view> text = file_.Read(buffer_);
+    if (!text) return base::ErrnoStatus(file_.last_errno(), fmt::format("read {}", path_));
+    const Pressure pressure = ParsePressure(*text);
+    if (!pressure.some || !pressure.full) {
+      return absl::InvalidArgumentError(fmt::format("{} has no lines 'some' and 'full'", path_));
+    }
+    return StallReading{.some = FigureOf(*pressure.some), .full = FigureOf(*pressure.full)};
+  }
+
+ private:
+  static StallFigure FigureOf(const PressureLine& line) {
+    return {.total_us = line.total_us, .avg10_percent = line.avg10_percent};
+  }
+
+  std::string path_;
+  FileReader file_;
+  std::array<char, kReadBufferBytes> buffer_;
+};
+
+std::optional<std::string> ReadOnce(const std::string& path) {
+  std::array<char, kReadBufferBytes> buffer;
+  FileReader file = FileReader::OpenOptional(path);
+  const std::optional<std::string_view> text = file.valid() ? file.Read(buffer) : std::nullopt;
+  return text ? std::optional<std::string>(*text) : std::nullopt;
+}
+
+// The directory of the cgroup whose limit holds, in the hierarchy that has memory.pressure; empty where the machine's
+// memory is the limit.
+std::string LimitingDirectory(const std::string& root, const std::string& proc, const std::string& process) {
+  const absl::StatusOr<CgroupLocation> location = LocateCgroups(root, process);
+  if (!location.ok()) return {};
+  const std::optional<std::string> meminfo = ReadOnce(proc + "/meminfo");
+  std::uint64_t smallest = meminfo ? ParseMemInfo(*meminfo).total.value_or(0) : 0;
+  std::string limiting;
+  for (const std::string& directory : location->memory_directories) {
+    const std::optional<std::string> text =
+        ReadOnce(fmt::format("{}/{}", directory, MemoryFilesOf(location->memory_version).limit));
+    const std::optional<std::uint64_t> limit = text ? ParseMemoryLimit(*text) : std::nullopt;
+    if (!limit || *limit >= smallest) continue;
+    smallest = *limit;
+    limiting = directory;
+  }
+  return limiting.empty() || location->memory_version == 2 ? limiting : location->unified_directory;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<MemoryStall>> MemoryStall::Open(const std::string& root, const std::string& process) {
+  const std::string proc = root.ends_with('/') ? root + "proc" : root + "/proc";
+  std::string path = proc + "/pressure/memory";
+  FileReader file;
+  if (const std::string directory = LimitingDirectory(root, proc, process); !directory.empty()) {
+    file = FileReader::OpenOptional(directory + "/memory.pressure");
+    if (file.valid()) path = directory + "/memory.pressure";
+  }
+  if (!file.valid()) file = FileReader::OpenOptional(path);
+  if (file.valid()) {
+    auto stall = std::make_unique<OpenMemoryStall>(path, std::move(file));
+    if (stall->Read().ok()) return stall;
+  }
+  return absl::NotFoundError(fmt::format(
+      "{} cannot be read: the kernel has no pressure stall information; it needs CONFIG_PSI, and psi=1 on its command "
+      "line where that is off by default",
+      path));
+}
+
+}  // namespace ballast::os

@@ -1,0 +1,23 @@
+// What the engine works on, as seams: it is tested against a simulated machine.
+#pragma once
+
+#include "common/os/memory_gauge.h"
+#include "common/os/memory_stall.h"
+#include "worker/pressure/pacer.h"
+#include "worker/pressure/pressure_memory.h"
+#include "worker/pressure/run_log.h"
+#include "worker/pressure/shrink_requests.h"
+
+namespace ballast::pressure {
+
+// All must outlive the engine.
+struct EngineSeams {
+  os::MemoryGauge* gauge;
+  PressureMemory* memory;
+  Pacer* pacer;
+  PressureObserver* observer;
+  os::MemoryStall* stall = nullptr;   // null where the kernel does not tell: only targets that are a stall need it
+  ShrinkRequests* shrinks = nullptr;  // null where nobody asks
+};
+
+}  // namespace ballast::pressure

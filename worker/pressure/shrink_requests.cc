@@ -1,0 +1,39 @@
+#include "worker/pressure/shrink_requests.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+namespace ballast::pressure {
+
+void ShrinkRequests::Post(const ShrinkRequest& request) {
+  const std::scoped_lock lock(mutex_);
+  if (waiting_) {
+    const std::uint64_t room = std::numeric_limits<std::uint64_t>::max() - waiting_->bytes;
+    waiting_->bytes += std::min(room, request.bytes);
+    waiting_->pause = std::max(waiting_->pause, request.pause);
+  } else {
+    waiting_ = request;
+  }
+  interruption_.request_stop();
+}
+
+void ShrinkRequests::Interrupt() {
+  const std::scoped_lock lock(mutex_);
+  interrupted_ = true;
+  interruption_.request_stop();
+}
+
+std::optional<ShrinkRequest> ShrinkRequests::Take() {
+  const std::scoped_lock lock(mutex_);
+  if (!waiting_) return std::nullopt;
+  if (!interrupted_) interruption_ = std::stop_source();
+  return std::exchange(waiting_, std::nullopt);
+}
+
+std::stop_token ShrinkRequests::Interruption() {
+  const std::scoped_lock lock(mutex_);
+  return interruption_.get_token();
+}
+
+}  // namespace ballast::pressure

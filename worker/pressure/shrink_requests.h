@@ -1,0 +1,40 @@
+// The one word that may be said to an engine while it works: give some memory back.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <stop_token>
+
+namespace ballast::pressure {
+
+// Give this much back at once, and allocate nothing for a while after that.
+struct ShrinkRequest {
+  std::uint64_t bytes = 0;  // more than is held means all
+  std::chrono::nanoseconds pause{0};
+};
+
+// Carries requests from any thread to the one that moves memory. Thread-safe.
+class ShrinkRequests {
+ public:
+  // Interrupts what the engine does. Requests that were not taken yet are added up, with the longer of the pauses.
+  void Post(const ShrinkRequest& request);
+
+  // Interrupts without a request, for good: the run is to end.
+  void Interrupt();
+
+  // What was posted since the last time, once.
+  [[nodiscard]] std::optional<ShrinkRequest> Take();
+
+  // Requested as soon as something is posted, or Interrupt() was called. Good until the next Take().
+  [[nodiscard]] std::stop_token Interruption();
+
+ private:
+  std::mutex mutex_;
+  std::optional<ShrinkRequest> waiting_;
+  bool interrupted_ = false;
+  std::stop_source interruption_;
+};
+
+}  // namespace ballast::pressure
