@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 
 #include <chrono>
@@ -103,6 +104,9 @@ void Listen(int fd, FrameDecoder decoder, pressure::ShrinkRequests* shrinks, std
 }  // namespace
 
 int RunnerMain() {
+  // Started through /proc/self/exe, it would be `exe` in the kernel's log of an OOM kill and in every list of
+  // processes.
+  ::prctl(PR_SET_NAME, "ballast-runner");
   if (!IsSocket(kControlFd)) {
     fmt::print(stderr,
                "error: --runner needs a control channel on descriptor 3\n  try: start ballast-worker without --runner; "

@@ -49,13 +49,16 @@ TEST_F(RunnerProcessTest, AStaircaseFromBeginningToEnd) {
   EXPECT_EQ(runner_->Wait(kPatience), (base::ExitStatus{.exit_code = 0, .signal = 0}));
 }
 
-TEST_F(RunnerProcessTest, TheRunnerIsTheFirstToGoAndHasAGroupOfItsOwn) {
+TEST_F(RunnerProcessTest, TheRunnerIsTheFirstToGoAndHasAGroupAndANameOfItsOwn) {
   StartRunner(StartOf(Staircase(kMiB, seconds(3600), 1)));
   ASSERT_TRUE(ReadUntil([](const v1::RunnerReport& report) { return report.has_step(); }));
   const auto score = base::ReadFile(fmt::format("/proc/{}/oom_score_adj", runner_->pid()));
   ASSERT_TRUE(score.ok()) << score.status();
   EXPECT_EQ(*score, "1000\n");
   EXPECT_EQ(::getpgid(runner_->pid()), runner_->pid());
+  const auto name = base::ReadFile(fmt::format("/proc/{}/comm", runner_->pid()));
+  ASSERT_TRUE(name.ok()) << name.status();
+  EXPECT_EQ(*name, "ballast-runner\n");
 }
 
 TEST_F(RunnerProcessTest, AStopReleasesAndEnds) {
