@@ -1,5 +1,6 @@
 """A worker on a virtual machine as the device of a real coordinator, for tests."""
 
+import datetime
 import os
 import shlex
 import sys
@@ -48,13 +49,25 @@ class Device:
         return self.machine.run(f"cat {LOG}")
 
 
+def wall_time_s(text):
+    """A time of a report as seconds since 1970."""
+    return datetime.datetime.fromisoformat(text).timestamp()
+
+
+def sample_times_s(attempt):
+    """The times of the last samples before the end of an attempt, by the device's wall clock."""
+    start = wall_time_s(attempt["start_time"])
+    offsets = attempt["result"]["outcome"]["evidence"]["last_samples"]["offset_ms"]
+    return [start + offset / 1000 for offset in offsets]
+
+
 class DeviceTest(FleetTest):
     """A test with a coordinator on this host and a device of its own. What the device said is printed where the test fails."""
 
     def start_device(self, **options):
         """Boots a device, starts its worker and waits until it is ready. Options are those of Device and VirtualMachine."""
         if self.address is None:
-            self.start_coordinator()
+            self.coordinator = self.start_coordinator()
         self.device = Device(self.path("device"), self.address, **options)
         self.addCleanup(self.device.machine.close)
         self.addCleanup(self._print_last_words)
@@ -62,6 +75,16 @@ class DeviceTest(FleetTest):
         pid = self.device.start_worker()
         self.wait_for_device(self.device.device_id, timeout_s=60)
         return pid
+
+    def simple(self, *flags, timeout_s=300):
+        """Carries out `ballast simple` on the device and returns its one run, and the report."""
+        result = self.ballast("simple", *flags, "--output", "json", timeout_s=timeout_s)
+        self.assertIn(result.code, (0, 1), result.err)
+        (run,) = result.json["runs"]
+        return run["run"], result.json
+
+    def wait_until_ready(self, timeout_s=60):
+        self.wait_for_device(self.device.device_id, ("READY",), timeout_s)
 
     def _print_last_words(self):
         outcome = getattr(self, "_outcome", None)

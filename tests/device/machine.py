@@ -26,6 +26,20 @@ MIB = 1 << 20
 OS_RELEASE = 'NAME="Ballast test device"\nID=ballast-test-device\nPRETTY_NAME="Ballast test device"\n'
 
 
+# How `stat` is to print the time of a file's change, which is to the kernel's tick: the shell has no clock finer than a second.
+_FILE_TIME = "%Y %y"
+
+
+def _file_time_s(text):
+    seconds, local = text.split(" ", 1)
+    return int(seconds) + float("0." + local.split(".")[1].split()[0])
+
+
+def kernel_log_time_s(line):
+    """The time in seconds that stands before a message of the kernel's log."""
+    return float(line[1 : line.index("]")])
+
+
 class GuestCommand:
     """What a command in the machine left."""
 
@@ -130,14 +144,26 @@ class VirtualMachine:
         lines = self._receive_line(lambda line: line.startswith(lead), timeout_s, f"the end of: {command}")
         return GuestCommand(int(lines[-1].removeprefix(lead)), "\n".join(lines[:-1]).rstrip("\n"))
 
+    def run_timed(self, command):
+        """Runs shell text and returns when it began, by the machine's wall clock."""
+        return _file_time_s(self.run(f"touch /run/began; {command}; stat -c '{_FILE_TIME}' /run/began").splitlines()[-1])
+
     def clock_offset_s(self):
         """How far the machine's wall clock is ahead of the host's, and by how much that may be wrong."""
         before = time.time()
-        # A file's time, to the kernel's tick: the shell has no clock finer than a second.
-        seconds, text = self.run("rm -f /run/now; touch /run/now; stat -c '%Y %y' /run/now").split(" ", 1)
+        now = self.run_timed(":")
         after = time.time()
-        fraction = float("0." + text.split(".")[1].split()[0])
-        return int(seconds) + fraction - (before + after) / 2, (after - before) / 2
+        return now - (before + after) / 2, (after - before) / 2
+
+    def kernel_log_offset_s(self):
+        """What to add to a time of the kernel's log to have the machine's wall clock's, and by how much that may be wrong."""
+        mark = f"mark {time.monotonic_ns()}"
+        before, after, line = self.run(
+            f"touch /run/before; echo {mark} >/dev/kmsg; touch /run/after; "
+            f"stat -c '{_FILE_TIME}' /run/before /run/after; dmesg | grep '{mark}'"
+        ).splitlines()
+        before, after = _file_time_s(before), _file_time_s(after)
+        return (before + after) / 2 - kernel_log_time_s(line), (after - before) / 2
 
     # ---- what it said
 

@@ -1,21 +1,64 @@
-"""The kernel's OOM killer on a device with 2 GB and no swap: the runner goes, the agent stays."""
+"""The kernel's OOM killer: the runner goes, the agent stays, and the evidence reaches up to the kill."""
 
+import re
 import unittest
 
-from device import DeviceTest
+from device import GROUP, DeviceTest, sample_times_s
+from machine import MIB, kernel_log_time_s
+
+UNTIL_OOM = ("--mode", "allocate_full", "--until", "oom", "--baseline", "0.5")
+# Samples are taken ten times a second.
+LONGEST_GAP_S = 0.2
 
 
-class GlobalOomTest(DeviceTest):
-    def test_allocate_full_until_oom(self):
-        agent = self.start_device(memory_mib=2048)
-        result = self.ballast("simple", "--mode", "allocate_full", "--until", "oom", "--expect", "OOM_KILLED",
-                              "--output", "json", timeout_s=300)  # fmt: skip
-        self.assertEqual(result.code, 0, result.err)
-        (run,) = result.json["runs"]
-        evidence = run["run"]["outcome"]["evidence"]
-        self.assertEqual(evidence["killer"], "KERNEL_GLOBAL_OOM")
+class OomTest(DeviceTest):
+    def check_evidence(self, run, killer):
+        """The right killer is named, and the last sample before the kill is fresh. Returns the seconds between the two."""
+        self.assertEqual(run["outcome"]["kind"], "OOM_KILLED", run["outcome"])
+        (attempt,) = run["attempts"]
+        evidence = attempt["result"]["outcome"]["evidence"]
+        self.assertEqual(evidence["killer"], killer)
+        self.assertEqual(evidence["signal"], 9)
+        victim = re.search(r"Killed process \d+ \(ballast-runner\)", "\n".join(evidence["kernel_log"])).group()
+        machine = self.device.machine
+        offset, error = machine.kernel_log_offset_s()
+        self.assertLess(error, 0.1)
+        (line,) = [line for line in machine.kernel_log().splitlines() if victim in line]
+        killed_at = kernel_log_time_s(line) + offset
+        gap = killed_at - max(time for time in sample_times_s(attempt) if time <= killed_at + error)
+        self.assertLessEqual(gap, LONGEST_GAP_S + error)
+        return gap
+
+    def check_that_all_goes_on(self, agent):
+        """The same agent takes the next job, and nothing of the last one is left."""
+        self.wait_until_ready()
         self.assertEqual(self.device.worker_pid(), agent)
-        self.wait_for_device(self.device.device_id, ("READY",), timeout_s=60)
+        run, _ = self.simple("--mode", "staircase", "--step-size", "8", "--steps", "2", "--interval", "0.2")
+        self.assertEqual(run["outcome"]["kind"], "COMPLETED", run["outcome"])
+
+
+class GlobalOomTest(OomTest):
+    def test_ten_times_in_one_boot(self):
+        agent = self.start_device(memory_mib=2048)
+        gaps = []
+        for _ in range(10):
+            run, _ = self.simple(*UNTIL_OOM)
+            gaps.append(self.check_evidence(run, "KERNEL_GLOBAL_OOM"))
+            self.wait_until_ready()
+            self.assertEqual(self.device.worker_pid(), agent)
+        print("last sample before the kill, ms:", [round(gap * 1000) for gap in gaps])
+        self.check_that_all_goes_on(agent)
+
+
+class MemcgOomTest(OomTest):
+    def test_at_the_limit_of_the_worker_s_cgroup(self):
+        agent = self.start_device(memory_mib=1024, limit_mib=512)
+        run, _ = self.simple(*UNTIL_OOM)
+        self.check_evidence(run, "KERNEL_MEMCG_OOM")
+        result = run["attempts"][0]["result"]
+        self.assertEqual(result["limit_bytes"], 512 * MIB)
+        self.assertEqual(result["limit_source"], "/" + GROUP.rsplit("/", 1)[1])
+        self.check_that_all_goes_on(agent)
 
 
 if __name__ == "__main__":
