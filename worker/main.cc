@@ -4,6 +4,7 @@
 #include <chrono>
 #include <filesystem>
 #include <iostream>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,12 +26,14 @@
 #include "worker/agent/session/session.h"
 #include "worker/agent/spool.h"
 #include "worker/agent/worker_flags.h"
+#include "worker/environment/cgroup_home.h"
 #include "worker/runner/runner_process.h"
 
 namespace {
 
 namespace agent = ballast::agent;
 namespace base = ballast::base;
+namespace environment = ballast::environment;
 namespace v1 = ballast::v1;
 
 constexpr int kFailed = 1;
@@ -49,7 +52,10 @@ int Serve(const v1::WorkerConfig& config) {
   if (const absl::Status status = base::InitLogging("ballast-worker", config.log_level()); !status.ok()) {
     return Fail(kUsage, status, "ballast-worker --help");
   }
-  // First, so that every thread has the signals blocked.
+  // Early: memory stays charged to the cgroup in which it was first touched.
+  const agent::SelfProtection protection = agent::ProtectSelf();
+  const std::unique_ptr<environment::CgroupHome> cgroup_home = environment::CgroupHome::Prepare();
+  // Before any thread, so that every one has the signals blocked.
   const absl::StatusOr<base::ShutdownSignal> shutdown = base::ShutdownSignal::Create();
   if (!shutdown.ok()) return Fail(kFailed, shutdown.status(), "raise the limit of open files (ulimit -n)");
   if (const auto channel = ballast::rpc::CreateChannel(config.coordinator(), config.insecure()); !channel.ok()) {
@@ -62,7 +68,6 @@ int Serve(const v1::WorkerConfig& config) {
   const absl::StatusOr<std::string> device_id =
       config.device_id().empty() ? directory->DeviceId() : absl::StatusOr<std::string>(config.device_id());
   if (!device_id.ok()) return Fail(kFailed, device_id.status(), "give the device's identifier with --device-id");
-  const agent::SelfProtection protection = agent::ProtectSelf();
 
   std::vector<agent::CutOffAttempt> cut_off;
   auto spool =
@@ -70,8 +75,9 @@ int Serve(const v1::WorkerConfig& config) {
   if (!spool.ok()) return Fail(kFailed, spool.status(), "make room in the data directory, or give another --data-dir");
   agent::EndCutOffAttempts(cut_off, agent::ReadBootId(), spool->get());
 
-  const auto facts = [&protection] {
+  const auto facts = [&protection, &cgroup_home] {
     v1::DeviceFacts collected = agent::ReadDeviceFacts();
+    agent::AddFactsOf(*cgroup_home, &collected);
     for (const std::string& limitation : protection.limitations) collected.add_limitations(limitation);
     return collected;
   };
@@ -80,7 +86,8 @@ int Serve(const v1::WorkerConfig& config) {
   if (config.insecure())
     spdlog::warn("--insecure: what is sent to {} can be read and changed on its way", config.coordinator());
 
-  agent::RunSupervisor supervisor({.runner_program = "/proc/self/exe", .device = first_facts}, spool->get());
+  agent::RunSupervisor supervisor(
+      {.runner_program = "/proc/self/exe", .cgroup_home = cgroup_home.get(), .device = first_facts}, spool->get());
   agent::Session session(
       {.coordinator = config.coordinator(),
        .insecure = config.insecure(),
@@ -116,9 +123,12 @@ int main(int argc, char** argv) {
     case agent::WorkerCommand::Kind::kPrint:
       std::cout << command->text;
       return 0;
-    case agent::WorkerCommand::Kind::kPrintFacts:
-      std::cout << ballast::render::ToJson(agent::ReadDeviceFacts()) << "\n";
+    case agent::WorkerCommand::Kind::kPrintFacts: {
+      v1::DeviceFacts facts = agent::ReadDeviceFacts();
+      agent::AddFactsOf(*environment::CgroupHome::Prepare(), &facts);
+      std::cout << ballast::render::ToJson(facts) << "\n";
       return 0;
+    }
     case agent::WorkerCommand::Kind::kServe:
       return Serve(command->config);
   }

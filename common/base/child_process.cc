@@ -27,12 +27,29 @@ constexpr std::size_t kMaxPassedFds = 16;
 constexpr std::int64_t kMaxPollMs = 3'600'000;  // longer waits go round again
 constexpr int kLastResetSignal = 31;            // real-time signals have no handlers here
 
+// What the child tells of a start that failed.
+struct StartFailure {
+  int error = 0;    // errno
+  int cgroup = -1;  // index of the cgroup that could not be entered
+};
+
+// The file is opened and written in the child: a process that writes 0 moves itself.
+bool EnterCgroup(const char* procs_file) {
+  const int fd = ::open(procs_file, O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  const ssize_t written = ::write(fd, "0", 1);
+  const int error = errno;
+  ::close(fd);
+  errno = error;
+  return written == 1;
+}
+
 // Runs in the child between fork and exec, where only async-signal-safe calls are allowed: no allocation, no locks.
 [[noreturn]] void RunChild(char* const* argv, const ChildOptions& options, const char* oom_score_adj, pid_t parent,
                            int error_fd, int fd_floor) {
-  const auto fail = [error_fd]() {
-    const int error = errno;
-    [[maybe_unused]] const ssize_t ignored = ::write(error_fd, &error, sizeof error);
+  const auto fail = [error_fd](int cgroup = -1) {
+    const StartFailure failure{.error = errno, .cgroup = cgroup};
+    [[maybe_unused]] const ssize_t ignored = ::write(error_fd, &failure, sizeof failure);
     ::_exit(127);
   };
   if (options.own_process_group && ::setpgid(0, 0) != 0) fail();
@@ -50,6 +67,9 @@ constexpr int kLastResetSignal = 31;            // real-time signals have no han
       [[maybe_unused]] const ssize_t ignored = ::write(fd, oom_score_adj, std::strlen(oom_score_adj));
       ::close(fd);
     }
+  }
+  for (std::size_t i = 0; i < options.cgroup_procs.size(); ++i) {
+    if (!EnterCgroup(options.cgroup_procs[i].c_str())) fail(static_cast<int>(i));
   }
   // First out of the way of every target number, then onto it, so that no pair can overwrite another's source.
   std::array<int, kMaxPassedFds> moved{};
@@ -138,13 +158,15 @@ absl::StatusOr<ChildProcess> ChildProcess::Start(const ChildOptions& options) {
     return ErrnoStatus(error, fmt::format("pidfd_open for {}", options.argv[0]));
   }
 
-  int error = 0;
+  StartFailure failure;
   ssize_t n = 0;
   do {
-    n = ::read(error_reader.get(), &error, sizeof error);
+    n = ::read(error_reader.get(), &failure, sizeof failure);
   } while (n < 0 && errno == EINTR);
-  if (n == static_cast<ssize_t>(sizeof error)) return ErrnoStatus(error, fmt::format("start {}", options.argv[0]));
-  return child;
+  if (n != static_cast<ssize_t>(sizeof failure)) return child;
+  if (failure.cgroup < 0) return ErrnoStatus(failure.error, fmt::format("start {}", options.argv[0]));
+  return ErrnoStatus(failure.error, fmt::format("start {}: enter {}", options.argv[0],
+                                                options.cgroup_procs[static_cast<std::size_t>(failure.cgroup)]));
 }
 
 void ChildProcess::Signal(int signal_number) const {

@@ -40,6 +40,8 @@ struct ChildOptions {
   // Value written to the child's /proc/self/oom_score_adj before exec (-1000…1000); nothing where absent. Refusal by
   // the kernel is ignored.
   std::optional<int> oom_score_adj = std::nullopt;
+  // `cgroup.procs` files of the cgroups that the child enters before exec, in order. Start fails where one refuses it.
+  std::vector<std::string> cgroup_procs = {};
 };
 
 // Owns one child process. Destroying or assigning over a live one kills its process group with SIGKILL and reaps it, so
@@ -53,8 +55,8 @@ class ChildProcess {
   ChildProcess& operator=(const ChildProcess&) = delete;
   ~ChildProcess();
 
-  // Forks and execs. Returns after the exec: NOT_FOUND or PERMISSION_DENIED when the program cannot be run. The child
-  // starts with the default signal mask and handlers.
+  // Forks and execs. Returns after the exec: NOT_FOUND or PERMISSION_DENIED when the program cannot be run, or a cgroup
+  // cannot be entered; the message says which. The child starts with the default signal mask and handlers.
   [[nodiscard]] static absl::StatusOr<ChildProcess> Start(const ChildOptions& options);
 
   [[nodiscard]] pid_t pid() const { return pid_; }

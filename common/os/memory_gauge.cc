@@ -118,11 +118,15 @@ std::string AncestorPath(std::string path, std::size_t depth) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<MemoryGauge>> MemoryGauge::Open(const std::string& root) {
-  const std::string_view separator = root.ends_with('/') ? "" : "/";
-  BALLAST_ASSIGN_OR_RETURN(FileReader meminfo, FileReader::Open(fmt::format("{}{}proc/meminfo", root, separator)));
   // A machine whose cgroups cannot be found out has its memory as the only limit.
   const absl::StatusOr<CgroupLocation> located = LocateCgroups(root);
-  const CgroupLocation location = located.ok() ? *located : CgroupLocation();
+  return Open(root, located.ok() ? *located : CgroupLocation());
+}
+
+absl::StatusOr<std::unique_ptr<MemoryGauge>> MemoryGauge::Open(const std::string& root,
+                                                               const CgroupLocation& location) {
+  const std::string_view separator = root.ends_with('/') ? "" : "/";
+  BALLAST_ASSIGN_OR_RETURN(FileReader meminfo, FileReader::Open(fmt::format("{}{}proc/meminfo", root, separator)));
   const MemoryCgroupFiles& files = MemoryFilesOf(location.memory_version);
   auto gauge = std::make_unique<OpenMemoryGauge>(std::move(meminfo), files);
   for (std::size_t depth = 0; depth < location.memory_directories.size(); ++depth) {

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "common/os/cgroup.h"
 
 namespace ballast::os {
 
@@ -42,6 +43,9 @@ class MemoryGauge {
   // /proc/meminfo cannot be read or made sense of; a missing or unreadable cgroup hierarchy only means that the machine
   // is the limit.
   [[nodiscard]] static absl::StatusOr<std::unique_ptr<MemoryGauge>> Open(const std::string& root = "/");
+  // The same for a process that stands, or will stand, at `location`.
+  [[nodiscard]] static absl::StatusOr<std::unique_ptr<MemoryGauge>> Open(const std::string& root,
+                                                                         const CgroupLocation& location);
   virtual ~MemoryGauge() = default;
 
   [[nodiscard]] virtual absl::StatusOr<MemoryReading> Read() = 0;

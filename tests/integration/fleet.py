@@ -54,6 +54,19 @@ def children_of(pid):
     return found
 
 
+def command_of(pid):
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as comm:
+            return comm.read().strip()
+    except OSError:
+        return ""
+
+
+def runners_of(pid):
+    """The children of an agent but for the keeper of its run."""
+    return [child for child in children_of(pid) if command_of(child) != "ballast-keeper"]
+
+
 def resident_bytes(pid):
     with open(f"/proc/{pid}/statm", encoding="ascii") as statm:
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -124,7 +137,7 @@ class Worker(Program):
 
     def runner_pid(self, timeout_s=10):
         """The pid of the runner, once there is one that holds memory of its own."""
-        return wait_until(lambda: next(iter(children_of(self.pid)), None), timeout_s, "a runner of " + self.device_id)
+        return wait_until(lambda: next(iter(runners_of(self.pid)), None), timeout_s, "a runner of " + self.device_id)
 
 
 class Result:

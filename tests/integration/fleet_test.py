@@ -3,7 +3,7 @@
 import time
 import unittest
 
-from fleet import FleetTest, children_of, query, wait_until
+from fleet import FleetTest, children_of, query, runners_of, wait_until
 
 SMALL = ("simple", "--mode", "staircase", "--step-size", "8", "--interval", "0.2", "--steps", "2", "--baseline", "0.1",
          "--recovery", "0.1")  # fmt: skip
@@ -107,7 +107,7 @@ class RestartTest(FleetTest):
         self.start_coordinator(listen=self.address)
         self.wait_for_device("dev-1", ("BUSY",))
         self.assertEqual(self.runs_of(blocker)[0]["state"], "RUNNING")
-        self.assertEqual(len(children_of(worker.pid)), 1)
+        self.assertEqual(len(runners_of(worker.pid)), 1)
         self.assertEqual(self.ballast("jobs", "cancel", blocker).code, 0)
         ended = [self.watch(job)["runs"][0]["run"] for job in waiting]
         self.assertEqual([run["outcome"]["kind"] for run in ended], ["COMPLETED"] * 5)

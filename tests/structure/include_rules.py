@@ -28,6 +28,7 @@ RULES = {
     "coordinator/rpc": ["coordinator/core", "coordinator/report", "storage/*.h", "common", PROTO],
     "worker/pressure": ["common", PROTO],
     "worker/telemetry": ["common", PROTO],
+    "worker/environment": ["common", PROTO],
     "worker/runner": ["worker/pressure", "common", PROTO],
     "worker/agent": ["worker", "common", PROTO],
     "cli": ["common", PROTO],

@@ -21,6 +21,7 @@
 #include "worker/agent/end_of_run.h"
 #include "worker/agent/run_limits.h"
 #include "worker/agent/self_protection.h"
+#include "worker/environment/oom_daemons.h"
 
 namespace ballast::agent {
 namespace {
@@ -58,8 +59,10 @@ std::optional<std::uint64_t> ToOptional(std::int64_t value) {
 absl::StatusOr<std::unique_ptr<ActiveRun>> ActiveRun::Prepare(const RunExecutorOptions& options, AttemptKey key,
                                                               v1::JobSpec spec, Spool* spool) {
   std::unique_ptr<ActiveRun> run(new ActiveRun(options, std::move(key), std::move(spec), spool));
-  BALLAST_ASSIGN_OR_RETURN(run->sampler_, telemetry::Sampler::Open(options.root));
-  BALLAST_ASSIGN_OR_RETURN(run->gauge_, os::MemoryGauge::Open(options.root));
+  run->environment_.emplace(environment::RunEnvironment::Create(options.cgroup_home, options.root));
+  const os::CgroupLocation& place = run->environment_->location();
+  BALLAST_ASSIGN_OR_RETURN(run->sampler_, telemetry::Sampler::Open(options.root, place));
+  BALLAST_ASSIGN_OR_RETURN(run->gauge_, os::MemoryGauge::Open(options.root, place));
   absl::StatusOr<KernelLog> kernel_log = KernelLog::Open(options.root);
   if (kernel_log.ok()) run->kernel_log_ = *std::move(kernel_log);
   run->timer_.Reset(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
@@ -77,7 +80,6 @@ ActiveRun::ActiveRun(const RunExecutorOptions& options, AttemptKey key, v1::JobS
       start_(options.clock->Monotonic()),
       stall_watch_(options.root),
       history_(kEvidenceSpan, sample_interval_),
-      first_row_(metrics::EmptyRow()),
       row_(metrics::EmptyRow()) {}
 
 nanoseconds ActiveRun::Elapsed() const {
@@ -93,7 +95,6 @@ v1::RunResult ActiveRun::CarryOut(RunControl* control, RunObserver* observer) {
   observer_ = observer;
   observer_start_ = ThreadCpuTime() + spool_->writer_cpu_time();
   TakeSample(Elapsed());
-  first_row_ = row_;
 
   if (absl::Status status = StartRunner(); !status.ok()) {
     v1::RunResult result = Conclude();
@@ -113,8 +114,10 @@ absl::Status ActiveRun::StartRunner() {
   v1::RunnerStart start;
   *start.mutable_workload() = spec_.workload();
   start.set_start_monotonic_ns(start_.count());
-  BALLAST_ASSIGN_OR_RETURN(runner_, runner::RunnerProcess::Start(options_.runner_program, start));
+  BALLAST_ASSIGN_OR_RETURN(runner_,
+                           runner::RunnerProcess::Start(options_.runner_program, start, environment_->cgroup_procs()));
   runner_pid_ = runner_->pid();
+  environment_->Keep(runner_pid_);
   sampler_->WatchProcess(runner_pid_);
   return absl::OkStatus();
 }
@@ -174,6 +177,7 @@ void ActiveRun::FollowDeadlines() {
   }
   if (now >= chunk_start_ + options_.chunk_interval) CloseChunk();
   if (now >= next_draft_) SaveDraft();
+  environment_->oom_watch().Observe(now);
   if (now >= next_progress_) TellProgress();
 }
 
@@ -305,28 +309,18 @@ void ActiveRun::TellProgress() {
   observer_->OnProgress(progress);
 }
 
-std::optional<std::uint64_t> ActiveRun::RiseSinceStart(MetricId id) const {
-  const std::int64_t first = first_row_[metrics::IndexOf(id)];
-  const std::int64_t last = row_[metrics::IndexOf(id)];
-  if (first == metrics::kAbsent || last == metrics::kAbsent) return std::nullopt;
-  return static_cast<std::uint64_t>(std::max<std::int64_t>(last - first, 0));
-}
-
 v1::RunResult ActiveRun::Conclude() {
   EndFacts facts;
   if (exit_) facts.exit = *exit_;
   facts.finished = findings_.finished();
   facts.asked = asked_;
   facts.killed_by_agent = killed_by_agent_;
-  facts.limit_available_bytes = ToOptional(history_.LastOf(MetricId::kMemLimitAvailableBytes));
-  facts.machine_available_bytes = ToOptional(history_.LastOf(MetricId::kMemAvailableBytes));
   if (runner_) TakeSample(Elapsed());  // after the end: the counts of OOM kills have the runner's in them
-  facts.limit_is_machine = gauge_->limit_source() == "machine";
-  if (RiseSinceStart(MetricId::kVmOomKillTotal))
-    facts.recent_machine_oom_kills = history_.RiseOf(MetricId::kVmOomKillTotal);
-  if (RiseSinceStart(MetricId::kCgroupOomKillTotal)) {
-    facts.recent_cgroup_oom_kills = history_.RiseOf(MetricId::kCgroupOomKillTotal);
-  }
+  facts.oom = environment_->oom_watch().Recent();
+  facts.own_group = environment_->own_group();
+  facts.sees_every_limit = environment_->oom_watch().sees_every_limit();
+  facts.note = environment_->note();
+  facts.kernel_log_readable = kernel_log_.has_value();
   std::vector<std::string> kernel_messages;
   if (kernel_log_ && runner_pid_ > 0) {
     kernel_messages = kernel_log_->ReadMessages();
@@ -343,8 +337,11 @@ v1::RunResult ActiveRun::Conclude() {
   // What was refused was asked for on top of the most that was ever held.
   evidence->set_held_bytes(result.outcome().kind() == v1::ALLOCATION_FAILED ? facts.finished->peak_held_bytes()
                                                                             : findings_.held_bytes());
-  evidence->set_global_oom_kill_count(RiseSinceStart(MetricId::kVmOomKillTotal).value_or(0));
-  evidence->set_cgroup_oom_kill_count(RiseSinceStart(MetricId::kCgroupOomKillTotal).value_or(0));
+  const environment::OomCounts in_run = environment_->oom_watch().SinceStart();
+  evidence->set_global_oom_kill_count(in_run.machine_kills.value_or(0));
+  evidence->set_cgroup_oom_kill_count(in_run.kills.value_or(0));
+  evidence->set_cgroup_oom_count(in_run.limit_hits);
+  evidence->set_oom_cgroup(in_run.limit_cgroup);
   if (result.outcome().kind() == v1::OOM_KILLED) {
     v1::Event event;
     *event.mutable_offset() = base::ToProto(Elapsed());
@@ -356,6 +353,9 @@ v1::RunResult ActiveRun::Conclude() {
   if (result.outcome().kind() != v1::COMPLETED) {
     *evidence->mutable_last_samples() = history_.ToSeries();
     for (std::string& line : MessagesAbout(kernel_messages, runner_pid_)) evidence->add_kernel_log(std::move(line));
+    facts.oom_daemons = environment::FindOomDaemons(options_.root);
+    for (const std::string& name : facts.oom_daemons) evidence->add_oom_daemons(name);
+    for (std::string& finding : DescribeEnd(facts)) evidence->add_findings(std::move(finding));
   }
   CloseChunk();
 

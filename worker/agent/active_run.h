@@ -18,6 +18,7 @@
 #include "worker/agent/run_findings.h"
 #include "worker/agent/sample_history.h"
 #include "worker/agent/stall_watch.h"
+#include "worker/environment/run_environment.h"
 #include "worker/runner/runner_process.h"
 #include "worker/telemetry/sampler.h"
 
@@ -60,7 +61,6 @@ class ActiveRun {
   void SaveDraft();
   void TellProgress();
   [[nodiscard]] v1::RunResult Conclude();
-  [[nodiscard]] std::optional<std::uint64_t> RiseSinceStart(metrics::MetricId id) const;
 
   const RunExecutorOptions& options_;
   const AttemptKey key_;
@@ -69,6 +69,7 @@ class ActiveRun {
   const std::chrono::nanoseconds sample_interval_;
   const std::chrono::nanoseconds start_;  // on the monotonic clock
 
+  std::optional<environment::RunEnvironment> environment_;  // outlives the runner
   std::unique_ptr<telemetry::Sampler> sampler_;
   std::unique_ptr<os::MemoryGauge> gauge_;
   std::optional<KernelLog> kernel_log_;
@@ -88,7 +89,6 @@ class ActiveRun {
   RunFindings findings_;
   StallWatch stall_watch_;
   SampleHistory history_;
-  metrics::SampleRow first_row_;
   metrics::SampleRow row_;  // the youngest sample
   metrics::ChunkBuilder chunk_;
   std::vector<v1::Event> chunk_events_;  // those in `chunk_`, for drafts

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sched.h>
-#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -23,6 +22,7 @@
 #include "common/os/line_scanner.h"
 #include "common/os/memory_gauge.h"
 #include "common/os/procfs.h"
+#include "worker/environment/oom_daemons.h"
 
 namespace ballast::agent {
 namespace {
@@ -45,6 +45,8 @@ class FactReader {
     facts_.set_page_size_bytes(static_cast<std::uint32_t>(::sysconf(_SC_PAGESIZE)));
     facts_.add_capabilities(v1::WORKLOAD_PRESSURE);
     ProbePsi();
+    for (const std::string& name : environment::FindOomDaemons(root_.empty() ? "/" : root_))
+      facts_.add_oom_daemons(name);
     if (root_.empty()) {
       ProbeOomScore();
       ProbeKernelLog();
@@ -155,26 +157,6 @@ class FactReader {
       return;
     }
     facts_.set_cgroup_version(static_cast<std::uint32_t>(location->memory_version));
-    ProbeMemoryCgroup(location->memory_directories.front());
-  }
-
-  // Whether a cgroup can be made below this one, by making and removing it.
-  void ProbeMemoryCgroup(const std::string& directory) {
-    const std::string probe = fmt::format("{}/ballast-probe-{}", directory, ::getpid());
-    if (::mkdir(probe.c_str(), 0755) != 0) {
-      Lacks(fmt::format("No memory cgroup of its own: cannot create one in {} ({}).", directory, Reason(errno)));
-      return;
-    }
-    const bool has_limit =
-        ::access(
-            fmt::format("{}/{}", probe, os::MemoryFilesOf(static_cast<int>(facts_.cgroup_version())).limit).c_str(),
-            W_OK) == 0;
-    ::rmdir(probe.c_str());
-    if (has_limit) {
-      facts_.add_capabilities(v1::MEMORY_CGROUP);
-    } else {
-      Lacks(fmt::format("No memory cgroup of its own: the memory controller is not delegated to {}.", directory));
-    }
   }
 
   void ProbePsi() {
@@ -221,6 +203,12 @@ v1::DeviceFacts ReadDeviceFacts(const std::string& root) {
   v1::DeviceFacts facts;
   FactReader(root, &facts).ReadAll();
   return facts;
+}
+
+void AddFactsOf(const environment::CgroupHome& home, v1::DeviceFacts* facts) {
+  facts->set_runner_isolation(home.isolation());
+  if (home.isolation() != v1::PROCESS_GROUP) facts->add_capabilities(v1::MEMORY_CGROUP);
+  for (const std::string& limitation : home.limitations()) facts->add_limitations(limitation);
 }
 
 }  // namespace ballast::agent

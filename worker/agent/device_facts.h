@@ -4,13 +4,17 @@
 #include <string>
 
 #include "ballast/v1/device.pb.h"
+#include "worker/environment/cgroup_home.h"
 
 namespace ballast::agent {
 
 // Reads the facts. What cannot be read is left empty, and where it matters a limitation says why. Capabilities are
-// probed, not assumed: the probe of oom_score_adj and of cgroups leaves nothing behind. `root` is where /proc, /sys,
+// probed, not assumed: the probe of oom_score_adj leaves nothing behind. `root` is where /proc, /sys,
 // /etc and /dev are found; tests lay out a tree of their own (processes' own rights are probed on the real machine only
 // when `root` is "/"). May block for some milliseconds.
 [[nodiscard]] v1::DeviceFacts ReadDeviceFacts(const std::string& root = "/");
+
+// Adds what was found out about this process's place among the cgroups, and its runners'.
+void AddFactsOf(const environment::CgroupHome& home, v1::DeviceFacts* facts);
 
 }  // namespace ballast::agent

@@ -1,14 +1,15 @@
 // From the facts of a runner's end to the outcome of its run.
 #pragma once
 
-#include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "ballast/v1/run.pb.h"
 #include "ballast/v1/runner.pb.h"
 #include "common/base/child_process.h"
 #include "worker/agent/kernel_log.h"
+#include "worker/environment/oom_watch.h"
 
 namespace ballast::agent {
 
@@ -24,19 +25,22 @@ struct EndFacts {
   std::optional<v1::RunnerFinished> finished;  // the runner's own last word
   std::optional<AskedEnd> asked;
   bool killed_by_agent = false;
-  // Rises in the last seconds; absent where the count cannot be read. The kernel counts a kill for the machine and for
-  // the victim's own memory cgroup, whatever the reason of the kill.
-  std::optional<std::uint64_t> recent_machine_oom_kills;
-  std::optional<std::uint64_t> recent_cgroup_oom_kills;
+  // Rises in the last seconds. The kernel counts a kill for the machine and for the victim's own memory cgroup,
+  // whatever the reason of the kill.
+  environment::OomCounts oom;
+  bool own_group = false;         // the cgroup that counts has the runner, and what it started, alone
+  bool sees_every_limit = false;  // no limit could have been hit without being counted
+  bool kernel_log_readable = false;
   OomVerdict kernel_log = OomVerdict::kNone;
-  bool limit_is_machine = true;  // no memory cgroup has a limit below the machine's memory
-  // Bytes that could still be allocated at the last sample: under the limit that holds, and on the machine.
-  std::optional<std::uint64_t> limit_available_bytes;
-  std::optional<std::uint64_t> machine_available_bytes;
+  std::vector<std::string> oom_daemons;  // userspace OOM daemons that run, by name
+  std::string note;                      // what was not as it should be around the runner; empty where nothing was
 };
 
-// Kind, message, killer, signal and exit code; the rest of the evidence is the caller's. Never a guess: where the facts
-// do not tell who killed the runner, the killer is UNKNOWN. Pure.
+// Kind, message, killer, signal, its sender and exit code; the rest of the evidence is the caller's. Never a guess:
+// where the facts do not tell who killed the runner, the killer is UNKNOWN. Pure.
 [[nodiscard]] v1::Outcome ClassifyEnd(const EndFacts& facts);
+
+// What was looked at for that, and what it said: one sentence each, for people. Pure.
+[[nodiscard]] std::vector<std::string> DescribeEnd(const EndFacts& facts);
 
 }  // namespace ballast::agent

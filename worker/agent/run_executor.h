@@ -11,6 +11,7 @@
 #include "common/base/clock.h"
 #include "worker/agent/run_control.h"
 #include "worker/agent/spool.h"
+#include "worker/environment/cgroup_home.h"
 
 namespace ballast::agent {
 
@@ -19,6 +20,8 @@ struct RunExecutorOptions {
   std::string runner_program;
   // Where /proc, /sys and /dev are found.
   std::string root = "/";
+  // Where runners get cgroups of their own; null for none. Outlives the runs.
+  const environment::CgroupHome* cgroup_home = nullptr;
   // What this device can do; assignments that need something else are refused.
   v1::DeviceFacts device;
   const base::Clock* clock = &base::RealClock();

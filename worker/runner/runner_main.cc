@@ -4,6 +4,8 @@
 
 #include <chrono>
 #include <cstdio>
+#include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <thread>
@@ -17,6 +19,7 @@
 #include "worker/pressure/shrink_requests.h"
 #include "worker/runner/control_channel.h"
 #include "worker/runner/runner_process.h"
+#include "worker/runner/termination_watch.h"
 #include "worker/runner/workload_execution.h"
 
 namespace ballast::runner {
@@ -116,6 +119,12 @@ int RunnerMain() {
   }
   const base::Fd control(kControlFd);
   ::fcntl(control.get(), F_SETFD, FD_CLOEXEC);
+  std::stop_source stop;
+  absl::StatusOr<std::unique_ptr<TerminationWatch>> termination = TerminationWatch::Start(&stop);
+  if (!termination.ok()) {
+    fmt::print(stderr, "error: runner: {}\n", std::string(termination.status().message()));
+    return kExitAgentGone;
+  }
   FrameDecoder decoder;
   absl::StatusOr<v1::RunnerStart> start = ReceiveStart(control.get(), &decoder);
   if (!start.ok()) {
@@ -123,7 +132,6 @@ int RunnerMain() {
     return kExitAgentGone;
   }
   FrameSender sender(control.get());
-  std::stop_source stop;
   ReportingObserver observer(&sender, &stop);
   pressure::ShrinkRequests shrinks;
   std::jthread listener([fd = control.get(), &shrinks, &stop, rest = std::move(decoder)]() mutable {
@@ -132,6 +140,8 @@ int RunnerMain() {
 
   v1::RunnerReport report;
   *report.mutable_finished() = ExecuteWorkload(*start, &observer, &shrinks, stop.get_token());
+  if (std::optional<v1::SignalSender> sender_of_signal = (*termination)->Finish())
+    *report.mutable_finished()->mutable_terminated_by() = *std::move(sender_of_signal);
   const absl::Status sent = sender.Send(report);
   // Lets the listener's wait end; what was sent stays readable for the agent.
   ::shutdown(control.get(), SHUT_RD);

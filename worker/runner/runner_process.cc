@@ -20,7 +20,8 @@ constexpr int kRunnerOomScoreAdj = 1000;
 
 }  // namespace
 
-absl::StatusOr<RunnerProcess> RunnerProcess::Start(const std::string& program, const v1::RunnerStart& start) {
+absl::StatusOr<RunnerProcess> RunnerProcess::Start(const std::string& program, const v1::RunnerStart& start,
+                                                   std::vector<std::string> cgroup_procs) {
   std::array<int, 2> ends{};
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) {
     return base::ErrnoStatus(errno, "make the runner's control channel");
@@ -34,6 +35,7 @@ absl::StatusOr<RunnerProcess> RunnerProcess::Start(const std::string& program, c
   options.own_process_group = true;
   options.parent_death_signal = SIGKILL;
   options.oom_score_adj = kRunnerOomScoreAdj;
+  options.cgroup_procs = std::move(cgroup_procs);
   BALLAST_ASSIGN_OR_RETURN(runner.child_, base::ChildProcess::Start(options));
   v1::RunnerCommand command;
   *command.mutable_start() = start;

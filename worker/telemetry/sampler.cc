@@ -11,6 +11,7 @@
 
 #include <fmt/format.h>
 
+#include "common/base/file.h"
 #include "common/base/status.h"
 #include "common/os/cgroup.h"
 #include "common/os/file_reader.h"
@@ -96,7 +97,7 @@ struct CgroupFiles {
   int version = 0;
   os::FileReader usage;
   os::FileReader oom_events;
-  os::FileReader limit_hits;       // version 1: failcnt; version 2 has them in oom_events
+  os::FileReader limit_hits;       // version 1: failcnt; version 2: memory.events. Of the innermost cgroup with a limit
   os::FileReader swap_limit_hits;  // version 1: memsw.failcnt, which counts instead where both limits are equal
 };
 
@@ -204,10 +205,10 @@ class ProcSampler final : public Sampler {
     }
     if (const auto text = cgroup_.oom_events.Read(buffer_)) {
       Put(MetricId::kCgroupOomKillTotal, os::FindKeyedNumber(*text, "oom_kill"), row);
-      if (cgroup_.version == 2) Put(MetricId::kCgroupLimitHitsTotal, os::FindKeyedNumber(*text, "max"), row);
     }
     if (const auto text = cgroup_.limit_hits.Read(buffer_)) {
-      std::optional<std::uint64_t> hits = os::ParseNumber(*text);
+      std::optional<std::uint64_t> hits =
+          cgroup_.version == 2 ? os::FindKeyedNumber(*text, "max") : os::ParseNumber(*text);
       if (const auto swap_text = cgroup_.swap_limit_hits.Read(buffer_); swap_text && hits) {
         *hits += os::ParseNumber(*swap_text).value_or(0);
       }
@@ -231,18 +232,30 @@ class ProcSampler final : public Sampler {
   std::array<char, os::kReadBufferBytes> buffer_;
 };
 
-CgroupFiles OpenCgroupFiles(const std::string& root) {
+// The innermost cgroup that has a limit; the runner's own where none has.
+const std::string& LimitedDirectory(const os::CgroupLocation& location) {
+  for (const std::string& directory : location.memory_directories) {
+    const absl::StatusOr<std::string> limit =
+        base::ReadFile(fmt::format("{}/{}", directory, os::MemoryFilesOf(location.memory_version).limit));
+    if (limit.ok() && os::ParseMemoryLimit(*limit)) return directory;
+  }
+  return location.memory_directories.front();
+}
+
+CgroupFiles OpenCgroupFiles(const os::CgroupLocation& location) {
   CgroupFiles files;
-  const absl::StatusOr<os::CgroupLocation> location = os::LocateCgroups(root);
-  if (!location.ok() || location->memory_directories.empty()) return files;
-  const std::string& directory = location->memory_directories.front();
-  const os::MemoryCgroupFiles& names = os::MemoryFilesOf(location->memory_version);
-  files.version = location->memory_version;
+  if (location.memory_directories.empty()) return files;
+  const std::string& directory = location.memory_directories.front();
+  const std::string& limited = LimitedDirectory(location);
+  const os::MemoryCgroupFiles& names = os::MemoryFilesOf(location.memory_version);
+  files.version = location.memory_version;
   files.usage = os::FileReader::OpenOptional(fmt::format("{}/{}", directory, names.usage));
   files.oom_events = os::FileReader::OpenOptional(fmt::format("{}/{}", directory, names.oom_events));
   if (files.version == 1) {
-    files.limit_hits = os::FileReader::OpenOptional(directory + "/memory.failcnt");
-    files.swap_limit_hits = os::FileReader::OpenOptional(directory + "/memory.memsw.failcnt");
+    files.limit_hits = os::FileReader::OpenOptional(limited + "/memory.failcnt");
+    files.swap_limit_hits = os::FileReader::OpenOptional(limited + "/memory.memsw.failcnt");
+  } else {
+    files.limit_hits = os::FileReader::OpenOptional(fmt::format("{}/{}", limited, names.oom_events));
   }
   return files;
 }
@@ -250,10 +263,15 @@ CgroupFiles OpenCgroupFiles(const std::string& root) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Sampler>> Sampler::Open(const std::string& root) {
+  const absl::StatusOr<os::CgroupLocation> located = os::LocateCgroups(root);
+  return Open(root, located.ok() ? *located : os::CgroupLocation());
+}
+
+absl::StatusOr<std::unique_ptr<Sampler>> Sampler::Open(const std::string& root, const os::CgroupLocation& runner) {
   const std::string proc = root.ends_with('/') ? root + "proc" : root + "/proc";
   BALLAST_ASSIGN_OR_RETURN(os::FileReader meminfo, os::FileReader::Open(proc + "/meminfo"));
-  BALLAST_ASSIGN_OR_RETURN(std::unique_ptr<os::MemoryGauge> gauge, os::MemoryGauge::Open(root));
-  return std::make_unique<ProcSampler>(proc, std::move(gauge), std::move(meminfo), OpenCgroupFiles(root));
+  BALLAST_ASSIGN_OR_RETURN(std::unique_ptr<os::MemoryGauge> gauge, os::MemoryGauge::Open(root, runner));
+  return std::make_unique<ProcSampler>(proc, std::move(gauge), std::move(meminfo), OpenCgroupFiles(runner));
 }
 
 }  // namespace ballast::telemetry

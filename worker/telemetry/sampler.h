@@ -8,18 +8,22 @@
 
 #include "absl/status/statusor.h"
 #include "common/metrics/metric_table.h"
+#include "common/os/cgroup.h"
 
 namespace ballast::telemetry {
 
-// Samples /proc/meminfo, vmstat, pressure, loadavg, the runner's /proc/PID files and the memory cgroup of this process
-// (which the runner shares). Descriptors stay open; Sample() does not allocate and does not fail: what cannot be read
-// is absent. What only the executor knows (runner_held_bytes, runner_target_percent, sample_delay_us) is left absent
-// for it to fill in. Not thread-safe.
+// Samples /proc/meminfo, vmstat, pressure, loadavg, the runner's /proc/PID files and its memory cgroup. Descriptors
+// stay open; Sample() does not allocate and does not fail: what cannot be read is absent. What only the executor knows
+// (runner_held_bytes, runner_target_percent, sample_delay_us) is left absent for it to fill in. Not thread-safe.
 class Sampler {
  public:
   // `root` is where /proc and /sys are found; tests lay out a tree of their own. NOT_FOUND when /proc/meminfo is
   // missing.
+  // The cgroup is that of this process.
   [[nodiscard]] static absl::StatusOr<std::unique_ptr<Sampler>> Open(const std::string& root = "/");
+  // The cgroup is that in which the runner stands, or will stand.
+  [[nodiscard]] static absl::StatusOr<std::unique_ptr<Sampler>> Open(const std::string& root,
+                                                                     const os::CgroupLocation& runner);
   virtual ~Sampler() = default;
   Sampler() = default;
   Sampler(const Sampler&) = delete;

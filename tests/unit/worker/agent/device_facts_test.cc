@@ -50,6 +50,7 @@ TEST_F(DeviceFactsTest, ReadsABoard) {
   Write("proc/swaps",
         "Filename\tType\tSize\tUsed\tPriority\n/dev/zram0 partition 524288 0 100\n/var/swap file 75712 0 -2\n");
   Write("proc/pressure/memory", "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\n");
+  Write("proc/812/comm", "earlyoom\n");
   Write("etc/os-release", "ID=debian\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n");
   Write("proc/self/cgroup", "0::/box\n");
   Write("proc/self/mountinfo", "30 20 0:27 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
@@ -70,11 +71,7 @@ TEST_F(DeviceFactsTest, ReadsABoard) {
   EXPECT_EQ(facts.limit_available_bytes(), 2147483648ULL - 1048576);
   EXPECT_EQ(facts.limit_source(), "/box");
   EXPECT_TRUE(Has(facts, v1::PSI));
-  // A plain directory has no controller files, so no cgroup can be limited there; and the probe is gone.
-  EXPECT_FALSE(Has(facts, v1::MEMORY_CGROUP));
-  for (const auto& entry : std::filesystem::directory_iterator(root_ + "/sys/fs/cgroup/box")) {
-    EXPECT_FALSE(entry.is_directory()) << entry.path();
-  }
+  EXPECT_THAT(facts.oom_daemons(), testing::ElementsAre("earlyoom"));
 }
 
 TEST_F(DeviceFactsTest, SaysWhatADeviceLacks) {
@@ -88,7 +85,9 @@ TEST_F(DeviceFactsTest, SaysWhatADeviceLacks) {
 }
 
 TEST(DeviceFactsOnThisMachineTest, AreComplete) {
-  const v1::DeviceFacts facts = ReadDeviceFacts();
+  v1::DeviceFacts facts = ReadDeviceFacts();
+  const auto home = environment::CgroupHome::Prepare();
+  AddFactsOf(*home, &facts);
   utsname names{};
   ASSERT_EQ(::uname(&names), 0);
   EXPECT_EQ(facts.hostname(), names.nodename);
@@ -100,6 +99,12 @@ TEST(DeviceFactsOnThisMachineTest, AreComplete) {
   EXPECT_LE(facts.limit_available_bytes(), facts.limit_bytes());
   EXPECT_EQ(facts.page_size_bytes(), static_cast<std::uint32_t>(::sysconf(_SC_PAGESIZE)));
   EXPECT_TRUE(Has(facts, v1::WORKLOAD_PRESSURE));
+  // Kept apart by a cgroup, or it says why not.
+  EXPECT_NE(facts.runner_isolation(), v1::RUNNER_ISOLATION_UNSPECIFIED);
+  EXPECT_EQ(Has(facts, v1::MEMORY_CGROUP), facts.runner_isolation() != v1::PROCESS_GROUP);
+  if (!Has(facts, v1::MEMORY_CGROUP)) {
+    EXPECT_THAT(facts.limitations(), Contains(HasSubstr("Runners have no memory cgroup of their own")));
+  }
   // Protected, or it says why not.
   if (!Has(facts, v1::OOM_SCORE_PROTECTED)) {
     EXPECT_THAT(facts.limitations(), Contains(HasSubstr("oom_score_adj")));

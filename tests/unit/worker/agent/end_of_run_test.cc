@@ -8,13 +8,25 @@
 namespace ballast::agent {
 namespace {
 
+using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::IsSupersetOf;
 
 EndFacts Killed() {
   EndFacts facts;
   facts.exit.signal = SIGKILL;
-  facts.recent_machine_oom_kills = 0;
-  facts.recent_cgroup_oom_kills = 0;
+  facts.oom.machine_kills = 0;
+  facts.oom.kills = 0;
+  facts.own_group = true;
+  facts.sees_every_limit = true;
+  return facts;
+}
+
+// By the kernel's OOM killer, as the counts say.
+EndFacts OomKilled() {
+  EndFacts facts = Killed();
+  facts.oom.machine_kills = 1;
+  facts.oom.kills = 1;
   return facts;
 }
 
@@ -64,46 +76,127 @@ TEST(EndOfRunTest, AKillThatNobodyCountsIsSomebodys) {
 
 TEST(EndOfRunTest, OomKillsOfOthersAreNotTheRunners) {
   EndFacts facts = Killed();
-  facts.recent_machine_oom_kills = 1;
+  facts.oom.machine_kills = 1;
+  ExpectOutcome(facts, v1::WORKER_CRASHED, v1::UNKNOWN);
+  facts.own_group = false;
   ExpectOutcome(facts, v1::WORKER_CRASHED, v1::UNKNOWN);
 }
 
 TEST(EndOfRunTest, TheCountsAreNotTheRunnersWhereTheLogNamesAnotherVictim) {
-  EndFacts facts = Killed();
-  facts.recent_machine_oom_kills = 1;
-  facts.recent_cgroup_oom_kills = 1;
+  EndFacts facts = OomKilled();
+  facts.own_group = false;
   facts.kernel_log = OomVerdict::kOther;
   ExpectOutcome(facts, v1::WORKER_CRASHED, v1::UNKNOWN);
 }
 
-TEST(EndOfRunTest, WithoutCgroupsTheMachinesCountDecides) {
-  EndFacts facts = Killed();
-  facts.recent_cgroup_oom_kills.reset();
-  facts.recent_machine_oom_kills = 1;
+TEST(EndOfRunTest, AKillWithoutALimitThatWasHitIsForTheMachine) {
+  EndFacts facts = OomKilled();
   ExpectOutcome(facts, v1::OOM_KILLED, v1::KERNEL_GLOBAL_OOM);
-}
-
-TEST(EndOfRunTest, TheCgroupsCountMeansTheMachineWhereNoCgroupHasALimit) {
-  EndFacts facts = Killed();
-  facts.recent_machine_oom_kills = 1;
-  facts.recent_cgroup_oom_kills = 1;
+  facts.oom.kills.reset();  // a kernel without cgroups
+  facts.own_group = false;
   ExpectOutcome(facts, v1::OOM_KILLED, v1::KERNEL_GLOBAL_OOM);
-}
-
-TEST(EndOfRunTest, WhereACgroupHasALimitTheOneThatRanOutKilled) {
-  EndFacts facts = Killed();
-  facts.recent_machine_oom_kills = 1;
-  facts.recent_cgroup_oom_kills = 1;
-  facts.limit_is_machine = false;
+  facts.sees_every_limit = false;
   ExpectOutcome(facts, v1::OOM_KILLED, v1::UNKNOWN);
-  facts.limit_available_bytes = 10;
-  facts.machine_available_bytes = 1000;
+}
+
+TEST(EndOfRunTest, ALimitThatWasHitIsTheKillerWhereItHadNoOtherVictim) {
+  EndFacts facts = OomKilled();
+  facts.oom.limit_hits = 1;
+  facts.oom.limit_cgroup = "/slice/box";
   ExpectOutcome(facts, v1::OOM_KILLED, v1::KERNEL_MEMCG_OOM);
-  facts.limit_available_bytes = 1000;
-  facts.machine_available_bytes = 10;
-  ExpectOutcome(facts, v1::OOM_KILLED, v1::KERNEL_GLOBAL_OOM);
-  facts.limit_available_bytes = 12;
+  EXPECT_THAT(ClassifyEnd(facts).message(), HasSubstr("/slice/box"));
+  facts.sees_every_limit = false;
+  ExpectOutcome(facts, v1::OOM_KILLED, v1::KERNEL_MEMCG_OOM);
+  // Another process was killed too: the limit may have been its end, and the machine the runner's.
+  facts.oom.machine_kills = 2;
   ExpectOutcome(facts, v1::OOM_KILLED, v1::UNKNOWN);
+  facts.oom.kills_under_limit = 1;  // not under that limit
+  ExpectOutcome(facts, v1::OOM_KILLED, v1::KERNEL_MEMCG_OOM);
+  facts.oom.kills_under_limit = 2;
+  ExpectOutcome(facts, v1::OOM_KILLED, v1::UNKNOWN);
+  facts.oom.kills_under_limit.reset();
+  facts.oom.machine_kills.reset();
+  ExpectOutcome(facts, v1::OOM_KILLED, v1::UNKNOWN);
+}
+
+TEST(EndOfRunTest, TheCountOfTheRunnersOwnGroupOutranksWhoeverElseWantedItsEnd) {
+  EndFacts facts = OomKilled();
+  facts.asked = AskedEnd{v1::CANCELLED, "by a user"};
+  facts.killed_by_agent = true;
+  ExpectOutcome(facts, v1::OOM_KILLED, v1::KERNEL_GLOBAL_OOM);
+  facts.own_group = false;
+  ExpectOutcome(facts, v1::CANCELLED, v1::AGENT);
+}
+
+TEST(EndOfRunTest, ATerminationIsItsSenders) {
+  EndFacts facts = FinishedAs(v1::CANCELLED);
+  facts.finished->mutable_terminated_by()->set_pid(812);
+  facts.finished->mutable_terminated_by()->set_command("earlyoom");
+  ExpectOutcome(facts, v1::OOM_KILLED, v1::USERSPACE_OOM_DAEMON);
+  const v1::Outcome outcome = ClassifyEnd(facts);
+  EXPECT_THAT(outcome.message(), HasSubstr("earlyoom (pid 812)"));
+  EXPECT_EQ(outcome.evidence().signal_sender().pid(), 812);
+  EXPECT_EQ(outcome.evidence().signal_sender().command(), "earlyoom");
+  facts.asked = AskedEnd{v1::CANCELLED, "by a user, a little later"};
+  ExpectOutcome(facts, v1::OOM_KILLED, v1::USERSPACE_OOM_DAEMON);
+
+  facts.finished->mutable_terminated_by()->set_command("bash");
+  ExpectOutcome(facts, v1::WORKER_CRASHED, v1::UNKNOWN);
+  EXPECT_THAT(ClassifyEnd(facts).message(), HasSubstr("bash (pid 812)"));
+  facts.finished->mutable_terminated_by()->clear_command();
+  EXPECT_THAT(ClassifyEnd(facts).message(), HasSubstr("has ended since (pid 812)"));
+  facts.finished->mutable_terminated_by()->set_pid(0);
+  ExpectOutcome(facts, v1::WORKER_CRASHED, v1::UNKNOWN);
+  EXPECT_THAT(ClassifyEnd(facts).message(), HasSubstr("not visible"));
+  // It came too late to end anything.
+  facts.finished->set_outcome(v1::COMPLETED);
+  ExpectOutcome(facts, v1::COMPLETED, v1::KILLER_UNSPECIFIED);
+}
+
+TEST(EndOfRunTest, SystemdOomdIsKnownByItsMark) {
+  EndFacts facts = Killed();
+  facts.oom.oomd_marks = 2;
+  facts.oom.oomd_cgroup = "/system.slice/ballast.service/run";
+  ExpectOutcome(facts, v1::OOM_KILLED, v1::USERSPACE_OOM_DAEMON);
+  EXPECT_THAT(ClassifyEnd(facts).message(), HasSubstr("/system.slice/ballast.service/run"));
+  facts.exit.signal = SIGSEGV;
+  ExpectOutcome(facts, v1::WORKER_CRASHED, v1::SELF);
+}
+
+TEST(EndOfRunTest, FindingsSayWhatWasLookedAt) {
+  EndFacts facts = OomKilled();
+  EXPECT_THAT(DescribeEnd(facts),
+              ElementsAre("wait status: signal 9 (Killed)", "kernel log: not readable here",
+                          "OOM kills in the last seconds: 1 in the runner's cgroup, 1 on the machine",
+                          "cgroup limits: none made the kernel look for a victim", "userspace OOM daemons: none runs"));
+  facts.own_group = false;
+  facts.sees_every_limit = false;
+  facts.oom.machine_kills.reset();
+  facts.kernel_log_readable = true;
+  facts.kernel_log = OomVerdict::kMemcg;
+  facts.oom_daemons = {"earlyoom", "systemd-oomd"};
+  facts.note = "the runner had no cgroup";
+  EXPECT_THAT(
+      DescribeEnd(facts),
+      ElementsAre("wait status: signal 9 (Killed)", "kernel log: the runner was killed at a memory cgroup's limit",
+                  "OOM kills in the last seconds: 1 in the runner's cgroup (which it shares), an unknown number on the "
+                  "machine",
+                  "cgroup limits: none that is visible from here made the kernel look for a victim",
+                  "userspace OOM daemons: earlyoom, systemd-oomd", "the runner had no cgroup"));
+  facts.oom.limit_hits = 3;
+  facts.oom.limit_cgroup = "/box";
+  facts.oom.oomd_marks = 1;
+  facts.oom.oomd_cgroup = "/box/run";
+  facts.killed_by_agent = true;
+  facts.asked = AskedEnd{v1::CANCELLED, "by a user"};
+  facts.finished.emplace().set_message("stopped");
+  facts.finished->mutable_terminated_by()->set_pid(5);
+  EXPECT_THAT(DescribeEnd(facts),
+              IsSupersetOf({"runner: its last word was \"stopped\"",
+                            "runner: SIGTERM came from a process that has ended since (pid 5)",
+                            "agent: it sent SIGKILL", "agent: it asked for the end: by a user",
+                            "cgroup limits: that of /box made the kernel look for a victim, 3 times",
+                            "systemd-oomd: it marked /box/run as killed"}));
 }
 
 TEST(EndOfRunTest, TheKernelsWordOutranksTheCounts) {
@@ -111,7 +204,6 @@ TEST(EndOfRunTest, TheKernelsWordOutranksTheCounts) {
   facts.kernel_log = OomVerdict::kMemcg;
   ExpectOutcome(facts, v1::OOM_KILLED, v1::KERNEL_MEMCG_OOM);
   facts.kernel_log = OomVerdict::kGlobal;
-  facts.limit_is_machine = false;
   ExpectOutcome(facts, v1::OOM_KILLED, v1::KERNEL_GLOBAL_OOM);
   facts.asked = AskedEnd{v1::CANCELLED, "by a user"};
   facts.killed_by_agent = true;

@@ -15,6 +15,7 @@ namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+using testing::Contains;
 using testing::HasSubstr;
 using testing::SizeIs;
 
@@ -176,7 +177,7 @@ TEST_F(RunExecutorTest, ARunThatTakesTooLongIsTimedOut) {
 
 TEST_F(RunExecutorTest, ARunnerKilledByWhoeverEndsWithEvidence) {
   OnFirstProgress([] {
-    for (const pid_t child : ChildrenOfThisProcess()) ::kill(child, SIGKILL);
+    for (const pid_t runner : RunnersOfThisProcess()) ::kill(runner, SIGKILL);
   });
   const v1::RunResult result = Run(LongRun());
   const v1::Evidence& evidence = result.outcome().evidence();
@@ -188,6 +189,41 @@ TEST_F(RunExecutorTest, ARunnerKilledByWhoeverEndsWithEvidence) {
   EXPECT_GT(evidence.last_samples().offset_ms_size(), 1);
   EXPECT_EQ(evidence.cgroup_oom_kill_count(), 0U);
   EXPECT_FALSE(result.phases(result.phases_size() - 1).has_end_offset()) << "it was cut off in this phase";
+}
+
+TEST_F(RunExecutorTest, ATerminationByAnOomDaemonIsItsKill) {
+  // A shell under the daemon's name: the runner sees what it would see of the daemon.
+  std::filesystem::copy_file("/bin/sh", directory_ / "earlyoom");
+  base::ChildProcess daemon;
+  OnFirstProgress([&] {
+    base::ChildOptions options;
+    options.argv = {(directory_ / "earlyoom").string(), "-c",
+                    fmt::format("kill -TERM {}; read stay", RunnersOfThisProcess().at(0))};
+    daemon = base::ChildProcess::Start(options).value();
+  });
+  v1::Assignment assignment = LongRun();
+  *assignment.mutable_spec()->mutable_policy()->mutable_timeout() = base::ToProto(seconds(20));
+  OpenSpool();
+  ASSERT_FALSE(RunExecutor(options_, spool_.get()).Execute(assignment, control_.get(), this).has_value());
+  Flush();
+  const v1::RunResult result = ReadAll().back().finished().result();
+  const v1::Evidence& evidence = result.outcome().evidence();
+  EXPECT_EQ(result.outcome().kind(), v1::OOM_KILLED) << result.outcome().message();
+  EXPECT_EQ(evidence.killer(), v1::USERSPACE_OOM_DAEMON);
+  EXPECT_EQ(evidence.signal_sender().pid(), daemon.pid());
+  EXPECT_EQ(evidence.signal_sender().command(), "earlyoom");
+  EXPECT_THAT(evidence.oom_daemons(), Contains("earlyoom"));
+  EXPECT_THAT(evidence.findings(), Contains(HasSubstr("SIGTERM came from earlyoom")));
+  EXPECT_TRUE(result.phases(result.phases_size() - 1).has_end_offset()) << "it ended in order";
+}
+
+TEST_F(RunExecutorTest, ATerminationByWhoeverNamesItsSender) {
+  OnFirstProgress([] { ::kill(RunnersOfThisProcess().at(0), SIGTERM); });
+  const v1::RunResult result = Run(LongRun());
+  EXPECT_EQ(result.outcome().kind(), v1::WORKER_CRASHED);
+  EXPECT_EQ(result.outcome().evidence().killer(), v1::UNKNOWN);
+  EXPECT_EQ(result.outcome().evidence().signal_sender().pid(), ::getpid());
+  EXPECT_THAT(result.outcome().message(), HasSubstr(fmt::format("(pid {})", ::getpid())));
 }
 
 TEST_F(RunExecutorTest, ACrashIsTheRunnersOwn) {

@@ -38,6 +38,15 @@ inline std::vector<pid_t> ChildrenOfThisProcess() {
   return children;
 }
 
+// The runners among them.
+inline std::vector<pid_t> RunnersOfThisProcess() {
+  std::vector<pid_t> runners = ChildrenOfThisProcess();
+  std::erase_if(runners, [](pid_t pid) {
+    return base::ReadFile(fmt::format("/proc/{}/comm", pid)).value_or("") == "ballast-keeper\n";
+  });
+  return runners;
+}
+
 class RunFixture : public AgentFixture, public SupervisorListener {
  protected:
   RunFixture() {

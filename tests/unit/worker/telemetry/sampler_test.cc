@@ -111,6 +111,25 @@ TEST_F(SamplerTest, ReadsTheMachineAndTheLimitThatHolds) {
   EXPECT_EQ(At(row, MetricId::kCgroupLimitHitsTotal), 7);
 }
 
+TEST_F(SamplerTest, TheRunnersCgroupIsCountedAndTheLimitAboveIt) {
+  Write("sys/fs/cgroup/memory/box/run/memory.limit_in_bytes", "9223372036854771712\n");
+  Write("sys/fs/cgroup/memory/box/run/memory.usage_in_bytes", "1000\n");
+  Write("sys/fs/cgroup/memory/box/run/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n");
+  Write("sys/fs/cgroup/memory/box/run/memory.failcnt", "0\n");
+  os::CgroupLocation runner = os::LocateCgroups(root_).value();
+  runner.memory_path += "/run";
+  runner.memory_directories.insert(runner.memory_directories.begin(), root_ + "/sys/fs/cgroup/memory/box/run");
+  auto sampler = Sampler::Open(root_, runner);
+  ASSERT_TRUE(sampler.ok()) << sampler.status();
+  SampleRow row;
+  (*sampler)->Sample(&row);
+  EXPECT_EQ(At(row, MetricId::kCgroupUsageBytes), 1000);
+  EXPECT_EQ(At(row, MetricId::kCgroupOomKillTotal), 1);
+  EXPECT_EQ(At(row, MetricId::kCgroupLimitHitsTotal), 7);
+  EXPECT_EQ(At(row, MetricId::kMemLimitBytes), 524288000);
+  EXPECT_EQ(At(row, MetricId::kMemUsedPercent), 25'000);
+}
+
 TEST_F(SamplerTest, LeavesOutWhatTheKernelDoesNotHave) {
   auto sampler = Sampler::Open(root_);
   ASSERT_TRUE(sampler.ok()) << sampler.status();

@@ -1,0 +1,52 @@
+#include "worker/environment/run_environment.h"
+
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "common/base/logging.h"
+
+namespace ballast::environment {
+
+RunEnvironment RunEnvironment::Create(const CgroupHome* home, const std::string& root) {
+  RunEnvironment environment;
+  if (home != nullptr && home->isolation() != v1::PROCESS_GROUP) {
+    absl::StatusOr<OwnGroup> group = home->MakeRunGroup();
+    if (group.ok()) {
+      environment.group_ = *std::move(group);
+      environment.location_ = environment.group_.location();
+      environment.own_group_ = true;
+    } else {
+      environment.note_ =
+          fmt::format("the runner had no cgroup of its own in this run: {}", std::string(group.status().message()));
+      spdlog::warn("{}", environment.note_);
+    }
+  }
+  if (!environment.own_group_) {
+    // A machine whose cgroups cannot be found out has none that matter.
+    absl::StatusOr<os::CgroupLocation> located = os::LocateCgroups(root);
+    if (located.ok()) environment.location_ = *std::move(located);
+  }
+  environment.oom_watch_ = OomWatch::Open(environment.location_, root);
+  return environment;
+}
+
+std::vector<std::string> RunEnvironment::cgroup_procs() const {
+  if (!own_group_) return {};
+  return {group_.procs_file()};
+}
+
+void RunEnvironment::Keep(pid_t runner) {
+  absl::StatusOr<RunnerKeeper> keeper = RunnerKeeper::Start(runner, own_group_ ? group_.directory() : std::string());
+  if (keeper.ok()) {
+    keeper_ = *std::move(keeper);
+    return;
+  }
+  if (note_.empty()) {
+    note_ = fmt::format("only the kernel's parent-death signal ends the runner with its agent: {}",
+                        std::string(keeper.status().message()));
+  }
+  spdlog::warn("{}", note_);
+}
+
+}  // namespace ballast::environment

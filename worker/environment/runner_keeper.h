@@ -1,0 +1,43 @@
+// Ends a runner and whatever it started when the agent dies.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/base/fd.h"
+
+namespace ballast::environment {
+
+// A small process (`ballast-keeper`) that waits for the end of the agent. The kernel's parent-death signal ends the
+// runner alone; the keeper ends its process group and its cgroup too, and removes the cgroup. It is forked without an
+// exec, so it has the agent's oom_score_adj, and shares its pages. It knows the agent's end by a socket whose other end
+// only the agent has: the kernel closes that however the agent ends. Signals but SIGKILL do not touch it, and it is in
+// a session of its own, so that neither an interrupt from a terminal nor the SIGTERM of a service manager takes it down
+// before the agent. Destruction dismisses and reaps it. Move-only. Not thread-safe.
+class RunnerKeeper {
+ public:
+  // Watches over the process group `runner` and, where it is not empty, the cgroup in the directory `cgroup`. Call when
+  // the runner exists. Codes of ErrnoStatus.
+  [[nodiscard]] static absl::StatusOr<RunnerKeeper> Start(pid_t runner, const std::string& cgroup);
+
+  RunnerKeeper() = default;
+  RunnerKeeper(RunnerKeeper&& other) noexcept;
+  RunnerKeeper& operator=(RunnerKeeper&& other) noexcept;
+  RunnerKeeper(const RunnerKeeper&) = delete;
+  RunnerKeeper& operator=(const RunnerKeeper&) = delete;
+  ~RunnerKeeper();
+
+  // 0 where there is none.
+  [[nodiscard]] pid_t pid() const { return pid_; }
+
+ private:
+  void Dismiss();
+
+  pid_t pid_ = 0;
+  base::Fd channel_;
+};
+
+}  // namespace ballast::environment
