@@ -17,7 +17,6 @@
 #include "common/base/status.h"
 #include "common/render/json.h"
 #include "common/rpc/channel.h"
-#include "worker/agent/boot_id.h"
 #include "worker/agent/data_directory.h"
 #include "worker/agent/device_facts.h"
 #include "worker/agent/recovery.h"
@@ -73,7 +72,7 @@ int Serve(const v1::WorkerConfig& config) {
   auto spool =
       agent::Spool::Open({.directory = directory->path(), .quota_bytes = config.spool_quota_bytes()}, &cut_off);
   if (!spool.ok()) return Fail(kFailed, spool.status(), "make room in the data directory, or give another --data-dir");
-  agent::EndCutOffAttempts(cut_off, agent::ReadBootId(), spool->get());
+  agent::EndCutOffAttempts(cut_off, agent::ReadBootFacts(), spool->get());
 
   const auto facts = [&protection, &cgroup_home] {
     v1::DeviceFacts collected = agent::ReadDeviceFacts();

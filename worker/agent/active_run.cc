@@ -34,6 +34,7 @@ constexpr std::chrono::seconds kEvidenceSpan(10);
 constexpr std::chrono::seconds kExitGrace(2);
 // A draft is written each second: one with a hundred thousand steps would be most of the disk's work.
 constexpr int kMaxDraftEntries = 2000;
+constexpr std::int64_t kMaxRehearsedSamples = 100;
 
 nanoseconds ThreadCpuTime() {
   timespec time{};
@@ -95,6 +96,7 @@ v1::RunResult ActiveRun::CarryOut(RunControl* control, RunObserver* observer) {
   observer_ = observer;
   observer_start_ = ThreadCpuTime() + spool_->writer_cpu_time();
   TakeSample(Elapsed());
+  Rehearse();
 
   if (absl::Status status = StartRunner(); !status.ok()) {
     v1::RunResult result = Conclude();
@@ -107,6 +109,15 @@ v1::RunResult ActiveRun::CarryOut(RunControl* control, RunObserver* observer) {
   const ScopedPriority priority;  // only now, so that the runner does not inherit it
   Watch();
   return Conclude();
+}
+
+void ActiveRun::Rehearse() {
+  PrefaultStack();
+  // A chunk as large as one becomes between two closings: its code, its buffers and the compressor's are there from now
+  // on.
+  const auto samples = std::min<std::int64_t>(options_.chunk_interval / sample_interval_ + 1, kMaxRehearsedSamples);
+  for (std::int64_t i = 0; i < samples && !draft_chunk_.full(); ++i) draft_chunk_.AddSample(i * sample_interval_, row_);
+  (void)draft_chunk_.Finish();
 }
 
 absl::Status ActiveRun::StartRunner() {

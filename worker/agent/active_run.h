@@ -44,6 +44,8 @@ class ActiveRun {
   [[nodiscard]] std::chrono::nanoseconds Elapsed() const;
   [[nodiscard]] std::chrono::nanoseconds Planned() const;
 
+  // Does once what the loop will do, so that what it needs is in memory before the load is.
+  void Rehearse();
   absl::Status StartRunner();
   absl::Status StartTimer();
   void Watch();

@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -20,6 +21,9 @@ namespace {
 
 constexpr int kObserverNice = -10;
 constexpr unsigned kCapIpcLock = 14;
+// More than the deepest of the agent's calls (a chunk's encoding, a log message) has been seen to need.
+constexpr std::size_t kStackBytes = 128U << 10U;
+constexpr std::size_t kTouchBytes = 4096;  // no page is smaller
 
 id_t ThreadId() {
   return static_cast<id_t>(::syscall(SYS_gettid));
@@ -72,6 +76,12 @@ SelfProtection ProtectSelf() {
 bool LockMemory(const SelfProtection& protection) {
   ::dl_iterate_phdr(&LetGoOfReadOnlyPages, nullptr);
   return protection.may_lock_memory && ::mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0;
+}
+
+// Not inlined: the frame is what it is for.
+[[gnu::noinline]] void PrefaultStack() {
+  std::array<volatile char, kStackBytes> frame;
+  for (std::size_t i = 0; i < frame.size(); i += kTouchBytes) frame[i] = 0;
 }
 
 ScopedPriority::ScopedPriority() {

@@ -23,6 +23,10 @@ struct SelfProtection {
 // touched): most served the start alone. Call when the start is over. False when the kernel refuses.
 bool LockMemory(const SelfProtection& protection);
 
+// Touches what the calling thread's stack will need, so that no page of it has to be found while memory is short. Once
+// memory is locked it then stays.
+void PrefaultStack();
+
 // Gives the calling thread a higher scheduling priority while it lives, where that is allowed. Start no child
 // meanwhile: it would inherit it.
 class ScopedPriority {

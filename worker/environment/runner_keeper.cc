@@ -22,6 +22,7 @@ namespace {
 
 // Nobody waits for it, and a device that thrashes is slow.
 constexpr std::chrono::minutes kEndTimeout(5);
+constexpr char kReady = 'r';
 constexpr char kDone = 'd';
 constexpr rlim_t kMostDescriptors = 65536;
 
@@ -39,6 +40,7 @@ void CloseDescriptors() {
   ::prctl(PR_SET_NAME, "ballast-keeper");
   ::dup2(channel, 0);
   CloseDescriptors();
+  [[maybe_unused]] const ssize_t told = ::send(0, &kReady, 1, MSG_NOSIGNAL);
   char word = 0;
   ssize_t n = 0;
   do {
@@ -56,7 +58,7 @@ absl::StatusOr<RunnerKeeper> RunnerKeeper::Start(pid_t runner, const std::string
   std::array<int, 2> ends{};
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0)
     return base::ErrnoStatus(errno, "make the channel of the runner's keeper");
-  const base::Fd far(ends[0]);
+  base::Fd far(ends[0]);
   RunnerKeeper keeper;
   keeper.channel_.Reset(ends[1]);
   // Blocked before the fork: between fork and any call of its own the child has the handlers of the agent.
@@ -70,6 +72,13 @@ absl::StatusOr<RunnerKeeper> RunnerKeeper::Start(pid_t runner, const std::string
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (pid < 0) return base::ErrnoStatus(error, "fork the runner's keeper");
   keeper.pid_ = pid;
+  far.Reset();
+  char word = 0;
+  ssize_t n = 0;
+  do {
+    n = ::read(keeper.channel_.get(), &word, 1);
+  } while (n < 0 && errno == EINTR);
+  if (n != 1) return absl::UnavailableError("the runner's keeper ended at once; somebody killed it");
   return keeper;
 }
 

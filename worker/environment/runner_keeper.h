@@ -20,7 +20,7 @@ namespace ballast::environment {
 class RunnerKeeper {
  public:
   // Watches over the process group `runner` and, where it is not empty, the cgroup in the directory `cgroup`. Call when
-  // the runner exists. Codes of ErrnoStatus.
+  // the runner exists. Returns when the keeper is ready. Codes of ErrnoStatus.
   [[nodiscard]] static absl::StatusOr<RunnerKeeper> Start(pid_t runner, const std::string& cgroup);
 
   RunnerKeeper() = default;

@@ -3,12 +3,18 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
+
 #include "tests/unit/worker/agent/agent_fixture.h"
 
 namespace ballast::agent {
 namespace {
 
 using std::chrono::milliseconds;
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
 using testing::SizeIs;
 
 class RecoveryTest : public AgentFixture {
@@ -30,8 +36,9 @@ class RecoveryTest : public AgentFixture {
     OpenSpool();
   }
 
-  v1::AttemptFinished Recover(const std::string& boot_id) {
-    EndCutOffAttempts(cut_off_, boot_id, spool_.get());
+  v1::AttemptFinished Recover(const std::string& boot_id, std::optional<base::SystemTime> boot_time = std::nullopt) {
+    EndCutOffAttempts(cut_off_, {.boot_id = boot_id, .boot_time = boot_time, .crash_records = {"dmesg-efi-1"}},
+                      spool_.get());
     Flush();
     const std::vector<v1::Record> records = ReadAll();
     EXPECT_THAT(records, SizeIs(32));  // the beginning, 30 chunks, the end
@@ -42,13 +49,22 @@ class RecoveryTest : public AgentFixture {
 
 TEST_F(RecoveryTest, ARebootIsAResultWithEvidence) {
   CutOffAttemptInMidRun();
-  const v1::AttemptFinished finished = Recover("boot-2");
+  const v1::AttemptFinished finished =
+      Recover("boot-2", base::FromProto(Started().start_time()) + milliseconds(42'400));
   const v1::Outcome& outcome = finished.result().outcome();
   EXPECT_EQ(outcome.kind(), v1::DEVICE_REBOOTED);
   EXPECT_EQ(outcome.evidence().killer(), v1::UNKNOWN);
   EXPECT_EQ(outcome.evidence().start_boot_id(), "boot-1");
   EXPECT_EQ(outcome.evidence().end_boot_id(), "boot-2");
   EXPECT_EQ(outcome.evidence().held_bytes(), 2909U);
+  EXPECT_THAT(
+      outcome.evidence().findings(),
+      ElementsAre("boot identifier: boot-1 when the run began, boot-2 now",
+                  "spool: the last sample is from 29.9 s after the start, 1970-01-12T13:47:09Z by the device's "
+                  "clock",
+                  HasSubstr("the runner held 2.84 KiB"),
+                  "uptime: the device booted at 1970-01-12T13:47:22Z by its clock, 12.5 s after the last sample",
+                  HasSubstr("dmesg-efi-1")));
   const v1::SampleSeries& last = outcome.evidence().last_samples();
   EXPECT_EQ(last.offset_ms(last.offset_ms_size() - 1), 29'900);
   EXPECT_EQ(last.offset_ms(0), 19'900) << "ten seconds";
@@ -59,10 +75,44 @@ TEST_F(RecoveryTest, ARebootIsAResultWithEvidence) {
   EXPECT_EQ(base::FromProto(finished.end_time()), base::FromProto(Started().start_time()) + milliseconds(29'900));
 }
 
+TEST_F(RecoveryTest, AClockThatWasSetBackIsNoTimeOfABoot) {
+  CutOffAttemptInMidRun();
+  EXPECT_THAT(Recover("boot-2", base::FromProto(Started().start_time())).result().outcome().evidence().findings(),
+              Contains(HasSubstr("the clock was set back")));
+}
+
+TEST_F(RecoveryTest, WithoutABootIdentifierNoRebootIsClaimed) {
+  CutOffAttemptInMidRun();
+  const v1::Outcome outcome = Recover("").result().outcome();
+  EXPECT_EQ(outcome.kind(), v1::WORKER_CRASHED);
+  EXPECT_THAT(outcome.evidence().findings(), Contains(HasSubstr("could not be seen")));
+}
+
+TEST_F(RecoveryTest, BootFactsAreThoseOfTheMachine) {
+  const auto write = [this](const std::string& path, const std::string& content) {
+    std::filesystem::create_directories((directory_ / path).parent_path());
+    std::ofstream(directory_ / path) << content;
+  };
+  write("proc/uptime", "12.50 40.00\n");
+  write("proc/sys/kernel/random/boot_id", "boot-3\n");
+  write("sys/fs/pstore/dmesg-ramoops-0", "Panic#1\n");
+  const auto before = base::RealClock().Now();
+  const BootFacts facts = ReadBootFacts(directory_.string());
+  EXPECT_EQ(facts.boot_id, "boot-3");
+  ASSERT_TRUE(facts.boot_time.has_value());
+  EXPECT_GE(*facts.boot_time, before - milliseconds(12'500));
+  EXPECT_LE(*facts.boot_time, base::RealClock().Now() - milliseconds(12'500));
+  EXPECT_THAT(facts.crash_records, ElementsAre("dmesg-ramoops-0"));
+  EXPECT_FALSE(ReadBootFacts((directory_ / "nothing").string()).boot_time.has_value());
+}
+
 TEST_F(RecoveryTest, WithoutARebootTheWorkerEnded) {
   CutOffAttemptInMidRun();
   const v1::AttemptFinished finished = Recover("boot-1");
   EXPECT_EQ(finished.result().outcome().kind(), v1::WORKER_CRASHED);
+  EXPECT_THAT(finished.result().outcome().evidence().findings(),
+              ElementsAre("boot identifier: boot-1 as when the run began", HasSubstr("29.9 s after the start"),
+                          HasSubstr("the runner held")));
   EXPECT_EQ(finished.result().outcome().evidence().killer(), v1::UNKNOWN);
 }
 
@@ -70,7 +120,7 @@ TEST_F(RecoveryTest, AnAttemptWithItsBeginningAloneEndsToo) {
   OpenSpool();
   ASSERT_TRUE(spool_->Begin(key_, Started("boot-1")).ok());
   OpenSpool();
-  EndCutOffAttempts(cut_off_, "boot-2", spool_.get());
+  EndCutOffAttempts(cut_off_, {.boot_id = "boot-2", .boot_time = {}, .crash_records = {}}, spool_.get());
   Flush();
   const std::vector<v1::Record> records = ReadAll();
   ASSERT_THAT(records, SizeIs(2));

@@ -6,6 +6,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <array>
+#include <thread>
+
 #include "common/base/file.h"
 #include "common/os/procfs.h"
 
@@ -24,6 +27,27 @@ TEST(SelfProtectionTest, LetsGoOfWhatTheStartAloneNeeded) {
   const std::uint64_t before = ResidentFileBytes();
   EXPECT_FALSE(LockMemory({})) << "not where it may not";
   EXPECT_LT(ResidentFileBytes(), before);
+}
+
+[[gnu::noinline]] void UseStack() {
+  std::array<volatile char, 64U << 10U> frame;
+  for (std::size_t i = 0; i < frame.size(); i += 4096) frame[i] = 1;
+}
+
+TEST(SelfProtectionTest, AStackThatWasTouchedCausesNoMoreFaults) {
+  // On a thread of its own: its stack is new.
+  std::thread([] {
+    const auto faults = [] {
+      rusage usage{};
+      ::getrusage(RUSAGE_THREAD, &usage);
+      return usage.ru_minflt;
+    };
+    (void)faults();
+    PrefaultStack();
+    const auto before = faults();
+    UseStack();
+    EXPECT_EQ(faults(), before);
+  }).join();
 }
 
 TEST(SelfProtectionTest, PriorityIsRaisedForAWhileOrNotAtAll) {
