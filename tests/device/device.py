@@ -17,6 +17,8 @@ LOG = "/var/log/worker.log"
 PID = "/run/worker.pid"
 # The worker's own group, as a service manager would make one.
 GROUP = "/sys/fs/cgroup/worker.service"
+# What a worker asks to be kept for it.
+AGENT_MIB = 32
 # The host as the machine sees it.
 HOST = "10.0.2.2"
 
@@ -24,16 +26,20 @@ HOST = "10.0.2.2"
 class Device:
     """A machine with a worker on it, which dials in to the coordinator at `address` on this host."""
 
-    def __init__(self, directory, address, device_id="device", limit_mib=0, programs=None, **machine):
+    def __init__(self, directory, address, device_id="device", limit_mib=0, programs=None, without_kernel_log=False, **machine):
         programs = {**(programs or {}), WORKER: program("ballast-worker-static")}
         self.machine = VirtualMachine(directory, programs=programs, **machine)
         self.device_id = device_id
         self._port = address.rsplit(":", 1)[1]
         self._limit_mib = limit_mib
+        self._without_kernel_log = without_kernel_log
 
     def start_worker(self, *flags):
-        """Starts the worker in a cgroup of its own and returns its pid."""
-        self.machine.run(f"mkdir -p {GROUP}; rm -f {PID}")
+        """Starts the worker in a cgroup of its own and returns its pid. As a service manager would, removes what an earlier one left first."""
+        self.machine.run(f"while [ -d {GROUP} ] && ! find {GROUP} -depth -type d -exec rmdir {{}} +; do usleep 10000; done; rm -f {PID}")
+        self.machine.run(f"mkdir {GROUP}; echo {AGENT_MIB * MIB} >{GROUP}/memory.min")
+        if self._without_kernel_log:
+            self.machine.run("rm -f /dev/kmsg")
         if self._limit_mib:
             self.machine.run(f"echo {self._limit_mib * MIB} >{GROUP}/memory.max; echo 0 >{GROUP}/memory.swap.max")
         arguments = ["--coordinator", f"{HOST}:{self._port}", "--insecure", "--data-dir", DATA, "--device-id", self.device_id, *flags]
