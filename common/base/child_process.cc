@@ -1,6 +1,7 @@
 #include "common/base/child_process.h"
 
 #include <fcntl.h>
+#include <linux/sched.h>
 #include <poll.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -33,9 +34,53 @@ struct StartFailure {
   int cgroup = -1;  // index of the cgroup that could not be entered
 };
 
-// The file is opened and written in the child: a process that writes 0 moves itself.
-bool EnterCgroup(const char* procs_file) {
-  const int fd = ::open(procs_file, O_WRONLY | O_CLOEXEC);
+// How the child gets into its cgroups. Moving a process waits for the kernel to be sure of all its threads, which takes
+// many milliseconds; a child that is born into a cgroup (version 2), or moves its only thread (version 1), does not
+// wait.
+struct CgroupEntry {
+  std::vector<std::string> files;  // one a cgroup: into which the child writes 0, which is itself
+  Fd birthplace;                   // the one into which it may be born
+  std::size_t birthplace_index = 0;
+  bool born_there = false;
+};
+
+absl::StatusOr<CgroupEntry> PrepareEntry(const ChildOptions& options) {
+  CgroupEntry entry;
+  for (const std::string& directory : options.cgroups) {
+    const std::string tasks = directory + "/tasks";
+    if (::access(tasks.c_str(), F_OK) == 0) {
+      entry.files.push_back(tasks);
+      continue;
+    }
+    entry.birthplace.Reset(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!entry.birthplace.valid()) {
+      return ErrnoStatus(errno, fmt::format("start {}: enter {}", options.argv[0], directory));
+    }
+    entry.birthplace_index = entry.files.size();
+    entry.files.push_back(directory + "/cgroup.procs");
+  }
+  return entry;
+}
+
+// As fork().
+pid_t ForkInto(CgroupEntry* entry) {
+  if (entry->birthplace.valid()) {
+    clone_args arguments{};
+    arguments.flags = CLONE_INTO_CGROUP;
+    arguments.exit_signal = SIGCHLD;
+    arguments.cgroup = static_cast<unsigned>(entry->birthplace.get());
+    entry->born_there = true;
+    const auto pid = static_cast<pid_t>(::syscall(SYS_clone3, &arguments, sizeof arguments));
+    if (pid >= 0) return pid;
+    // Kernels before 5.7, or a filter of system calls; what is refused for another reason is refused to the child as
+    // well.
+    entry->born_there = false;
+  }
+  return ::fork();
+}
+
+bool EnterCgroup(const char* file) {
+  const int fd = ::open(file, O_WRONLY | O_CLOEXEC);
   if (fd < 0) return false;
   const ssize_t written = ::write(fd, "0", 1);
   const int error = errno;
@@ -45,8 +90,8 @@ bool EnterCgroup(const char* procs_file) {
 }
 
 // Runs in the child between fork and exec, where only async-signal-safe calls are allowed: no allocation, no locks.
-[[noreturn]] void RunChild(char* const* argv, const ChildOptions& options, const char* oom_score_adj, pid_t parent,
-                           int error_fd, int fd_floor) {
+[[noreturn]] void RunChild(char* const* argv, const ChildOptions& options, const CgroupEntry& entry,
+                           const char* oom_score_adj, pid_t parent, int error_fd, int fd_floor) {
   const auto fail = [error_fd](int cgroup = -1) {
     const StartFailure failure{.error = errno, .cgroup = cgroup};
     [[maybe_unused]] const ssize_t ignored = ::write(error_fd, &failure, sizeof failure);
@@ -68,8 +113,9 @@ bool EnterCgroup(const char* procs_file) {
       ::close(fd);
     }
   }
-  for (std::size_t i = 0; i < options.cgroup_procs.size(); ++i) {
-    if (!EnterCgroup(options.cgroup_procs[i].c_str())) fail(static_cast<int>(i));
+  for (std::size_t i = 0; i < entry.files.size(); ++i) {
+    if (entry.born_there && i == entry.birthplace_index) continue;
+    if (!EnterCgroup(entry.files[i].c_str())) fail(static_cast<int>(i));
   }
   // First out of the way of every target number, then onto it, so that no pair can overwrite another's source.
   std::array<int, kMaxPassedFds> moved{};
@@ -135,11 +181,12 @@ absl::StatusOr<ChildProcess> ChildProcess::Start(const ChildOptions& options) {
   error_writer.Reset();
 
   const pid_t parent = ::getpid();
-  const pid_t pid = ::fork();
+  BALLAST_ASSIGN_OR_RETURN(CgroupEntry entry, PrepareEntry(options));
+  const pid_t pid = ForkInto(&entry);
   if (pid < 0) return ErrnoStatus(errno, fmt::format("fork for {}", options.argv[0]));
   if (pid == 0) {
-    RunChild(argv.data(), options, options.oom_score_adj ? oom_score_adj.c_str() : nullptr, parent, error_high.get(),
-             fd_floor);
+    RunChild(argv.data(), options, entry, options.oom_score_adj ? oom_score_adj.c_str() : nullptr, parent,
+             error_high.get(), fd_floor);
   }
   error_high.Reset();
 
@@ -166,7 +213,7 @@ absl::StatusOr<ChildProcess> ChildProcess::Start(const ChildOptions& options) {
   if (n != static_cast<ssize_t>(sizeof failure)) return child;
   if (failure.cgroup < 0) return ErrnoStatus(failure.error, fmt::format("start {}", options.argv[0]));
   return ErrnoStatus(failure.error, fmt::format("start {}: enter {}", options.argv[0],
-                                                options.cgroup_procs[static_cast<std::size_t>(failure.cgroup)]));
+                                                options.cgroups[static_cast<std::size_t>(failure.cgroup)]));
 }
 
 void ChildProcess::Signal(int signal_number) const {

@@ -40,8 +40,8 @@ struct ChildOptions {
   // Value written to the child's /proc/self/oom_score_adj before exec (-1000…1000); nothing where absent. Refusal by
   // the kernel is ignored.
   std::optional<int> oom_score_adj = std::nullopt;
-  // `cgroup.procs` files of the cgroups that the child enters before exec, in order. Start fails where one refuses it.
-  std::vector<std::string> cgroup_procs = {};
+  // Directories of the cgroups that the child is in before exec, one a hierarchy. Start fails where one refuses it.
+  std::vector<std::string> cgroups = {};
 };
 
 // Owns one child process. Destroying or assigning over a live one kills its process group with SIGKILL and reaps it, so

@@ -126,7 +126,7 @@ absl::Status ActiveRun::StartRunner() {
   *start.mutable_workload() = spec_.workload();
   start.set_start_monotonic_ns(start_.count());
   BALLAST_ASSIGN_OR_RETURN(runner_,
-                           runner::RunnerProcess::Start(options_.runner_program, start, environment_->cgroup_procs()));
+                           runner::RunnerProcess::Start(options_.runner_program, start, environment_->cgroups()));
   runner_pid_ = runner_->pid();
   environment_->Keep(runner_pid_);
   sampler_->WatchProcess(runner_pid_);

@@ -31,9 +31,9 @@ RunEnvironment RunEnvironment::Create(const CgroupHome* home, const std::string&
   return environment;
 }
 
-std::vector<std::string> RunEnvironment::cgroup_procs() const {
+std::vector<std::string> RunEnvironment::cgroups() const {
   if (!own_group_) return {};
-  return {group_.procs_file()};
+  return {group_.directory()};
 }
 
 void RunEnvironment::Keep(pid_t runner) {

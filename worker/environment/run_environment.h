@@ -30,7 +30,7 @@ class RunEnvironment {
   // Whether that is a cgroup of its own.
   [[nodiscard]] bool own_group() const { return own_group_; }
   // For ChildOptions.
-  [[nodiscard]] std::vector<std::string> cgroup_procs() const;
+  [[nodiscard]] std::vector<std::string> cgroups() const;
   // Sees to it that the runner, leader of a process group, ends with this process.
   void Keep(pid_t runner);
   // What is not as it should be; empty where nothing is. One sentence.

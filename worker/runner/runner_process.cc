@@ -21,7 +21,7 @@ constexpr int kRunnerOomScoreAdj = 1000;
 }  // namespace
 
 absl::StatusOr<RunnerProcess> RunnerProcess::Start(const std::string& program, const v1::RunnerStart& start,
-                                                   std::vector<std::string> cgroup_procs) {
+                                                   std::vector<std::string> cgroups) {
   std::array<int, 2> ends{};
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) {
     return base::ErrnoStatus(errno, "make the runner's control channel");
@@ -35,7 +35,7 @@ absl::StatusOr<RunnerProcess> RunnerProcess::Start(const std::string& program, c
   options.own_process_group = true;
   options.parent_death_signal = SIGKILL;
   options.oom_score_adj = kRunnerOomScoreAdj;
-  options.cgroup_procs = std::move(cgroup_procs);
+  options.cgroups = std::move(cgroups);
   BALLAST_ASSIGN_OR_RETURN(runner.child_, base::ChildProcess::Start(options));
   v1::RunnerCommand command;
   *command.mutable_start() = start;

@@ -22,10 +22,10 @@ namespace ballast::runner {
 class RunnerProcess {
  public:
   // Starts `program --runner` (the worker's own file) and sends it `start`. Call from a thread that lives as long as
-  // the process: the parent-death signal is tied to it. The runner enters the cgroups of `cgroup_procs` before anything
+  // the process: the parent-death signal is tied to it. The runner enters the cgroups of `cgroups` before anything
   // else. Codes of ChildProcess::Start.
   [[nodiscard]] static absl::StatusOr<RunnerProcess> Start(const std::string& program, const v1::RunnerStart& start,
-                                                           std::vector<std::string> cgroup_procs = {});
+                                                           std::vector<std::string> cgroups = {});
 
   RunnerProcess(RunnerProcess&&) noexcept = default;
   RunnerProcess& operator=(RunnerProcess&&) noexcept = default;

@@ -20,7 +20,7 @@ class OwnGroupTest : public GroupFixture, public testing::WithParamInterface<int
   void StartFamily(const OwnGroup& group, base::ChildProcess* shell, pid_t* orphan) {
     base::ChildOptions options;
     options.argv = {"/bin/sh", "-c", "setsid sleep 1000 & echo $! > " + Path("orphan") + "; exec sleep 1000"};
-    options.cgroup_procs = {group.procs_file()};
+    options.cgroups = {group.directory()};
     auto started = base::ChildProcess::Start(options);
     ASSERT_TRUE(started.ok()) << started.status();
     *shell = *std::move(started);
@@ -79,10 +79,10 @@ TEST_P(OwnGroupTest, OnlyWhatHasNoLivingOwnerIsSwept) {
 TEST_P(OwnGroupTest, AChildThatCannotEnterIsNotStarted) {
   base::ChildOptions options;
   options.argv = {"/bin/true"};
-  options.cgroup_procs = {location_.memory_directories.front() + "/no-such-group/cgroup.procs"};
+  options.cgroups = {location_.memory_directories.front() + "/no-such-group"};
   const auto child = base::ChildProcess::Start(options);
   EXPECT_EQ(child.status().code(), absl::StatusCode::kNotFound);
-  EXPECT_THAT(std::string(child.status().message()), HasSubstr("enter " + options.cgroup_procs[0]));
+  EXPECT_THAT(std::string(child.status().message()), HasSubstr("enter " + options.cgroups[0]));
 }
 
 TEST(CgroupEndTest, WhatIsNotThereHasEnded) {

@@ -21,7 +21,7 @@ class RunnerKeeperTest : public GroupFixture {
     options.argv = {"/bin/sh", "-c",
                     "sleep 1000 & a=$!; setsid sleep 1000 & echo $a $! > " + Path("children") + "; exec sleep 1000"};
     options.parent_death_signal = SIGKILL;
-    if (group != nullptr) options.cgroup_procs = {group->procs_file()};
+    if (group != nullptr) options.cgroups = {group->directory()};
     auto runner = base::ChildProcess::Start(options);
     if (!runner.ok()) ::_exit(1);
     std::string children = WaitForContent(Path("children"));
