@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <system_error>
 #include <utility>
@@ -16,6 +17,7 @@
 #include "common/base/file.h"
 #include "common/base/logging.h"
 #include "common/base/status.h"
+#include "common/os/line_scanner.h"
 #include "worker/environment/cgroup_end.h"
 
 namespace ballast::environment {
@@ -27,6 +29,15 @@ constexpr int kMaxNames = 1000;
 
 std::string Child(const std::string& path, std::string_view name) {
   return path.ends_with('/') ? fmt::format("{}{}", path, name) : fmt::format("{}/{}", path, name);
+}
+
+// Whether OwnGroup::Create gives such names: the prefix, a pid and a number.
+bool IsNamedLike(std::string_view name, std::string_view prefix) {
+  if (!name.starts_with(prefix)) return false;
+  name.remove_prefix(prefix.size());
+  const std::size_t dash = name.find('-');
+  return dash != std::string_view::npos && os::ToNumber<std::uint32_t>(name.substr(0, dash)) &&
+         os::ToNumber<std::uint32_t>(name.substr(dash + 1));
 }
 
 // The lock of a directory that still stands; an invalid descriptor where somebody else has it, or removed it meanwhile.
@@ -103,7 +114,7 @@ int SweepGroups(const std::string& directory) {
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(directory, error)) {
     const std::string name = entry.path().filename().string();
-    if (!name.starts_with(kRunGroupPrefix) && !name.starts_with(kAgentGroupPrefix)) continue;
+    if (!IsNamedLike(name, kRunGroupPrefix) && !IsNamedLike(name, kAgentGroupPrefix)) continue;
     const base::Fd lock = Lock(entry.path().string());
     if (lock.valid() && EndCgroup(entry.path().c_str(), kEndTimeout)) ++ended;
   }

@@ -66,6 +66,11 @@ TEST_P(OwnGroupTest, OnlyWhatHasNoLivingOwnerIsSwept) {
   auto left = OwnGroup::Create(location_, kRunGroupPrefix);
   ASSERT_TRUE(left.ok()) << left.status();
   const std::string leftover = left->directory();
+  // Of somebody else, with a name that begins in the same way.
+  auto foreign = OwnGroup::Create(location_, "ballast-run-test-");
+  ASSERT_TRUE(foreign.ok()) << foreign.status();
+  const std::string foreign_directory = foreign->directory();
+  foreign->Abandon();
   base::ChildProcess shell;
   pid_t orphan = 0;
   StartFamily(*left, &shell, &orphan);
@@ -74,6 +79,7 @@ TEST_P(OwnGroupTest, OnlyWhatHasNoLivingOwnerIsSwept) {
   EXPECT_FALSE(std::filesystem::exists(leftover));
   EXPECT_FALSE(Runs(orphan));
   EXPECT_TRUE(std::filesystem::exists(owned->directory()));
+  EXPECT_EQ(::rmdir(foreign_directory.c_str()), 0);
 }
 
 TEST_P(OwnGroupTest, AChildThatCannotEnterIsNotStarted) {
