@@ -159,8 +159,10 @@ std::string DeviceDetails(const v1::Device& device) {
   lines.Add("swap", fmt::format("{}, of that zram {}", base::FormatBytes(facts.swap_bytes()),
                                 base::FormatBytes(facts.zram_bytes())));
   lines.Add("processor", fmt::format("{} × {} ({})", facts.cpu_count(), facts.cpu_model(), facts.architecture()));
+  lines.Add("governor", facts.cpu_governor());
   lines.Add("system", fmt::format("{}, kernel {}", facts.os_name(), facts.kernel_release()));
   lines.Add("memory cgroup", facts.cgroup_version() == 0 ? "none" : fmt::format("version {}", facts.cgroup_version()));
+  lines.Add("OOM daemons", fmt::format("{}", fmt::join(facts.oom_daemons(), ", ")));
   std::string capabilities;
   for (const int capability : facts.capabilities()) {
     capabilities += fmt::format("{}{}", capabilities.empty() ? "" : ", ",

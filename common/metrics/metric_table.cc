@@ -116,6 +116,14 @@ constexpr std::array kTable = {
           "Resident memory of the worker's agent."),
     Gauge(MetricId::kSampleDelayUs, "sample_delay_us", 1, "agent: lateness of the sample",
           "How much later than planned the sample was taken, in microseconds."),
+    Counter(MetricId::kCpuBusyMsTotal, "cpu_busy_ms_total", "/proc/stat cpu",
+            "Time in which processors worked, all of them together, stolen time included."),
+    Counter(MetricId::kCpuIdleMsTotal, "cpu_idle_ms_total", "/proc/stat cpu",
+            "Time in which processors had nothing to do, waiting for I/O included."),
+    Gauge(MetricId::kZramDataBytes, "zram_data_bytes", 1, "/sys/block/zram*/mm_stat",
+          "What zram devices hold, before compression."),
+    Gauge(MetricId::kZramCompressedBytes, "zram_compressed_bytes", 1, "/sys/block/zram*/mm_stat",
+          "What zram devices hold, compressed."),
 };
 
 static_assert(kTable.size() == kMetricCount, "kMetricCount in the header is not the number of metrics here");

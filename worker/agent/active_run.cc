@@ -19,6 +19,7 @@
 #include "common/base/status.h"
 #include "common/base/units.h"
 #include "worker/agent/end_of_run.h"
+#include "worker/agent/quiet_watch.h"
 #include "worker/agent/run_limits.h"
 #include "worker/agent/self_protection.h"
 #include "worker/environment/oom_daemons.h"
@@ -35,12 +36,6 @@ constexpr std::chrono::seconds kExitGrace(2);
 // A draft is written each second: one with a hundred thousand steps would be most of the disk's work.
 constexpr int kMaxDraftEntries = 2000;
 constexpr std::int64_t kMaxRehearsedSamples = 100;
-
-nanoseconds ThreadCpuTime() {
-  timespec time{};
-  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-  return std::chrono::seconds(time.tv_sec) + nanoseconds(time.tv_nsec);
-}
 
 timespec ToTimespec(nanoseconds time) {
   const auto seconds = std::chrono::floor<std::chrono::seconds>(time);
@@ -81,30 +76,34 @@ ActiveRun::ActiveRun(const RunExecutorOptions& options, AttemptKey key, v1::JobS
       start_(options.clock->Monotonic()),
       stall_watch_(options.root),
       history_(kEvidenceSpan, sample_interval_),
-      row_(metrics::EmptyRow()) {}
+      row_(metrics::EmptyRow()),
+      conditions_(options.root),
+      validity_(spec_),
+      observer_meter_(options.root) {
+  validity_.SetDevice(conditions_.oom_daemons(), conditions_.governor());
+}
 
 nanoseconds ActiveRun::Elapsed() const {
   return options_.clock->Monotonic() - start_;
 }
 
 nanoseconds ActiveRun::Planned() const {
-  return std::max(findings_.planned().value_or(nanoseconds(0)), PlannedDuration(spec_.workload()));
+  return std::max(findings_.planned().value_or(nanoseconds(0)),
+                  PlannedDuration(spec_.workload()) + base::FromProto(spec_.validity().settle()));
 }
 
 v1::RunResult ActiveRun::CarryOut(RunControl* control, RunObserver* observer) {
   control_ = control;
   observer_ = observer;
-  observer_start_ = ThreadCpuTime() + spool_->writer_cpu_time();
   TakeSample(Elapsed());
   Rehearse();
+  Settle();
+  validity_.Begin(row_, conditions_.Read());
+  if (asked_) return ConcludeWithoutRunner(asked_->outcome, asked_->reason);
 
   if (absl::Status status = StartRunner(); !status.ok()) {
-    v1::RunResult result = Conclude();
-    result.mutable_outcome()->set_kind(v1::WORKER_CRASHED);
-    result.mutable_outcome()->set_message(
-        fmt::format("the runner could not be started: {}", std::string(status.message())));
-    result.mutable_outcome()->mutable_evidence()->set_killer(v1::KILLER_UNSPECIFIED);
-    return result;
+    return ConcludeWithoutRunner(v1::WORKER_CRASHED,
+                                 fmt::format("the runner could not be started: {}", std::string(status.message())));
   }
   const ScopedPriority priority;  // only now, so that the runner does not inherit it
   Watch();
@@ -118,6 +117,42 @@ void ActiveRun::Rehearse() {
   const auto samples = std::min<std::int64_t>(options_.chunk_interval / sample_interval_ + 1, kMaxRehearsedSamples);
   for (std::int64_t i = 0; i < samples && !draft_chunk_.full(); ++i) draft_chunk_.AddSample(i * sample_interval_, row_);
   (void)draft_chunk_.Finish();
+}
+
+void ActiveRun::Settle() {
+  const nanoseconds longest = base::FromProto(spec_.validity().settle());
+  if (longest <= nanoseconds(0)) return;
+  v1::RunnerReport settling;
+  settling.mutable_phase()->set_kind(v1::Phase::SETTLE);
+  *settling.mutable_phase()->mutable_start_offset() = base::ToProto(Elapsed());
+  findings_.AddReport(settling);
+  v1::Event started;
+  *started.mutable_offset() = settling.phase().start_offset();
+  started.set_kind(v1::Event::PHASE_STARTED);
+  started.set_message(v1::Phase::Kind_Name(v1::Phase::SETTLE));
+  AddEvent(started);
+
+  QuietWatch watch(spec_.validity(), longest);
+  watch.Add(Elapsed(), row_);
+  std::string problem = watch.Problem();
+  // Without a timer nothing would be seen: the run goes on then, and says so.
+  bool watching = StartTimer().ok();
+  while (watching && !problem.empty() && !asked_ && Elapsed() < longest) {
+    std::array<pollfd, 2> polled = {{{timer_.get(), POLLIN, 0}, {control_->fd(), POLLIN, 0}}};
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(longest - Elapsed());
+    ::poll(polled.data(), polled.size(), static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, PollTimeout())));
+    if (polled[0].revents != 0) {
+      TakeDueSamples();
+      watch.Add(Elapsed(), row_);
+      problem = watch.Problem();
+    }
+    if (std::optional<AskedEnd> asked = control_->asked()) AskForEnd(*std::move(asked));
+    FollowDeadlines();
+  }
+  if (!problem.empty() && !asked_) {
+    spdlog::warn("run {}: the device did not become quiet: {}", ToText(key_), problem);
+    validity_.SetNotSettled(longest, problem);
+  }
 }
 
 absl::Status ActiveRun::StartRunner() {
@@ -195,7 +230,7 @@ void ActiveRun::FollowDeadlines() {
 void ActiveRun::AskForEnd(AskedEnd asked) {
   spdlog::info("run {}: asked to end: {}", ToText(key_), asked.reason);
   asked_ = std::move(asked);
-  if (exit_ || findings_.finished()) return;
+  if (!runner_ || exit_ || findings_.finished()) return;
   // Where it cannot be asked, it is killed at once.
   kill_at_ = runner_->RequestStop().ok() ? Elapsed() + options_.stop_grace : Elapsed();
 }
@@ -247,6 +282,7 @@ void ActiveRun::TakeSample(nanoseconds planned_offset) {
   }
   history_.Add(offset, row_);
   findings_.AddSample(offset, row_, stall_watch_.Read(findings_.target_psi(), runner_pid_));
+  validity_.AddSample(row_);
   if (chunk_.full()) CloseChunk();
   chunk_.AddSample(offset, row_);
 }
@@ -291,6 +327,8 @@ void ActiveRun::SaveDraft() {
   so_far.set_limit_source(gauge_->limit_source());
   so_far.set_limit_bytes(ToOptional(history_.LastOf(MetricId::kMemLimitBytes)).value_or(0));
   so_far.mutable_outcome()->mutable_evidence()->set_held_bytes(findings_.held_bytes());
+  validity_.AddConditions(conditions_.Read());
+  *so_far.mutable_validity() = validity_.Judge(so_far);
   if (draft_chunk_.empty()) {
     spool_->SaveDraft(key_, nullptr, so_far);
     return;
@@ -318,6 +356,14 @@ void ActiveRun::TellProgress() {
   progress.set_available_bytes(ToOptional(row_[metrics::IndexOf(MetricId::kMemLimitAvailableBytes)]).value_or(0));
   if (present(MetricId::kPsiMemorySomeAvg10)) progress.set_psi_some_avg10(in_unit(MetricId::kPsiMemorySomeAvg10));
   observer_->OnProgress(progress);
+}
+
+v1::RunResult ActiveRun::ConcludeWithoutRunner(v1::OutcomeKind outcome, const std::string& message) {
+  v1::RunResult result = Conclude();
+  result.mutable_outcome()->set_kind(outcome);
+  result.mutable_outcome()->set_message(message);
+  result.mutable_outcome()->mutable_evidence()->set_killer(v1::KILLER_UNSPECIFIED);
+  return result;
 }
 
 v1::RunResult ActiveRun::Conclude() {
@@ -378,8 +424,9 @@ v1::RunResult ActiveRun::Conclude() {
     result.mutable_outcome()->set_message(
         fmt::format("{} ({} samples are lost: {})", result.outcome().message(), lost_samples_, loss_reason_));
   }
-  *result.mutable_observer_cost()->mutable_cpu_time() =
-      base::ToProto(ThreadCpuTime() + spool_->writer_cpu_time() - observer_start_);
+  validity_.AddConditions(conditions_.Read());
+  *result.mutable_validity() = validity_.Judge(result);
+  *result.mutable_observer_cost() = observer_meter_.Cost();
   return result;
 }
 

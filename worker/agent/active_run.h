@@ -13,9 +13,12 @@
 #include "common/base/fd.h"
 #include "common/metrics/chunk_codec.h"
 #include "common/os/memory_gauge.h"
+#include "worker/agent/device_conditions.h"
 #include "worker/agent/kernel_log.h"
+#include "worker/agent/observer_meter.h"
 #include "worker/agent/run_executor.h"
 #include "worker/agent/run_findings.h"
+#include "worker/agent/run_validity.h"
 #include "worker/agent/sample_history.h"
 #include "worker/agent/stall_watch.h"
 #include "worker/environment/run_environment.h"
@@ -46,6 +49,8 @@ class ActiveRun {
 
   // Does once what the loop will do, so that what it needs is in memory before the load is.
   void Rehearse();
+  // Waits for a quiet device, as long as the job says. Samples are taken; a wish to end the run ends it.
+  void Settle();
   absl::Status StartRunner();
   absl::Status StartTimer();
   void Watch();
@@ -63,6 +68,8 @@ class ActiveRun {
   void SaveDraft();
   void TellProgress();
   [[nodiscard]] v1::RunResult Conclude();
+  // Where no runner was started: there is nothing to tell the end from.
+  [[nodiscard]] v1::RunResult ConcludeWithoutRunner(v1::OutcomeKind outcome, const std::string& message);
 
   const RunExecutorOptions& options_;
   const AttemptKey key_;
@@ -102,7 +109,9 @@ class ActiveRun {
   std::uint64_t missed_samples_ = 0;
   std::uint64_t lost_samples_ = 0;  // taken, but the spool did not take them
   std::string loss_reason_;
-  std::chrono::nanoseconds observer_start_{0};
+  DeviceConditions conditions_;
+  RunValidity validity_;
+  ObserverMeter observer_meter_;
 };
 
 }  // namespace ballast::agent

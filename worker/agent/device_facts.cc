@@ -21,6 +21,7 @@
 #include "common/os/cgroup.h"
 #include "common/os/line_scanner.h"
 #include "common/os/memory_gauge.h"
+#include "common/os/processor_speed.h"
 #include "common/os/procfs.h"
 #include "worker/environment/oom_daemons.h"
 
@@ -38,6 +39,7 @@ class FactReader {
   void ReadAll() {
     ReadKernel();
     ReadProcessor();
+    facts_.set_cpu_governor(os::ProcessorSpeed(root_.empty() ? "/" : root_).governor());
     ReadMemory();
     ReadOperatingSystem();
     ReadCgroups();

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -127,9 +126,6 @@ absl::StatusOr<std::unique_ptr<Spool>> Spool::Open(SpoolOptions options, std::ve
   BALLAST_RETURN_IF_ERROR(base::EnsureWritableDirectory(spool->trash_directory_));
   BALLAST_RETURN_IF_ERROR(spool->Replay(cut_off));
   spool->writer_ = std::jthread([raw = spool.get()] { raw->WriterLoop(); });
-  if (::pthread_getcpuclockid(spool->writer_.native_handle(), &spool->writer_clock_) != 0) {
-    return absl::InternalError("no processor clock for the spool's writer");
-  }
   return spool;
 }
 
@@ -378,12 +374,6 @@ std::uint64_t Spool::unacknowledged_bytes() const {
 std::uint64_t Spool::total_bytes() const {
   const std::scoped_lock lock(mutex_);
   return durable_bytes_ + queued_bytes_;
-}
-
-std::chrono::nanoseconds Spool::writer_cpu_time() const {
-  timespec time{};
-  ::clock_gettime(writer_clock_, &time);
-  return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
 }
 
 void Spool::SetListener(std::function<void()> listener) {

@@ -1,8 +1,6 @@
 // The flight recorder: what a device has to say about its attempts, on its disk before anyone is told.
 #pragma once
 
-#include <time.h>
-
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
@@ -106,8 +104,6 @@ class Spool {
   [[nodiscard]] std::uint64_t unacknowledged_bytes() const;
   // Bytes of files, those that wait in memory included.
   [[nodiscard]] std::uint64_t total_bytes() const;
-  // Processor time the writer thread has used.
-  [[nodiscard]] std::chrono::nanoseconds writer_cpu_time() const;
 
   // Called, on the writer's thread, each time records have become durable. Set it once, before records are appended by
   // other threads; null takes it away and waits for a call that is going on.
@@ -194,7 +190,6 @@ class Spool {
   std::mutex listener_mutex_;
   std::function<void()> listener_;
 
-  clockid_t writer_clock_{};
   std::jthread writer_;
 };
 

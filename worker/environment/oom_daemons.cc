@@ -2,11 +2,9 @@
 
 #include <algorithm>
 #include <array>
-#include <filesystem>
 #include <set>
-#include <system_error>
 
-#include "common/base/file.h"
+#include "common/os/processes.h"
 
 namespace ballast::environment {
 namespace {
@@ -15,11 +13,6 @@ namespace {
 constexpr std::array<std::string_view, 8> kNames = {
     "bustd", "earlyoom", "lmkd", "low-memory-moni", "nohang", "nohang-desktop", "oomd", "systemd-oomd",
 };
-constexpr std::size_t kMaxNameBytes = 64;
-
-bool IsPid(const std::string& name) {
-  return !name.empty() && std::ranges::all_of(name, [](char c) { return c >= '0' && c <= '9'; });
-}
 
 }  // namespace
 
@@ -29,14 +22,9 @@ bool IsOomDaemon(std::string_view command) {
 
 std::vector<std::string> FindOomDaemons(const std::string& root) {
   std::set<std::string> found;
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(std::filesystem::path(root) / "proc", error)) {
-    if (!IsPid(entry.path().filename().string())) continue;
-    absl::StatusOr<std::string> name = base::ReadFile(entry.path() / "comm", kMaxNameBytes);
-    if (!name.ok()) continue;
-    if (name->ends_with('\n')) name->pop_back();
-    if (IsOomDaemon(*name)) found.insert(*std::move(name));
-  }
+  os::VisitProcesses(root, [&found](pid_t /*pid*/, const std::string& name) {
+    if (IsOomDaemon(name)) found.insert(name);
+  });
   return {found.begin(), found.end()};
 }
 

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <utility>
 
@@ -17,6 +18,7 @@
 #include "common/os/file_reader.h"
 #include "common/os/memory_gauge.h"
 #include "common/os/procfs.h"
+#include "common/os/zram.h"
 
 namespace ballast::telemetry {
 namespace {
@@ -85,6 +87,9 @@ constexpr std::array kProcessStatusRoutes = {
     Route<os::ProcessStatus>{MetricId::kRunnerSwapBytes, &os::ProcessStatus::swapped},
 };
 
+// Room for the first line of /proc/stat.
+constexpr std::size_t kProcessorTimesBytes = 1024;
+
 // The /proc files of one watched process.
 struct ProcessFiles {
   os::FileReader stat;
@@ -103,7 +108,8 @@ struct CgroupFiles {
 
 class ProcSampler final : public Sampler {
  public:
-  ProcSampler(std::string proc, std::unique_ptr<os::MemoryGauge> gauge, os::FileReader meminfo, CgroupFiles cgroup)
+  ProcSampler(std::string proc, std::unique_ptr<os::MemoryGauge> gauge, os::FileReader meminfo, os::ZramReader zram,
+              CgroupFiles cgroup)
       : proc_(std::move(proc)),
         gauge_(std::move(gauge)),
         meminfo_(std::move(meminfo)),
@@ -112,7 +118,9 @@ class ProcSampler final : public Sampler {
         pressure_io_(os::FileReader::OpenOptional(proc_ + "/pressure/io")),
         pressure_cpu_(os::FileReader::OpenOptional(proc_ + "/pressure/cpu")),
         load_average_(os::FileReader::OpenOptional(proc_ + "/loadavg")),
+        stat_(os::FileReader::OpenOptional(proc_ + "/stat")),
         self_statm_(os::FileReader::OpenOptional(proc_ + "/self/statm")),
+        zram_(std::move(zram)),
         cgroup_(std::move(cgroup)),
         page_bytes_(static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE))),
         ticks_per_second_(static_cast<std::uint64_t>(::sysconf(_SC_CLK_TCK))) {}
@@ -154,6 +162,21 @@ class ProcSampler final : public Sampler {
     if (const auto text = vmstat_.Read(buffer_)) PutAll(kVmStatRoutes, os::ParseVmStat(*text), row);
     if (const auto text = load_average_.Read(buffer_)) {
       if (const auto load = os::ParseLoadAverage(*text)) PutScaled(MetricId::kLoadAvg1, load->one_minute, row);
+    }
+    // The first line is all that is of use; the lines of interrupts can be long.
+    if (const auto text = stat_.Read(std::span(buffer_).first(kProcessorTimesBytes))) {
+      const os::SystemStat times = os::ParseSystemStat(*text);
+      if (times.user_ticks && times.idle_ticks) {
+        const std::uint64_t busy = *times.user_ticks + times.system_ticks.value_or(0) + times.irq_ticks.value_or(0) +
+                                   times.steal_ticks.value_or(0);
+        Put(MetricId::kCpuBusyMsTotal, busy * 1000 / ticks_per_second_, row);
+        Put(MetricId::kCpuIdleMsTotal, (*times.idle_ticks + times.iowait_ticks.value_or(0)) * 1000 / ticks_per_second_,
+            row);
+      }
+    }
+    if (const auto zram = zram_.Read(buffer_)) {
+      Put(MetricId::kZramDataBytes, zram->data_bytes, row);
+      Put(MetricId::kZramCompressedBytes, zram->compressed_bytes, row);
     }
   }
 
@@ -224,7 +247,9 @@ class ProcSampler final : public Sampler {
   os::FileReader pressure_io_;
   os::FileReader pressure_cpu_;
   os::FileReader load_average_;
+  os::FileReader stat_;
   os::FileReader self_statm_;
+  os::ZramReader zram_;
   CgroupFiles cgroup_;
   ProcessFiles process_;
   std::uint64_t page_bytes_;
@@ -271,7 +296,8 @@ absl::StatusOr<std::unique_ptr<Sampler>> Sampler::Open(const std::string& root, 
   const std::string proc = root.ends_with('/') ? root + "proc" : root + "/proc";
   BALLAST_ASSIGN_OR_RETURN(os::FileReader meminfo, os::FileReader::Open(proc + "/meminfo"));
   BALLAST_ASSIGN_OR_RETURN(std::unique_ptr<os::MemoryGauge> gauge, os::MemoryGauge::Open(root, runner));
-  return std::make_unique<ProcSampler>(proc, std::move(gauge), std::move(meminfo), OpenCgroupFiles(runner));
+  return std::make_unique<ProcSampler>(proc, std::move(gauge), std::move(meminfo), os::ZramReader(root),
+                                       OpenCgroupFiles(runner));
 }
 
 }  // namespace ballast::telemetry

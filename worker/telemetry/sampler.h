@@ -12,9 +12,10 @@
 
 namespace ballast::telemetry {
 
-// Samples /proc/meminfo, vmstat, pressure, loadavg, the runner's /proc/PID files and its memory cgroup. Descriptors
-// stay open; Sample() does not allocate and does not fail: what cannot be read is absent. What only the executor knows
-// (runner_held_bytes, runner_target_percent, sample_delay_us) is left absent for it to fill in. Not thread-safe.
+// Samples /proc/meminfo, vmstat, pressure, loadavg, stat, zram devices, the runner's /proc/PID files and its memory
+// cgroup. Descriptors stay open; Sample() does not allocate and does not fail: what cannot be read is absent. What only
+// the executor knows (runner_held_bytes, runner_target_percent, sample_delay_us) is left absent for it to fill in. Not
+// thread-safe.
 class Sampler {
  public:
   // `root` is where /proc and /sys are found; tests lay out a tree of their own. NOT_FOUND when /proc/meminfo is

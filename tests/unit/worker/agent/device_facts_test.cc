@@ -51,6 +51,7 @@ TEST_F(DeviceFactsTest, ReadsABoard) {
         "Filename\tType\tSize\tUsed\tPriority\n/dev/zram0 partition 524288 0 100\n/var/swap file 75712 0 -2\n");
   Write("proc/pressure/memory", "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\n");
   Write("proc/812/comm", "earlyoom\n");
+  Write("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "ondemand\n");
   Write("etc/os-release", "ID=debian\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n");
   Write("proc/self/cgroup", "0::/box\n");
   Write("proc/self/mountinfo", "30 20 0:27 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
@@ -59,6 +60,7 @@ TEST_F(DeviceFactsTest, ReadsABoard) {
   Write("sys/fs/cgroup/box/memory.current", "1048576\n");
   const v1::DeviceFacts facts = ReadDeviceFacts(root_);
   EXPECT_EQ(facts.hostname(), "pi");
+  EXPECT_EQ(facts.cpu_governor(), "ondemand");
   EXPECT_EQ(facts.kernel_release(), "6.1.0-rpi7");
   EXPECT_EQ(facts.boot_id(), "11111111-2222-3333-4444-555555555555");
   EXPECT_EQ(facts.cpu_model(), "Raspberry Pi 4 Model B");

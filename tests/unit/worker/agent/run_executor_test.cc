@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <csignal>
 #include <set>
+#include <thread>
 
 #include "tests/unit/worker/agent/run_fixture.h"
 #include "worker/agent/frame.h"
@@ -97,6 +98,8 @@ TEST_F(RunExecutorTest, AStaircaseFromBeginningToEnd) {
   EXPECT_GT(result.limit_bytes(), 0U);
   EXPECT_FALSE(result.limit_source().empty());
   EXPECT_GT(base::FromProto(result.observer_cost().cpu_time()).count(), 0);
+  EXPECT_GT(result.observer_cost().pss_bytes(), kMib);
+  EXPECT_GT(result.validity().remarks_size(), 0) << "how busy others were is always said";
   ASSERT_GE(result.phases_size(), 4);
   for (const v1::Phase& phase : result.phases()) EXPECT_TRUE(phase.has_end_offset());
   EXPECT_EQ(result.outcome().evidence().killer(), v1::KILLER_UNSPECIFIED);
@@ -274,6 +277,80 @@ TEST_F(RunExecutorTest, WhatWouldBeLostWithTheProcessIsInADraft) {
   EXPECT_GE(base::FromProto(files->draft_chunk->chunk().header().end_offset()), milliseconds(500));
   EXPECT_EQ(files->draft_result->steps_size(), 1);
   EXPECT_EQ(files->draft_result->peak_held_bytes(), 4 * kMib);
+  EXPECT_GT(files->draft_result->validity().remarks_size(), 0);
+}
+
+v1::Phase PhaseOf(const v1::RunResult& result, v1::Phase::Kind kind) {
+  const auto found = std::ranges::find(result.phases(), kind, &v1::Phase::kind);
+  return found == result.phases().end() ? v1::Phase() : *found;
+}
+
+bool HasRemark(const v1::RunResult& result, v1::ValidityRemark::Kind kind) {
+  const auto& remarks = result.validity().remarks();
+  return std::ranges::find(remarks, kind, &v1::ValidityRemark::kind) != remarks.end();
+}
+
+TEST_F(RunExecutorTest, WaitsForAQuietDeviceAndThenBegins) {
+  v1::Assignment assignment = Staircase(2, milliseconds(50));
+  v1::ValiditySpec* const validity = assignment.mutable_spec()->mutable_validity();
+  *validity->mutable_settle() = base::ToProto(std::chrono::minutes(2));
+  validity->set_max_background_cpu_percent(100);  // half of that is quiet; a build beside this test may not be
+  validity->set_max_background_memory_percent(100);
+  const v1::RunResult result = Run(assignment);
+  EXPECT_EQ(result.outcome().kind(), v1::COMPLETED) << result.outcome().message();
+  const v1::Phase settle = PhaseOf(result, v1::Phase::SETTLE);
+  ASSERT_TRUE(settle.has_end_offset());
+  if (!HasRemark(result, v1::ValidityRemark::NOT_SETTLED)) {
+    EXPECT_GE(base::FromProto(settle.end_offset()), milliseconds(2900)) << "a window of quiet";
+  }
+  EXPECT_EQ(result.phases(1).kind(), v1::Phase::BASELINE);
+  EXPECT_EQ(base::FromProto(result.phases(1).start_offset()), base::FromProto(settle.end_offset()));
+  const metrics::DecodedChunk all = AllChunks();
+  EXPECT_GT(
+      std::ranges::count_if(all.offsets, [&](auto offset) { return offset < base::FromProto(settle.end_offset()); }),
+      10)
+      << "sampling goes on meanwhile";
+  ASSERT_FALSE(all.events.empty());
+  EXPECT_EQ(all.events[0].kind(), v1::Event::PHASE_STARTED);
+  EXPECT_EQ(all.events[0].message(), "SETTLE");
+}
+
+TEST_F(RunExecutorTest, ADeviceThatDoesNotBecomeQuietMakesTheRunInvalid) {
+  v1::Assignment assignment = Staircase(2, milliseconds(50));
+  v1::ValiditySpec* const validity = assignment.mutable_spec()->mutable_validity();
+  *validity->mutable_settle() = base::ToProto(milliseconds(400));
+  validity->set_max_background_cpu_percent(1e-9);  // less than this test itself takes
+  std::jthread busy([](const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+    }
+  });
+  const v1::RunResult result = Run(assignment);
+  EXPECT_EQ(result.outcome().kind(), v1::COMPLETED) << "it is carried out all the same";
+  EXPECT_TRUE(HasRemark(result, v1::ValidityRemark::NOT_SETTLED));
+  EXPECT_FALSE(result.validity().valid());
+  EXPECT_GE(base::FromProto(PhaseOf(result, v1::Phase::SETTLE).end_offset()), milliseconds(400));
+}
+
+TEST_F(RunExecutorTest, AWishToEndComesThroughWhileTheDeviceSettles) {
+  v1::Assignment assignment = LongRun();
+  *assignment.mutable_spec()->mutable_validity()->mutable_settle() = base::ToProto(std::chrono::hours(1));
+  assignment.mutable_spec()->mutable_validity()->set_max_background_cpu_percent(1e-9);
+  UseScript("exit 9");  // a runner would crash the run
+  on_progress_ = [&](const v1::RunProgress& progress) {
+    if (progress.phase() == v1::Phase::SETTLE) control_->RequestEnd({v1::CANCELLED, "a user cancelled it"});
+  };
+  const v1::RunResult result = Run(assignment);
+  EXPECT_EQ(result.outcome().kind(), v1::CANCELLED);
+  EXPECT_EQ(result.outcome().message(), "a user cancelled it");
+  EXPECT_EQ(result.outcome().evidence().killer(), v1::KILLER_UNSPECIFIED) << "nothing was killed";
+}
+
+TEST_F(RunExecutorTest, TheTimeoutCountsTheTimeOfSettling) {
+  v1::Assignment assignment = LongRun();
+  *assignment.mutable_spec()->mutable_validity()->mutable_settle() = base::ToProto(std::chrono::hours(1));
+  assignment.mutable_spec()->mutable_validity()->set_max_background_cpu_percent(1e-9);
+  *assignment.mutable_spec()->mutable_policy()->mutable_timeout() = base::ToProto(milliseconds(300));
+  EXPECT_EQ(Run(assignment).outcome().kind(), v1::TIMED_OUT);
 }
 
 TEST_F(RunExecutorTest, RefusesWhatTheDeviceCannotDo) {

@@ -51,6 +51,9 @@ class SamplerTest : public testing::Test {
     Write("proc/pressure/memory",
           "some avg10=1.25 avg60=0.00 avg300=0.00 total=1234\nfull avg10=0.50 avg60=0.00 avg300=0.00 total=999\n");
     Write("proc/loadavg", "0.75 0.50 0.25 1/100 4242\n");
+    Write("proc/stat", "cpu  100 10 50 1000 200 5 5 30 0 0\ncpu0 100 10 50 1000 200 5 5 30 0 0\nintr " +
+                           std::string(40'000, '1') + "\nctxt 1\n");
+    Write("sys/block/zram0/mm_stat", "8192 4096 5000 0 5000 0 0 0 0\n");
     Write("proc/self/statm", "1000 250 100 1 0 500 0\n");
     Write("proc/self/cgroup", "2:memory:/box\n0::/\n");
     Write("proc/self/mountinfo", "30 20 0:27 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n");
@@ -105,6 +108,10 @@ TEST_F(SamplerTest, ReadsTheMachineAndTheLimitThatHolds) {
   EXPECT_EQ(At(row, MetricId::kPsiMemorySomeAvg10), 125);
   EXPECT_EQ(At(row, MetricId::kPsiMemoryFullUsTotal), 999);
   EXPECT_EQ(At(row, MetricId::kLoadAvg1), 75);
+  EXPECT_EQ(At(row, MetricId::kCpuBusyMsTotal), 200 * 1000 / ::sysconf(_SC_CLK_TCK));
+  EXPECT_EQ(At(row, MetricId::kCpuIdleMsTotal), 1200 * 1000 / ::sysconf(_SC_CLK_TCK));
+  EXPECT_EQ(At(row, MetricId::kZramDataBytes), 8192);
+  EXPECT_EQ(At(row, MetricId::kZramCompressedBytes), 4096);
   EXPECT_EQ(At(row, MetricId::kAgentRssBytes), 250 * ::sysconf(_SC_PAGESIZE));
   EXPECT_EQ(At(row, MetricId::kCgroupUsageBytes), 262144000);
   EXPECT_EQ(At(row, MetricId::kCgroupOomKillTotal), 5);
@@ -139,6 +146,9 @@ TEST_F(SamplerTest, LeavesOutWhatTheKernelDoesNotHave) {
   EXPECT_EQ(At(row, MetricId::kVmPgscanDirectTotal), metrics::kAbsent);
   EXPECT_EQ(At(row, MetricId::kRunnerResidentBytes), metrics::kAbsent);
   EXPECT_EQ(At(row, MetricId::kRunnerHeldBytes), metrics::kAbsent);
+  Write("proc/stat", "");
+  (*sampler)->Sample(&row);
+  EXPECT_EQ(At(row, MetricId::kCpuBusyMsTotal), metrics::kAbsent);
 }
 
 TEST_F(SamplerTest, FollowsChangesThroughOpenDescriptors) {
