@@ -4,6 +4,8 @@
 #include "cli/commands.h"
 #include "cli/error_text.h"
 #include "cli/render/comparison.h"
+#include "cli/render/text_width.h"
+#include "cli/report_files.h"
 #include "cli/session.h"
 #include "common/base/status.h"
 #include "common/base/text.h"
@@ -17,6 +19,7 @@ struct CompareFlags {
   std::string output;
   std::vector<std::string> ids;
   std::string by;
+  bool include_invalid = false;
 };
 
 absl::StatusOr<v1::CompareRunsRequest::Dimension> ParseDimension(const std::string& text) {
@@ -36,6 +39,7 @@ absl::StatusOr<ExitCode> RunCompare(const CompareFlags& flags, Context& context)
   v1::CompareRunsRequest request;
   BALLAST_ASSIGN_OR_RETURN(const auto dimension, ParseDimension(flags.by));
   request.set_dimension(dimension);
+  request.set_include_invalid(flags.include_invalid);
   const std::size_t fewest = dimension == v1::CompareRunsRequest::ITEM ? 2 : 1;
   BALLAST_RETURN_IF_ERROR(RequireArgument(flags.ids.size() >= fewest,
                                           fewest == 2 ? "something to compare with" : "the job or run",
@@ -57,6 +61,9 @@ absl::StatusOr<ExitCode> RunCompare(const CompareFlags& flags, Context& context)
       context.out << ComparisonCsv(*comparison);
       break;
   }
+  for (const std::string& warning : comparison->warnings()) {
+    context.err << fmt::format("warning: {}\n", Printable(warning));
+  }
   return ExitCode::kDone;
 }
 
@@ -72,6 +79,7 @@ void AddCompareCommand(CommandTree& tree) {
   command->add_option("ids", flags->ids, "Jobs and runs; the first is the base")->type_name("BASE OTHER");
   command->add_option("--by", flags->by, "What makes a group: item or device (default item)")->type_name("WHAT");
   AddOutputFlag(command, &flags->output);
+  AddIncludeInvalidFlag(command, &flags->include_invalid);
   AddConnectionFlags(command, &flags->connection);
 }
 

@@ -14,6 +14,7 @@ struct ReportFlags {
   std::vector<std::string> ids;
   std::string formats;
   std::string output_directory;
+  bool include_invalid = false;
 };
 
 // A name for the files: the identifier, or the first and how many more.
@@ -26,7 +27,7 @@ absl::StatusOr<ExitCode> RunReport(const ReportFlags& flags, Context& context) {
   BALLAST_ASSIGN_OR_RETURN(const auto formats, ParseReportFormats(flags.formats.empty() ? "json,csv" : flags.formats));
   BALLAST_RETURN_IF_ERROR(
       RequireArgument(!flags.ids.empty(), "the job or run", "ballast report JOB; ballast jobs list shows them"));
-  const v1::GetReportRequest scope = ReportScope(flags.ids);
+  const v1::GetReportRequest scope = ReportScope(flags.ids, flags.include_invalid);
   BALLAST_ASSIGN_OR_RETURN(const auto session, Session::Open(context, flags.connection, Session::Use::kHistory));
   switch (output) {
     case OutputFormat::kTable:
@@ -54,7 +55,7 @@ void AddReportCommand(CommandTree& tree) {
   CLI::App* command =
       tree.Add(nullptr, "report", "Print the results of jobs and runs, and write them to files.",
                {"ballast report j-0123456789", "ballast report j-0123456789 j-9876543210 --format csv --output-dir out",
-                "ballast report j-0123456789.1 --output json"},
+                "ballast report j-0123456789.1 --output json", "ballast report j-0123456789 --include-invalid"},
                [flags](Context& context) { return RunReport(*flags, context); });
   command->add_option("ids", flags->ids, "Jobs and runs")->type_name("JOB|RUN");
   command->add_option("--format", flags->formats, "Files to write: json, csv (default json,csv)")->type_name("FORMAT");
@@ -63,6 +64,7 @@ void AddReportCommand(CommandTree& tree) {
                    fmt::format("Where to write them (default {})", kDefaultReportDirectory))
       ->type_name("DIR");
   AddOutputFlag(command, &flags->output);
+  AddIncludeInvalidFlag(command, &flags->include_invalid);
   AddConnectionFlags(command, &flags->connection);
 }
 

@@ -82,6 +82,13 @@ std::string DeviceText(const v1::RunReport& entry, const std::set<std::string>& 
   return fmt::format("{} ({})", entry.device_name(), entry.run().device_id());
 }
 
+std::string ValidText(const v1::Run& run) {
+  if (run.attempts().empty()) return "-";
+  const v1::RunResult& result = run.attempts(run.attempts_size() - 1).result();
+  if (!result.has_validity()) return "-";
+  return result.validity().valid() ? "yes" : "no";
+}
+
 std::string FigureOf(const v1::RunReport& report, const std::string& name) {
   const auto found = std::find_if(report.figures().begin(), report.figures().end(),
                                   [&](const v1::Figure& f) { return f.name() == name; });
@@ -111,8 +118,14 @@ absl::StatusOr<std::vector<ReportFormat>> ParseReportFormats(const std::string& 
   return formats;
 }
 
-v1::GetReportRequest ReportScope(const std::vector<std::string>& ids) {
+void AddIncludeInvalidFlag(CLI::App* command, bool* include_invalid) {
+  command->add_flag("--include-invalid", *include_invalid, "Count invalid runs in the statistics too")
+      ->group("Results");
+}
+
+v1::GetReportRequest ReportScope(const std::vector<std::string>& ids, bool include_invalid) {
   v1::GetReportRequest scope;
+  scope.set_include_invalid(include_invalid);
   for (const std::string& id : ids) {
     if (id.find('.') == std::string::npos) {
       scope.add_job_ids(id);
@@ -163,6 +176,7 @@ absl::Status PrintReportTable(const v1::GetReportRequest& scope, Session& sessio
   Table runs({{"RUN"},
               {"DEVICE"},
               {"OUTCOME"},
+              {"VALID"},
               {"TIME", Align::kRight},
               {"PEAK HELD", Align::kRight},
               {"PEAK RESIDENT", Align::kRight},
@@ -179,8 +193,8 @@ absl::Status PrintReportTable(const v1::GetReportRequest& scope, Session& sessio
       time = base::FormatDuration(base::FromProto(run.end_time()) - base::FromProto(run.start_time()));
     }
     runs.AddRow({run.run_id(), DeviceText(entry, ambiguous),
-                 ended ? v1::OutcomeKind_Name(run.outcome().kind()) : v1::Run::State_Name(run.state()), time,
-                 FigureOf(entry, "peak_held_bytes"), FigureOf(entry, "peak_resident_bytes"),
+                 ended ? v1::OutcomeKind_Name(run.outcome().kind()) : v1::Run::State_Name(run.state()), ValidText(run),
+                 time, FigureOf(entry, "peak_held_bytes"), FigureOf(entry, "peak_resident_bytes"),
                  FigureOf(entry, "time_to_target_seconds"), FigureOf(entry, "fill_bytes_per_second")});
   }
   context.out << runs.Format(TableWidth(context));
@@ -197,8 +211,10 @@ absl::Status PrintReportTable(const v1::GetReportRequest& scope, Session& sessio
                       text(figure.p95()), text(figure.max())});
     }
     if (!figures.empty()) context.out << '\n' << figures.Format(TableWidth(context));
-    context.out << fmt::format("\n{} runs: {}\n", report.overall().run_count(),
-                               OutcomeCounts(report.overall().outcomes()));
+    const std::uint32_t left_out = report.overall().invalid_run_count();
+    context.out << fmt::format("\n{} runs: {}{}\n", report.overall().run_count(),
+                               OutcomeCounts(report.overall().outcomes()),
+                               left_out == 0 ? "" : fmt::format(" ({} invalid, left out)", left_out));
   }
   for (const v1::RunReport* entry : ordered) {
     const v1::Outcome& outcome = entry->run().outcome();

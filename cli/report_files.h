@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "CLI/CLI.hpp"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "ballast/v1/client_service.pb.h"
@@ -21,8 +22,11 @@ using ReportFormat = v1::ExportReportRequest::Format;
 // Formats from `json,csv`. INVALID_ARGUMENT names --format, what there is, and what is not available yet.
 [[nodiscard]] absl::StatusOr<std::vector<ReportFormat>> ParseReportFormats(const std::string& text);
 
-// Jobs and runs by their identifiers: a run's has a dot.
-[[nodiscard]] v1::GetReportRequest ReportScope(const std::vector<std::string>& ids);
+// Jobs and runs by their identifiers: a run's has a dot. `include_invalid` as --include-invalid says.
+[[nodiscard]] v1::GetReportRequest ReportScope(const std::vector<std::string>& ids, bool include_invalid);
+
+// --include-invalid: whether runs that are not valid count in statistics.
+void AddIncludeInvalidFlag(CLI::App* command, bool* include_invalid);
 
 // Writes a report in each format as `STEM.json`, `STEM.csv`, whole files only (temporary file and rename), and says on
 // `context.err` where they lie. The directory is created. Codes of the call, and of the file system as INTERNAL.

@@ -85,6 +85,7 @@ void AddResultFlags(CLI::App* command, ResultFlags* flags) {
                    fmt::format("Where to write them (default {}); implies --save-report", kDefaultReportDirectory))
       ->type_name("DIR")
       ->group("Results");
+  AddIncludeInvalidFlag(command, &flags->include_invalid);
   AddConnectionFlags(command, &flags->connection);
 }
 
@@ -154,7 +155,7 @@ absl::StatusOr<ExitCode> FinishJob(const FollowedJob& followed, const ResultFlag
     return ExitCode::kInterrupted;
   }
   BALLAST_ASSIGN_OR_RETURN(const OutputFormat output, ParseOutputFormat(flags.output));
-  const v1::GetReportRequest scope = ReportScope({job_id});
+  const v1::GetReportRequest scope = ReportScope({job_id}, flags.include_invalid);
   switch (output) {
     case OutputFormat::kTable:
       BALLAST_RETURN_IF_ERROR(PrintReportTable(scope, session, context));

@@ -20,6 +20,7 @@ struct ResultFlags {
   std::string output;
   std::string output_directory;
   bool save_report = false;
+  bool include_invalid = false;
   bool dry_run = false;
   bool detach = false;
 };

@@ -16,13 +16,17 @@ std::string GroupName(const v1::GroupSummary& group) {
                                                                  : fmt::format("{} ({})", group.title(), group.group());
 }
 
+// Outcomes of the runs that count, and how many do not.
 std::string KOfN(const v1::GroupSummary& group) {
+  const std::uint32_t counted = group.run_count() - group.invalid_run_count();
   std::string text;
   for (const v1::OutcomeCount& count : group.outcomes()) {
     text += fmt::format("{}{} {} of {}", text.empty() ? "" : ", ", v1::OutcomeKind_Name(count.outcome()), count.count(),
-                        group.run_count());
+                        counted);
   }
-  return text.empty() ? fmt::format("none of {} ended", group.run_count()) : text;
+  if (text.empty() && counted > 0) text = fmt::format("none of {} ended", counted);
+  if (group.invalid_run_count() == 0) return text.empty() ? "no runs" : text;
+  return fmt::format("{}{}{} invalid, left out", text, text.empty() ? "" : ", ", group.invalid_run_count());
 }
 
 bool AnyPValue(const v1::Comparison& comparison) {
@@ -74,8 +78,8 @@ std::string ComparisonCsv(const v1::Comparison& comparison) {
   render::AppendCsvRecord(record, &csv);
   for (const v1::GroupSummary& group : comparison.groups()) {
     for (const v1::OutcomeCount& count : group.outcomes()) {
-      record = {"outcome:" + v1::OutcomeKind_Name(count.outcome()), group.group(), std::to_string(group.run_count()),
-                std::to_string(count.count()), ""};
+      record = {"outcome:" + v1::OutcomeKind_Name(count.outcome()), group.group(),
+                std::to_string(group.run_count() - group.invalid_run_count()), std::to_string(count.count()), ""};
       if (p_values) record.emplace_back();
       render::AppendCsvRecord(record, &csv);
     }

@@ -35,29 +35,105 @@ std::string PhaseText(const v1::Phase& phase) {
   std::string text =
       fmt::format("{:<9} {} to {}", v1::Phase::Kind_Name(phase.kind()), DurationText(phase.start_offset()),
                   phase.has_end_offset() ? DurationText(phase.end_offset()) : "?");
-  if (phase.target_percent() > 0) text += fmt::format(", target {}", Percent(phase.target_percent()));
-  if (phase.has_hold_quality() && phase.hold_quality().sample_count() > 0) {
-    const v1::HoldQuality& quality = phase.hold_quality();
-    text += fmt::format(", {} to {}, {} of {} samples within 1 point", Percent(quality.min_percent()),
-                        Percent(quality.max_percent()), quality.within_one_point_count(), quality.sample_count());
+  if (phase.target_bytes() > 0) {
+    text += fmt::format(", target {}", base::FormatBytes(phase.target_bytes()));
+  } else if (phase.has_target_psi()) {
+    text += ", target " + StallText(phase.target_psi());
+  } else if (phase.target_percent() > 0) {
+    text += fmt::format(", target {}", Percent(phase.target_percent()));
+  }
+  const v1::HoldQuality& quality = phase.hold_quality();
+  if (quality.sample_count() == 0) return text;
+  text += fmt::format(", {} to {}", Percent(quality.min_percent()), Percent(quality.max_percent()));
+  if (!phase.has_target_psi()) {
+    text += fmt::format(", {} of {} samples within 1 point", quality.within_one_point_count(), quality.sample_count());
+  }
+  if (quality.max_held_bytes() > 0) {
+    text += fmt::format(", held {} to {}, {} on average", base::FormatBytes(quality.min_held_bytes()),
+                        base::FormatBytes(quality.max_held_bytes()), base::FormatBytes(quality.mean_held_bytes()));
+  }
+  if (const v1::StallQuality& stall = quality.stall(); stall.sample_count() > 0) {
+    text += fmt::format(", stall {} to {}, {} on average, {} of {} samples within 5 points",
+                        Percent(stall.min_percent()), Percent(stall.max_percent()), Percent(stall.mean_percent()),
+                        stall.within_five_points_count(), stall.sample_count());
   }
   return text;
+}
+
+// A reading of the guard in the unit of its signal.
+std::string ReadingText(v1::GuardAct::Signal signal, double value) {
+  switch (signal) {
+    case v1::GuardAct::AVAILABLE_MEMORY:
+      return FigureText("available_bytes", value);
+    case v1::GuardAct::PSI_FULL:
+      return Percent(value);
+    case v1::GuardAct::SWAP_IN_RATE:
+    case v1::GuardAct::REFAULT_RATE:
+      return FigureText("bytes_per_second", value);
+    case v1::GuardAct::AGENT_DELAY:
+      return Number(value) + " ms";
+    default:
+      return Number(value);
+  }
+}
+
+std::string GuardActText(const v1::GuardAct& act) {
+  std::string text = fmt::format("at {:>8}  {:<13} {} {} ({})", DurationText(act.offset()),
+                                 v1::GuardAct::Action_Name(act.action()), v1::GuardAct::Signal_Name(act.signal()),
+                                 ReadingText(act.signal(), act.value()), ReadingText(act.signal(), act.threshold()));
+  if (act.has_reaction()) text += ", memory given back after " + DurationText(act.reaction());
+  return text;
+}
+
+void AddGuardActs(const v1::RunResult& result, Lines* lines) {
+  if (result.guard_acts().empty()) return;
+  lines->Heading("guard (threshold)");
+  for (const v1::GuardAct& act : result.guard_acts()) lines->Item(GuardActText(act));
+}
+
+void AddValidity(const v1::RunResult& result, Lines* lines) {
+  if (!result.has_validity()) return;
+  lines->Add("valid", result.validity().valid() ? "yes" : "no");
+  for (const v1::ValidityRemark& remark : result.validity().remarks()) {
+    lines->Item(remark.disqualifies() ? remark.message() + ": invalid" : remark.message());
+  }
+}
+
+void AddObserverCost(const v1::RunResult& result, Lines* lines) {
+  if (!result.has_observer_cost()) return;
+  const v1::ObserverCost& cost = result.observer_cost();
+  std::string text = DurationText(cost.cpu_time()) + " of processor time";
+  if (cost.pss_bytes() > 0) text += fmt::format(", {} of memory", base::FormatBytes(cost.pss_bytes()));
+  lines->Add("observer's cost", fmt::format("{}, {} minor and {} major faults, {} written", text, cost.minor_faults(),
+                                            cost.major_faults(), base::FormatBytes(cost.written_bytes())));
+}
+
+void AddList(const std::string& heading, const google::protobuf::RepeatedPtrField<std::string>& items, Lines* lines) {
+  if (items.empty()) return;
+  lines->Heading(heading);
+  for (const std::string& item : items) lines->Item(item);
+}
+
+std::string SignalText(const v1::Evidence& evidence) {
+  if (!evidence.has_signal_sender()) return std::to_string(evidence.signal());
+  const v1::SignalSender& sender = evidence.signal_sender();
+  return fmt::format("{}, sent by process {}{}", evidence.signal(), sender.pid(),
+                     sender.command().empty() ? "" : fmt::format(" ({})", sender.command()));
 }
 
 void AddEvidence(const v1::Evidence& evidence, Lines* lines) {
   if (evidence.killer() != v1::KILLER_UNSPECIFIED) lines->Add("killed by", v1::Killer_Name(evidence.killer()));
   if (evidence.held_bytes() > 0) lines->Add("held at the end", base::FormatBytes(evidence.held_bytes()));
-  if (evidence.signal() != 0) lines->Add("signal", std::to_string(evidence.signal()));
+  if (evidence.signal() != 0) lines->Add("signal", SignalText(evidence));
+  if (evidence.cgroup_oom_count() > 0) {
+    lines->Add("cgroup OOMs", fmt::format("{}, innermost {}", evidence.cgroup_oom_count(), evidence.oom_cgroup()));
+  }
   if (evidence.global_oom_kill_count() > 0 || evidence.cgroup_oom_kill_count() > 0) {
     lines->Add("OOM kills", fmt::format("{} on the machine, {} in the cgroup", evidence.global_oom_kill_count(),
                                         evidence.cgroup_oom_kill_count()));
   }
-}
-
-void AddKernelLog(const v1::Evidence& evidence, Lines* lines) {
-  if (evidence.kernel_log().empty()) return;
-  lines->Heading("kernel log");
-  for (const std::string& line : evidence.kernel_log()) lines->Item(line);
+  lines->Add("OOM daemons", fmt::format("{}", fmt::join(evidence.oom_daemons(), ", ")));
+  AddList("findings", evidence.findings(), lines);
 }
 
 void AddResult(const v1::RunResult& result, Lines* lines) {
@@ -69,9 +145,10 @@ void AddResult(const v1::RunResult& result, Lines* lines) {
   if (result.limit_bytes() > 0)
     lines->Add("limit", fmt::format("{} ({})", base::FormatBytes(result.limit_bytes()), result.limit_source()));
   lines->Add("samples", fmt::format("{}, {} missed", result.sample_count(), result.missed_sample_count()));
-  if (result.observer_cost().has_cpu_time()) {
-    lines->Add("observer's CPU", DurationText(result.observer_cost().cpu_time()));
-  }
+  if (result.max_lag_bytes() > 0) lines->Add("largest lag", base::FormatBytes(result.max_lag_bytes()));
+  AddObserverCost(result, lines);
+  AddValidity(result, lines);
+  AddGuardActs(result, lines);
   if (!result.phases().empty()) {
     lines->Heading("phases");
     for (const v1::Phase& phase : result.phases()) lines->Item(PhaseText(phase));
@@ -124,7 +201,8 @@ std::string RunDetails(const v1::Run& run) {
     AddEvidence(run.outcome().evidence(), &lines);
     // The run's own outcome leaves it out.
     if (run.attempts_size() > 0) {
-      AddKernelLog(run.attempts(run.attempts_size() - 1).result().outcome().evidence(), &lines);
+      const v1::RunResult& result = run.attempts(run.attempts_size() - 1).result();
+      AddList("kernel log", result.outcome().evidence().kernel_log(), &lines);
     }
   }
   lines.Add("annotations", KeyValues(run.annotations()));

@@ -35,9 +35,22 @@ std::string UsedBar(double used, double target) {
   return "[" + bar + "]";
 }
 
-std::string Figures(const v1::RunProgress& progress) {
+// The target that a burst has where it is no percentage; empty where there is none.
+std::string OtherTarget(const v1::Workload& workload) {
+  const v1::BurstPattern& burst = workload.pressure().burst();
+  if (burst.has_target_bytes()) return " of " + base::FormatBytes(burst.target_bytes());
+  if (burst.has_target_psi()) return " for " + StallText(burst.target_psi());
+  return {};
+}
+
+std::string Figures(const v1::RunProgress& progress, const v1::Workload& workload) {
   std::string text = "used " + Percent(progress.used_percent());
-  if (progress.target_percent() > 0) text += " of " + Percent(progress.target_percent());
+  const bool loading = progress.phase() == v1::Phase::RAMP || progress.phase() == v1::Phase::HOLD;
+  if (const std::string other = OtherTarget(workload); loading && !other.empty()) {
+    text += other;
+  } else if (progress.target_percent() > 0) {
+    text += " of " + Percent(progress.target_percent());
+  }
   text += fmt::format("  held {}  available {}", base::FormatBytes(progress.held_bytes()),
                       base::FormatBytes(progress.available_bytes()));
   if (progress.has_psi_some_avg10()) text += "  psi " + Percent(progress.psi_some_avg10());
@@ -120,7 +133,7 @@ std::vector<std::string> JobProgress::ApplyProgress(const v1::RunProgress& progr
   state.progress = progress;
   if (!changed) return {};
   return {fmt::format("{}: {} at {}  {}", RunName(state.run), PhaseName(progress.phase()), Elapsed(progress),
-                      Figures(progress))};
+                      Figures(progress, job_.spec().workload()))};
 }
 
 std::vector<v1::Run> JobProgress::Runs() const {
@@ -155,10 +168,11 @@ std::vector<std::string> JobProgress::Picture(std::size_t columns, std::size_t r
     std::string name = Truncate(Printable(state->run.device_id()), name_columns);
     name.append(name_columns - DisplayWidth(name), ' ');
     const v1::RunProgress& progress = state->progress;
-    lines.push_back(progress.run_id().empty() ? fmt::format("{}  starting", name)
-                                              : fmt::format("{}  {:<8} {} {}  {}", name, PhaseName(progress.phase()),
-                                                            UsedBar(progress.used_percent(), progress.target_percent()),
-                                                            Elapsed(progress), Figures(progress)));
+    lines.push_back(progress.run_id().empty()
+                        ? fmt::format("{}  starting", name)
+                        : fmt::format("{}  {:<8} {} {}  {}", name, PhaseName(progress.phase()),
+                                      UsedBar(progress.used_percent(), progress.target_percent()), Elapsed(progress),
+                                      Figures(progress, job_.spec().workload())));
   }
   for (std::string& line : lines) line = Truncate(line, columns);
   return lines;

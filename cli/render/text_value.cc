@@ -54,6 +54,10 @@ std::string Percent(double value) {
   return fmt::format("{:.1f} %", value);
 }
 
+std::string StallText(const v1::PsiTarget& target) {
+  return fmt::format("PSI {} {}", target.kind() == v1::PsiTarget::FULL ? "full" : "some", Percent(target.percent()));
+}
+
 std::string Number(double value) {
   return fmt::format("{:.6g}", value);
 }

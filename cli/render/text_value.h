@@ -29,6 +29,9 @@ namespace ballast::cli {
 // `42.3 %`.
 [[nodiscard]] std::string Percent(double value);
 
+// `PSI some 20.0 %`: a stall that is held.
+[[nodiscard]] std::string StallText(const v1::PsiTarget& target);
+
 // The shortest decimal number that is exact to six significant digits: `12`, `0.25`, `1.5e+12`.
 [[nodiscard]] std::string Number(double value);
 

@@ -11,6 +11,7 @@
 #include "common/base/status.h"
 #include "coordinator/report/figures.h"
 #include "coordinator/report/group_summary.h"
+#include "coordinator/report/invalid_runs.h"
 #include "coordinator/report/report.h"
 #include "coordinator/report/run_selection.h"
 #include "fmt/format.h"
@@ -62,13 +63,13 @@ class Grouping {
     return grouping;
   }
 
-  void AddRun(const v1::Run& run, const std::vector<v1::Figure>& figures) {
+  void AddRun(const v1::Run& run, const std::vector<v1::Figure>& figures, bool left_out) {
     if (by_device_) {
-      AddTo(run.device_id(), run, figures);
+      AddTo(run.device_id(), run, figures, left_out);
     } else {
       // Both may have been named: the job and one of its runs.
-      AddTo(run.job_id(), run, figures);
-      AddTo(run.run_id(), run, figures);
+      AddTo(run.job_id(), run, figures, left_out);
+      AddTo(run.run_id(), run, figures, left_out);
     }
   }
 
@@ -80,9 +81,9 @@ class Grouping {
     groups_.push_back({.id = id, .title = title, .runs = {}});
   }
 
-  void AddTo(const std::string& id, const v1::Run& run, const std::vector<v1::Figure>& figures) {
+  void AddTo(const std::string& id, const v1::Run& run, const std::vector<v1::Figure>& figures, bool left_out) {
     const auto position = positions_.find(id);
-    if (position != positions_.end()) groups_[position->second].runs.Add(run, figures);
+    if (position != positions_.end()) groups_[position->second].runs.Add(run, figures, left_out);
   }
 
   bool by_device_ = false;
@@ -148,13 +149,15 @@ absl::StatusOr<v1::Comparison> BuildComparison(storage::Store& store, const v1::
                   : "a comparison needs at least two different jobs or runs: name another, or compare by device");
   }
 
+  InvalidRuns invalid(request.include_invalid());
   for (const v1::Run& run : selection.runs) {
     std::vector<v1::MetricSummary> summaries;
     const v1::Attempt* attempt = LastAttempt(run);
     if (attempt != nullptr && run.state() == v1::Run::ENDED) {
       BALLAST_ASSIGN_OR_RETURN(summaries, store.GetRollups(run.run_id(), attempt->attempt()));
     }
-    grouping.AddRun(run, ComputeFigures(run, selection.JobOf(run).spec().workload(), summaries));
+    grouping.AddRun(run, ComputeFigures(run, selection.JobOf(run).spec().workload(), summaries),
+                    invalid.LeavesOut(run));
   }
 
   v1::Comparison comparison;
@@ -166,7 +169,11 @@ absl::StatusOr<v1::Comparison> BuildComparison(storage::Store& store, const v1::
     summary = group.runs.Summarize();
     summary.set_group(group.id);
     summary.set_title(group.title);
+    if (std::string warning = WarningIfNothingCounts(summary, group.id); !warning.empty()) {
+      comparison.add_warnings(std::move(warning));
+    }
   }
+  for (std::string& warning : invalid.Warnings()) comparison.add_warnings(std::move(warning));
   AddRows(&comparison);
   return comparison;
 }

@@ -7,6 +7,7 @@
 #include "common/render/csv.h"
 #include "common/render/scalar_text.h"
 #include "coordinator/report/figures.h"
+#include "coordinator/report/invalid_runs.h"
 #include "coordinator/report/report.h"
 #include "fmt/format.h"
 #include "google/protobuf/descriptor.h"
@@ -20,7 +21,8 @@ constexpr std::string_view kLeadingColumns[] = {
     "environment", "repetition", "attempt_count", "workload_kind", "workload_mode",
     "state",       "outcome",    "message",       "start_time",    "end_time",
 };
-constexpr std::string_view kAnnotationsColumn = "annotations";
+// Columns after the figures.
+constexpr std::string_view kTrailingColumns[] = {"annotations", "valid", "invalid_reasons"};
 
 // The name of the pattern of a pressure workload, or of the pressure beside a model; empty where there is none.
 std::string ModeOf(const v1::Workload& workload) {
@@ -78,7 +80,7 @@ std::string EnumText(Enum value, const google::protobuf::EnumDescriptor& type) {
 std::vector<std::string> Header() {
   std::vector<std::string> header(std::begin(kLeadingColumns), std::end(kLeadingColumns));
   for (const FigureDefinition& figure : AllFigures()) header.emplace_back(figure.name);
-  header.emplace_back(kAnnotationsColumn);
+  header.insert(header.end(), std::begin(kTrailingColumns), std::end(kTrailingColumns));
   return header;
 }
 
@@ -106,6 +108,10 @@ std::vector<std::string> Row(const v1::RunReport& report, const v1::JobSpec& spe
     row.push_back(figure == report.figures().end() ? std::string() : render::NumberText(figure->value()));
   }
   row.push_back(AnnotationsText(run.annotations()));
+  const v1::Attempt* attempt = LastAttempt(run);
+  const bool judged = attempt != nullptr && attempt->result().has_validity();
+  row.emplace_back(!judged ? "" : attempt->result().validity().valid() ? "true" : "false");
+  row.push_back(fmt::format("{}", fmt::join(InvalidReasons(run), "; ")));
   return row;
 }
 

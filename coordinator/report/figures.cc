@@ -141,6 +141,20 @@ Value HeldMean(const FigureInputs& in) {
   return samples > 0 ? Value(sum / samples) : Value();
 }
 
+// The figure of a remark on the run's validity.
+Value RemarkValue(const FigureInputs& in, v1::ValidityRemark::Kind kind) {
+  if (in.result == nullptr) return {};
+  const auto& remarks = in.result->validity().remarks();
+  const auto found = std::ranges::find(remarks, kind, &v1::ValidityRemark::kind);
+  return found == remarks.end() ? Value() : Value(found->value());
+}
+
+// A part of the observer's cost. Zeros of older workers, which did not measure it, are no figures.
+Value CostValue(const FigureInputs& in, std::uint64_t (v1::ObserverCost::*part)() const) {
+  const bool known = in.result != nullptr && in.result->observer_cost().pss_bytes() > 0;
+  return known ? Value(static_cast<double>((in.result->observer_cost().*part)())) : Value();
+}
+
 double PercentOf(std::uint64_t part, std::uint64_t whole) {
   return 100.0 * static_cast<double>(part) / static_cast<double>(whole);
 }
@@ -149,6 +163,10 @@ double PercentOf(std::uint64_t part, std::uint64_t whole) {
 constexpr std::array kFigures = {
     FigureDefinition{"agent_rss_max_bytes", Direction::LOWER_IS_BETTER,
                      [](const FigureInputs& in) { return Max(in, MetricId::kAgentRssBytes); }},
+    FigureDefinition{"background_cpu_percent", Direction::LOWER_IS_BETTER,
+                     [](const FigureInputs& in) { return RemarkValue(in, v1::ValidityRemark::BACKGROUND_CPU); }},
+    FigureDefinition{"background_memory_percent", Direction::LOWER_IS_BETTER,
+                     [](const FigureInputs& in) { return RemarkValue(in, v1::ValidityRemark::BACKGROUND_MEMORY); }},
     FigureDefinition{"direct_reclaim_pages", Direction::LOWER_IS_BETTER,
                      [](const FigureInputs& in) { return Rise(in, MetricId::kVmPgstealDirectTotal); }},
     FigureDefinition{"duration_seconds", Direction::DIRECTION_UNSPECIFIED, AttemptSeconds},
@@ -156,6 +174,11 @@ constexpr std::array kFigures = {
                      [](const FigureInputs& in) {
                        const bool known = in.result != nullptr && in.result->fill_bytes_per_second() > 0;
                        return known ? Value(in.result->fill_bytes_per_second()) : Value();
+                     }},
+    FigureDefinition{"guard_act_count", Direction::LOWER_IS_BETTER,
+                     [](const FigureInputs& in) {
+                       const bool known = in.result != nullptr && in.result->sample_count() > 0;
+                       return known ? Value(in.result->guard_acts_size()) : Value();
                      }},
     FigureDefinition{"hold_held_mean_bytes", Direction::DIRECTION_UNSPECIFIED, HeldMean},
     FigureDefinition{"hold_max_percent", Direction::DIRECTION_UNSPECIFIED,
@@ -230,6 +253,14 @@ constexpr std::array kFigures = {
                        return known ? Value(100.0 * Seconds(in.result->observer_cost().cpu_time()) / *seconds)
                                     : Value();
                      }},
+    FigureDefinition{"observer_major_fault_count", Direction::LOWER_IS_BETTER,
+                     [](const FigureInputs& in) { return CostValue(in, &v1::ObserverCost::major_faults); }},
+    FigureDefinition{"observer_minor_fault_count", Direction::LOWER_IS_BETTER,
+                     [](const FigureInputs& in) { return CostValue(in, &v1::ObserverCost::minor_faults); }},
+    FigureDefinition{"observer_pss_bytes", Direction::LOWER_IS_BETTER,
+                     [](const FigureInputs& in) { return CostValue(in, &v1::ObserverCost::pss_bytes); }},
+    FigureDefinition{"observer_written_bytes", Direction::LOWER_IS_BETTER,
+                     [](const FigureInputs& in) { return CostValue(in, &v1::ObserverCost::written_bytes); }},
     FigureDefinition{"peak_held_bytes", Direction::DIRECTION_UNSPECIFIED,
                      [](const FigureInputs& in) {
                        return Peak(in.result == nullptr ? 0 : in.result->peak_held_bytes(),
@@ -287,6 +318,8 @@ constexpr std::array kFigures = {
                        const bool known = in.result != nullptr && in.result->has_time_to_target();
                        return known ? Value(Seconds(in.result->time_to_target())) : Value();
                      }},
+    FigureDefinition{"zram_ratio", Direction::DIRECTION_UNSPECIFIED,
+                     [](const FigureInputs& in) { return RemarkValue(in, v1::ValidityRemark::ZRAM); }},
 };
 
 static_assert(std::ranges::is_sorted(kFigures, std::ranges::less(), &FigureDefinition::name));

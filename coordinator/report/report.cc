@@ -15,6 +15,7 @@
 #include "common/metrics/metric_table.h"
 #include "coordinator/report/figures.h"
 #include "coordinator/report/group_summary.h"
+#include "coordinator/report/invalid_runs.h"
 #include "coordinator/report/run_selection.h"
 #include "coordinator/report/run_telemetry.h"
 
@@ -93,6 +94,7 @@ absl::StatusOr<v1::Report> BuildReport(storage::Store& store, const v1::GetRepor
   const std::optional<std::uint32_t> max_samples = SamplesPerRun(options, selection.runs.size());
   std::map<std::string, GroupAccumulator> by_device;
   GroupAccumulator overall;
+  InvalidRuns invalid(scope.include_invalid());
   for (v1::Run& run : selection.runs) {
     v1::RunReport& run_report = *report.add_runs();
     const std::string& name = device_names[run.device_id()];
@@ -106,8 +108,9 @@ absl::StatusOr<v1::Report> BuildReport(storage::Store& store, const v1::GetRepor
 
     const std::vector<v1::Figure> figures = ComputeFigures(run, selection.JobOf(run).spec().workload(), summaries);
     run_report.mutable_figures()->Add(figures.begin(), figures.end());
-    by_device[run.device_id()].Add(run, figures);
-    overall.Add(run, figures);
+    const bool left_out = invalid.LeavesOut(run);
+    by_device[run.device_id()].Add(run, figures, left_out);
+    overall.Add(run, figures, left_out);
 
     BALLAST_ASSIGN_OR_RETURN(RunTelemetry telemetry, ReadTelemetry(store, run, max_samples));
     for (v1::Event& event : telemetry.events) *run_report.add_events() = std::move(event);
@@ -123,8 +126,12 @@ absl::StatusOr<v1::Report> BuildReport(storage::Store& store, const v1::GetRepor
     summary = group.Summarize();
     summary.set_group(device_id);
     summary.set_title(device_names[device_id]);
+    if (std::string warning = WarningIfNothingCounts(summary, "device " + device_id); !warning.empty()) {
+      report.add_warnings(std::move(warning));
+    }
   }
   *report.mutable_overall() = overall.Summarize();
+  for (std::string& warning : invalid.Warnings()) report.add_warnings(std::move(warning));
   AddMetricDescriptions(&report);
   return report;
 }

@@ -187,6 +187,7 @@ class FakeCoordinator : public v1::JobService::Service,
   }
   grpc::Status GetReport(grpc::ServerContext*, const v1::GetReportRequest* request, v1::Report* response) override {
     const std::scoped_lock lock(mutex);
+    report_requests.push_back(*request);
     for (const std::string& id : request->job_ids()) {
       if (!jobs.contains(id)) return {grpc::StatusCode::NOT_FOUND, "there is no job " + id};
       for (const auto& [run_id, run] : runs) {
@@ -234,6 +235,7 @@ class FakeCoordinator : public v1::JobService::Service,
   std::vector<v1::ListRunsRequest> run_requests;
   std::vector<v1::ReadSamplesRequest> sample_requests;
   std::vector<v1::LabelDeviceRequest> label_requests;
+  std::vector<v1::GetReportRequest> report_requests;
   std::vector<v1::CompareRunsRequest> compare_requests;
 
  private:

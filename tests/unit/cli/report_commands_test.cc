@@ -72,5 +72,23 @@ TEST_F(ReportCommandsTest, CompareSendsTheGroupsAndPrintsEveryForm) {
   EXPECT_EQ(out(), "figure,group,n,median,change_percent\r\n");
 }
 
+TEST_F(ReportCommandsTest, InvalidRunsCountOnlyWhereTheyAreAskedFor) {
+  coordinator_.runs["j-1.1"].set_state(v1::Run::ENDED);
+  coordinator_.runs["j-1.1"].add_attempts()->mutable_result()->mutable_validity()->set_valid(false);
+  ASSERT_EQ(Run({"report", "j-1", "--output-dir", directory_.path().string()}), 0) << err();
+  EXPECT_FALSE(coordinator_.report_requests.back().include_invalid());
+  EXPECT_THAT(out(), testing::ContainsRegex("OUTCOME +VALID .*\nj-1.1 .* no "));
+  ASSERT_EQ(Run({"report", "j-1", "--include-invalid", "--output-dir", directory_.path().string()}), 0) << err();
+  EXPECT_TRUE(coordinator_.report_requests.back().include_invalid());
+  coordinator_.comparison.add_warnings("run j-1.1 is invalid and left out");
+  ASSERT_EQ(Run({"compare", "j-1", "j-2"}), 0);
+  EXPECT_FALSE(coordinator_.compare_requests.back().include_invalid());
+  EXPECT_EQ(err(), "warning: run j-1.1 is invalid and left out\n");
+  ASSERT_EQ(Run({"compare", "j-1", "j-2", "--include-invalid"}), 0);
+  EXPECT_TRUE(coordinator_.compare_requests.back().include_invalid());
+  ASSERT_EQ(Run({"watch", "j-1", "--include-invalid"}), 0) << err();
+  EXPECT_TRUE(coordinator_.report_requests.back().include_invalid());
+}
+
 }  // namespace
 }  // namespace ballast::cli

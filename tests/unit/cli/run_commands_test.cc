@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "gmock/gmock.h"
+#include "google/protobuf/text_format.h"
 #include "tests/unit/cli/command_fixture.h"
 #include "tests/unit/cli/fake_coordinator.h"
 
@@ -105,6 +106,86 @@ TEST_F(RunCommandsTest, OneOfThemInEveryForm) {
   EXPECT_THAT(out(), HasSubstr("\r\nj-1.1,,dev-1,0,,ENDED,OOM_KILLED,"));
   EXPECT_EQ(Run({"runs", "show", "j-1.2"}), 4);
   EXPECT_THAT(err(), HasSubstr("ballast runs list"));
+}
+
+TEST_F(RunCommandsTest, ARunIsShownWithItsVerdictsAndWhatItTook) {
+  v1::Run& run = coordinator_.runs["j-1.1"];
+  ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(
+      R"pb(
+        run_id: "j-1.1"
+        state: ENDED
+        outcome {
+          kind: OOM_KILLED
+          evidence {
+            killer: USERSPACE_OOM_DAEMON
+            signal: 15
+            signal_sender { pid: 812 command: "earlyoom" }
+            oom_daemons: "earlyoom"
+            findings: "earlyoom sent SIGTERM"
+            cgroup_oom_count: 2
+            oom_cgroup: "/ballast/run"
+          }
+        }
+        attempts {
+          result {
+            max_lag_bytes: 1048576
+            phases {
+              kind: SETTLE
+              end_offset { seconds: 4 }
+            }
+            phases {
+              kind: HOLD
+              target_psi { kind: SOME percent: 20 }
+              hold_quality {
+                sample_count: 40
+                min_percent: 90
+                max_percent: 95
+                min_held_bytes: 1073741824
+                mean_held_bytes: 1610612736
+                max_held_bytes: 2147483648
+                stall { sample_count: 30 within_five_points_count: 27 min_percent: 14 mean_percent: 19 max_percent: 26 }
+              }
+            }
+            phases { kind: HOLD target_bytes: 3221225472 }
+            observer_cost {
+              cpu_time { nanos: 250000000 }
+              pss_bytes: 7340032
+              minor_faults: 40
+              major_faults: 2
+              written_bytes: 65536
+            }
+            validity {
+              remarks {
+                kind: BACKGROUND_CPU
+                disqualifies: true
+                message: "other processes used 31.0 % of the processors"
+              }
+              remarks { kind: ZRAM message: "zram held 1 GiB" }
+            }
+            guard_acts {
+              offset { seconds: 3 }
+              action: RELEASE_ASKED
+              signal: PSI_FULL
+              value: 55
+              threshold: 40
+              reaction { nanos: 12000000 }
+            }
+            guard_acts { action: WARNED signal: AVAILABLE_MEMORY value: 104857600 threshold: 209715200 }
+          }
+        }
+      )pb",
+      &run));
+  ASSERT_EQ(Run({"runs", "show", "j-1.1"}), 0) << err();
+  for (const char* const text :
+       {"15, sent by process 812 (earlyoom)", "earlyoom sent SIGTERM", "2, innermost /ballast/run",
+        "target PSI some 20.0 %", "held 1 GiB to 2 GiB, 1.5 GiB on average",
+        "stall 14.0 % to 26.0 %, 19.0 % on average, 27 of 30 samples within 5 points", "target 3 GiB", "SETTLE",
+        "250 ms of processor time, 7 MiB of memory, 40 minor and 2 major faults, 64 KiB written",
+        "largest lag:", "valid:             no", "other processes used 31.0 % of the processors: invalid",
+        "  zram held 1 GiB\n", "RELEASE_ASKED PSI_FULL 55.0 % (40.0 %), memory given back after 12 ms",
+        "AVAILABLE_MEMORY 100 MiB (200 MiB)"}) {
+    EXPECT_THAT(out(), HasSubstr(text));
+  }
 }
 
 TEST_F(RunCommandsTest, AJobIsShownWithItsRunsAndCancelled) {

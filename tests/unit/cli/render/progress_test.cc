@@ -68,6 +68,23 @@ TEST(JobProgressTest, ALineForEachChangeAndNoneForTheRest) {
   EXPECT_THAT(progress.Apply(JobIn(v1::Job::FINISHED, 2)), ElementsAre("j-1: finished, 2 of 2 runs ended as expected"));
 }
 
+TEST(JobProgressTest, TargetsThatAreNoPercentages) {
+  v1::JobUpdate job = JobIn(v1::Job::RUNNING);
+  v1::BurstPattern& burst = *job.mutable_job()->mutable_spec()->mutable_workload()->mutable_pressure()->mutable_burst();
+  burst.set_target_bytes(3ULL << 30U);
+  JobProgress in_bytes;
+  (void)in_bytes.Apply(job);
+  (void)in_bytes.Apply(RunIn(1, v1::Run::RUNNING));
+  EXPECT_THAT(in_bytes.Apply(ProgressOf(1, v1::Phase::HOLD, 70, 71)), ElementsAre(HasSubstr("used 70.0 % of 3 GiB")));
+  burst.mutable_target_psi()->set_percent(20);
+  JobProgress stall;
+  (void)stall.Apply(job);
+  (void)stall.Apply(RunIn(1, v1::Run::RUNNING));
+  EXPECT_THAT(stall.Apply(ProgressOf(1, v1::Phase::HOLD, 70)),
+              ElementsAre(HasSubstr("used 70.0 % for PSI some 20.0 %")));
+  EXPECT_THAT(stall.Apply(ProgressOf(1, v1::Phase::RECOVERY, 20)), ElementsAre(HasSubstr("used 20.0 %  held")));
+}
+
 TEST(JobProgressTest, RunsAreOrderedByNumber) {
   JobProgress progress;
   for (const int number : {10, 2, 1}) (void)progress.Apply(RunIn(number, v1::Run::QUEUED));

@@ -63,7 +63,7 @@ Figures Compute(const v1::Run& run, const std::vector<v1::MetricSummary>& rollup
 }
 
 TEST(AllFigures, HasNamesWithAUnit) {
-  static const std::set<std::string> kUnits = {"bytes", "count", "pages", "percent", "second", "seconds"};
+  static const std::set<std::string> kUnits = {"bytes", "count", "pages", "percent", "ratio", "second", "seconds"};
   for (const FigureDefinition& figure : AllFigures()) {
     EXPECT_TRUE(kUnits.contains(std::string(figure.name.substr(figure.name.rfind('_') + 1)))) << figure.name;
   }
@@ -81,7 +81,7 @@ TEST(ComputeFigures, IsOrderedByName) {
   const std::vector<v1::Figure> figures = ComputeFigures(
       RunWithResult("peak_held_bytes: 1 fill_bytes_per_second: 2 sample_count: 3 limit_bytes: 4"), v1::Workload(), {});
   EXPECT_TRUE(std::ranges::is_sorted(figures, std::ranges::less(), &v1::Figure::name));
-  EXPECT_EQ(figures.size(), 6);
+  EXPECT_EQ(figures.size(), 7);
 }
 
 TEST(ComputeFigures, TakesTheLastAttempt) {
@@ -137,6 +137,34 @@ TEST(ComputeFigures, CopiesWhatTheResultSays) {
 TEST(ComputeFigures, TellsTheObserversShareOfOneCore) {
   EXPECT_THAT(Compute(RunWithResult("observer_cost { cpu_time { nanos: 105000000 } }")),
               Contains(Pair("observer_cpu_percent", DoubleEq(1.0))));
+}
+
+TEST(ComputeFigures, TellsWhatObservingTookBesidesWhereItWasMeasured) {
+  const Figures figures = Compute(
+      RunWithResult("observer_cost { pss_bytes: 7340032 minor_faults: 40 major_faults: 2 written_bytes: 65536 }"));
+  EXPECT_THAT(figures, Contains(Pair("observer_pss_bytes", 7340032)));
+  EXPECT_THAT(figures, Contains(Pair("observer_minor_fault_count", 40)));
+  EXPECT_THAT(figures, Contains(Pair("observer_major_fault_count", 2)));
+  EXPECT_THAT(figures, Contains(Pair("observer_written_bytes", 65536)));
+  EXPECT_THAT(Compute(RunWithResult("observer_cost { cpu_time { seconds: 1 } }")),
+              Not(Contains(Key("observer_written_bytes"))));
+}
+
+TEST(ComputeFigures, TellsHowQuietTheDeviceWasAndWhatTheGuardDid) {
+  const Figures figures = Compute(RunWithResult(R"pb(
+    sample_count: 5
+    validity {
+      remarks { kind: BACKGROUND_CPU value: 3.5 }
+      remarks { kind: BACKGROUND_MEMORY value: 1.5 }
+      remarks { kind: ZRAM value: 2.25 }
+    }
+    guard_acts { action: WARNED }
+    guard_acts { action: SHRINK_ASKED }
+  )pb"));
+  EXPECT_THAT(figures, Contains(Pair("background_cpu_percent", 3.5)));
+  EXPECT_THAT(figures, Contains(Pair("background_memory_percent", 1.5)));
+  EXPECT_THAT(figures, Contains(Pair("zram_ratio", 2.25)));
+  EXPECT_THAT(figures, Contains(Pair("guard_act_count", 2)));
 }
 
 TEST(ComputeFigures, SumsUpEveryPhaseThatHeldATarget) {

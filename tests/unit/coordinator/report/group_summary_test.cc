@@ -65,5 +65,18 @@ TEST(GroupAccumulator, CountsAnUnendedRunAndNothingElseOfIt) {
   EXPECT_TRUE(summary.figures().empty());
 }
 
+TEST(GroupAccumulator, CountsARunThatIsLeftOutAndNothingElseOfIt) {
+  GroupAccumulator group;
+  group.Add(EndedRun(v1::COMPLETED), std::vector{MakeFigure("a_count", 1)}, /*left_out=*/true);
+  group.Add(EndedRun(v1::OOM_KILLED), std::vector{MakeFigure("a_count", 3)});
+  const v1::GroupSummary summary = group.Summarize();
+  EXPECT_EQ(summary.run_count(), 2);
+  EXPECT_EQ(summary.invalid_run_count(), 1);
+  ASSERT_EQ(summary.outcomes_size(), 1);
+  EXPECT_EQ(summary.outcomes(0).outcome(), v1::OOM_KILLED);
+  ASSERT_EQ(summary.figures_size(), 1);
+  EXPECT_EQ(summary.figures(0).median(), 3);
+}
+
 }  // namespace
 }  // namespace ballast::report
