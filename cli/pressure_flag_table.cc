@@ -67,7 +67,7 @@ const std::vector<PressureFlag>& PressureFlagTable() {
        {{"", "floor_percent"}}},
       {"--content",
        "CONTENT",
-       "What pages hold: random, zero or compressible:RATIO (default random)",
+       "What pages hold: random, zero or compressible:RATIO (2, or 0.5: shrinks to half; default random)",
        "compressible:2",
        {{"", "content"}},
        SetContent},

@@ -1,6 +1,7 @@
 #include "cli/pressure_values.h"
 
 #include <cctype>
+#include <charconv>
 
 #include <fmt/format.h>
 
@@ -33,8 +34,15 @@ absl::Status SetContent(const std::string& flag, const std::string& /*mode*/, co
   if (colon == std::string::npos) return absl::OkStatus();
   if (kind != v1::PageContent::COMPRESSIBLE)
     return wrong(fmt::format("{}: only compressible has a ratio", base::Quoted(text)));
-  const absl::Status ratio = config::SetField(content, "compression_ratio", text.substr(colon + 1));
-  return ratio.ok() ? ratio : wrong(std::string(ratio.message()));
+  std::string ratio = text.substr(colon + 1);
+  // Below 1 it is the compressed share, as other programs ask for it: 0.5 shrinks to half, which is a ratio of 2.
+  double number = 0;
+  const auto [end, error] = std::from_chars(ratio.data(), ratio.data() + ratio.size(), number);
+  if (error == std::errc() && end == ratio.data() + ratio.size() && number > 0 && number < 1) {
+    ratio = fmt::format("{}", 1 / number);
+  }
+  const absl::Status set = config::SetField(content, "compression_ratio", ratio);
+  return set.ok() ? set : wrong(std::string(set.message()));
 }
 
 absl::Status SetTarget(const std::string& flag, const std::string& /*mode*/, const std::string& text,

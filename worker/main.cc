@@ -85,8 +85,13 @@ int Serve(const v1::WorkerConfig& config) {
   if (config.insecure())
     spdlog::warn("--insecure: what is sent to {} can be read and changed on its way", config.coordinator());
 
-  agent::RunSupervisor supervisor(
-      {.runner_program = "/proc/self/exe", .cgroup_home = cgroup_home.get(), .device = first_facts}, spool->get());
+  const auto scratch = directory->ScratchDirectory();
+  if (!scratch.ok()) return Fail(kFailed, scratch.status(), "give another --data-dir, or remove what is in the way");
+  agent::RunSupervisor supervisor({.runner_program = "/proc/self/exe",
+                                   .scratch_dir = *scratch,
+                                   .cgroup_home = cgroup_home.get(),
+                                   .device = first_facts},
+                                  spool->get());
   agent::Session session(
       {.coordinator = config.coordinator(),
        .insecure = config.insecure(),

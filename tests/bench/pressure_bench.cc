@@ -1,5 +1,5 @@
-// How fast memory is filled, what holding costs, and how closely a target is held while a neighbour moves. Bounded to 1
-// GiB of memory.
+// How fast memory is filled and given back, what holding and touching cost, and how closely a target is held while a
+// neighbour moves. Bounded to 1 GiB of memory.
 //
 //   bench_pressure [MEBIBYTES] [SECONDS]     (defaults: 1024, 5)
 //   bench_pressure --json                    the fill rate alone, as a line for figure_table.py
@@ -14,6 +14,8 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
+#include <filesystem>
 #include <functional>
 #include <stop_token>
 #include <string>
@@ -27,6 +29,7 @@
 #include "common/base/units.h"
 #include "common/os/memory_gauge.h"
 #include "worker/pressure/held_memory.h"
+#include "worker/pressure/hot_set.h"
 #include "worker/pressure/pacer.h"
 #include "worker/pressure/page_block.h"
 #include "worker/pressure/pressure_engine.h"
@@ -126,6 +129,67 @@ void BenchFill(std::size_t bytes, bool as_json) {
   fmt::print("  MADV_POPULATE_WRITE + memcpy     {:6.2f} GB/s\n", rate(populated));
   fmt::print("  plain write loop                 {:6.2f} GB/s\n", rate(written));
   fmt::print("  ratio to the better              {:6.2f}        goal >= 0.90\n", rate(held) / limit);
+}
+
+// Each kind, on one thread and on two: filling, and giving back, beside what the kernel then has available.
+void BenchKinds(std::size_t bytes) {
+  auto gauge = os::MemoryGauge::Open();
+  if (!gauge.ok()) std::exit(1);
+  const auto available = [&gauge] {
+    const auto reading = (*gauge)->Read();
+    return reading.ok() ? static_cast<double>(reading->available_bytes) : 0.0;
+  };
+  fmt::print("kinds of memory, {}         fill GB/s   release ms/GiB   available again\n", base::FormatBytes(bytes));
+  for (const v1::MemoryKind kind : {v1::ANONYMOUS, v1::SHARED, v1::FILE_CACHE}) {
+    for (const unsigned threads : {1U, 2U}) {
+      auto memory = HeldMemory::Create({.content = RandomContent(),
+                                        .kind = kind,
+                                        .fill_threads = threads,
+                                        .scratch_dir = std::filesystem::current_path()});
+      if (!memory.ok()) std::exit(1);
+      const double filled = Seconds([&] {
+        if (!(*memory)->Grow(bytes, {}).ok()) std::exit(1);
+      });
+      const double available_before = available();
+      const double released = Seconds([&] { (*memory)->Shrink(bytes); });
+      const double returned = kind == v1::FILE_CACHE ? 0 : available() - available_before;
+      fmt::print("  {:<11} {} thread{}               {:7.2f}          {:7.1f}   {:>12}\n", v1::MemoryKind_Name(kind),
+                 threads, threads == 1 ? " " : "s", static_cast<double>(bytes) / filled / 1e9,
+                 1000 * released * 1024 * kMiB / static_cast<double>(bytes),
+                 kind == v1::FILE_CACHE ? std::string("always was")
+                                        : fmt::format("{:.0f} %", 100 * returned / static_cast<double>(bytes)));
+    }
+  }
+}
+
+double ProcessCpuSeconds() {
+  timespec time{};
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) / 1e9;
+}
+
+// What touching all of it once a second costs.
+void BenchHotSet(std::size_t bytes, double seconds) {
+  auto memory = HeldMemory::Create({.content = RandomContent()});
+  if (!memory.ok() || !(*memory)->Grow(bytes, {}).ok()) std::exit(1);
+  v1::HotSet settings;
+  settings.set_percent(100);
+  settings.mutable_interval()->set_seconds(1);
+  auto hot_set = HotSet::Start(settings, HotSet::Touch::kWrite);
+  if (!hot_set.ok()) std::exit(1);
+  const double cpu_before = ProcessCpuSeconds();
+  (*hot_set)->SetPages((*memory)->segments());
+  MachinePacer pacer;
+  const double lasted = Seconds([&] {
+    static_cast<void>(pacer.WaitUntil(pacer.Now() + std::chrono::nanoseconds(static_cast<std::int64_t>(seconds * 1e9)),
+                                      std::stop_token()));
+  });
+  const double cpu = ProcessCpuSeconds() - cpu_before;
+  const HotSetReport report = (*hot_set)->report();
+  (*hot_set)->SetPages({});
+  fmt::print("hot set of {}, once a second: {} touches in {:.1f} s, {:.2f} % of a processor ({:.0f} ns a touch)\n",
+             base::FormatBytes(bytes), report.touched_pages, lasted, 100 * cpu / lasted,
+             1e9 * cpu / static_cast<double>(std::max<std::uint64_t>(report.touched_pages, 1)));
 }
 
 double ThreadCpuSeconds() {
@@ -247,6 +311,8 @@ int main(int argc, char** argv) {
   const std::size_t bytes = mebibytes * ballast::pressure::kMiB;
   ballast::pressure::BenchFill(bytes, as_json);
   if (as_json) return 0;
+  ballast::pressure::BenchKinds(bytes);
+  ballast::pressure::BenchHotSet(bytes, seconds);
   ballast::pressure::BenchHold(bytes, seconds, false);
   ballast::pressure::BenchHold(bytes, seconds, true);
   return 0;

@@ -160,6 +160,7 @@ absl::Status ActiveRun::StartRunner() {
   v1::RunnerStart start;
   *start.mutable_workload() = spec_.workload();
   start.set_start_monotonic_ns(start_.count());
+  start.set_scratch_dir(options_.scratch_dir);
   BALLAST_ASSIGN_OR_RETURN(runner_,
                            runner::RunnerProcess::Start(options_.runner_program, start, environment_->cgroups()));
   runner_pid_ = runner_->pid();

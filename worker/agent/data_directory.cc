@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <string_view>
+#include <system_error>
 
 #include <fmt/format.h>
 
@@ -20,6 +21,7 @@ namespace {
 
 constexpr std::string_view kLockFile = "lock";
 constexpr std::string_view kDeviceIdFile = "device_id";
+constexpr std::string_view kScratchDirectory = "scratch";
 constexpr std::size_t kIdLength = 10;
 constexpr std::size_t kMaxIdLength = 64;
 // Crockford's base32: no letter that is mistaken for a digit or another letter.
@@ -78,6 +80,14 @@ absl::StatusOr<std::string> DataDirectory::DeviceId() const {
   BALLAST_ASSIGN_OR_RETURN(std::string id, NewDeviceId());
   BALLAST_RETURN_IF_ERROR(base::WriteFileAtomically(file, id + "\n"));
   return id;
+}
+
+absl::StatusOr<std::filesystem::path> DataDirectory::ScratchDirectory() const {
+  std::error_code error;
+  const std::filesystem::path scratch = std::filesystem::absolute(path_, error) / kScratchDirectory;
+  std::filesystem::remove_all(scratch, error);  // what cannot be removed shows in what follows, or does no harm
+  BALLAST_RETURN_IF_ERROR(base::EnsureWritableDirectory(scratch));
+  return scratch;
 }
 
 }  // namespace ballast::agent

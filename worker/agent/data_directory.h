@@ -23,6 +23,10 @@ class DataDirectory {
   // there is no identifier: making a new one would turn the device into another.
   [[nodiscard]] absl::StatusOr<std::string> DeviceId() const;
 
+  // Where runners keep files that hold pages: an absolute path, made where it is missing. What a worker that was killed
+  // left in it is removed. Call before the first run. Codes of base::EnsureWritableDirectory.
+  [[nodiscard]] absl::StatusOr<std::filesystem::path> ScratchDirectory() const;
+
  private:
   DataDirectory(std::filesystem::path path, base::Fd lock) : path_(std::move(path)), lock_(std::move(lock)) {}
 

@@ -18,6 +18,8 @@ namespace ballast::agent {
 struct RunExecutorOptions {
   // Program that is started with `--runner`: the worker's own file.
   std::string runner_program;
+  // Where runners keep files that hold pages; empty where there is no such place.
+  std::string scratch_dir;
   // Where /proc, /sys and /dev are found.
   std::string root = "/";
   // Where runners get cgroups of their own; null for none. Outlives the runs.

@@ -29,6 +29,11 @@ absl::StatusOr<v1::RunnerFinished> ExecutePressure(const v1::PressureWorkload& w
                                                    pressure::ShrinkRequests* shrinks, const std::stop_token& stop) {
   const std::chrono::nanoseconds attempt_start(start.start_monotonic_ns());
   const bool file_cache = workload.memory_kind() == v1::FILE_CACHE;
+  if (file_cache && !workload.lock() && workload.allocate_full().until() == v1::AllocateFullPattern::OOM) {
+    return absl::InvalidArgumentError(
+        "file cache does not end in an OOM kill, the kernel drops it: it would only fill the disk; lock it, hold "
+        "another kind of memory, or end at the floor");
+  }
   // A file beyond the limit of this process (ulimit -f) is refused, not the end of it.
   std::signal(SIGXFSZ, SIG_IGN);
   BALLAST_ASSIGN_OR_RETURN(const std::unique_ptr<pressure::HeldMemory> memory,

@@ -68,6 +68,8 @@ INSTANTIATE_TEST_SUITE_P(
                     "workload: {pressure: {burst: {}, content: {kind: ZERO}, baseline: 0s, recovery: 10s}}"},
         FlagsAndJob{{"--mode", "burst", "--content", "compressible:3.5"},
                     "workload: {pressure: {burst: {}, content: {kind: COMPRESSIBLE, compression_ratio: 3.5}}}"},
+        FlagsAndJob{{"--mode", "burst", "--content", "compressible:0.5"},
+                    "workload: {pressure: {burst: {}, content: {kind: COMPRESSIBLE, compression_ratio: 2}}}"},
         FlagsAndJob{{"--mode", "burst", "--on", "class=a,site=b", "--device", "d-1", "--device", "d-2", "--repeat", "3",
                      "--priority", "-7"},
                     "workload: {pressure: {burst: {}}}\nrepetitions: 3\npriority: -7\n"

@@ -50,6 +50,17 @@ TEST_F(DataDirectoryTest, ADamagedIdentifierIsNotReplaced) {
   }
 }
 
+TEST_F(DataDirectoryTest, TheScratchDirectoryBeginsEmpty) {
+  const auto directory = DataDirectory::Open(directory_);
+  ASSERT_TRUE(directory.ok()) << directory.status();
+  const auto scratch = directory->ScratchDirectory();
+  ASSERT_TRUE(scratch.ok()) << scratch.status();
+  EXPECT_TRUE(scratch->is_absolute());
+  std::ofstream(*scratch / "held-left") << "x";
+  EXPECT_EQ(directory->ScratchDirectory().value(), *scratch);
+  EXPECT_TRUE(std::filesystem::is_empty(*scratch));
+}
+
 TEST_F(DataDirectoryTest, AFileInItsPlaceIsAnError) {
   std::ofstream(directory_ / "file") << "x";
   EXPECT_FALSE(DataDirectory::Open(directory_ / "file").ok());

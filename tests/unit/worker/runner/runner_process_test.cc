@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
 
 #include "common/base/file.h"
 #include "tests/unit/worker/runner/runner_fixture.h"
@@ -22,6 +23,7 @@ namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 using ::testing::SizeIs;
 
@@ -47,6 +49,64 @@ TEST_F(RunnerProcessTest, AStaircaseFromBeginningToEnd) {
   EXPECT_THAT(EventsOf(v1::Event::PHASE_STARTED), SizeIs(5));
   EXPECT_THAT(EventsOf(v1::Event::RELEASED), SizeIs(1));
   EXPECT_EQ(runner_->Wait(kPatience), (base::ExitStatus{.exit_code = 0, .signal = 0}));
+}
+
+class RunnerScratchTest : public RunnerFixture {
+ protected:
+  void SetUp() override {
+    std::string pattern = (std::filesystem::current_path() / "scratch-XXXXXX").string();
+    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
+    directory_ = pattern;
+  }
+  void TearDown() override {
+    runner_.reset();
+    std::filesystem::remove_all(directory_);
+  }
+
+  v1::RunnerStart StartOfFileCache(v1::PressureWorkload workload) const {
+    workload.set_memory_kind(v1::FILE_CACHE);
+    v1::RunnerStart start = StartOf(workload);
+    start.set_scratch_dir(directory_.string());
+    return start;
+  }
+
+  std::filesystem::path directory_;
+};
+
+TEST_F(RunnerScratchTest, NothingIsLeftOfFileCacheWhenTheRunnerIsKilled) {
+  StartRunner(StartOfFileCache(Staircase(64 * kMiB, seconds(3600), 1)));
+  ASSERT_TRUE(ReadUntil([](const v1::RunnerReport& report) { return report.has_step(); }));
+  EXPECT_EQ(Steps()[0].held_bytes(), 64 * kMiB);
+  runner_->Kill();
+  EXPECT_EQ(runner_->Wait(kPatience), (base::ExitStatus{.exit_code = 0, .signal = SIGKILL}));
+  EXPECT_TRUE(std::filesystem::is_empty(directory_));
+}
+
+TEST_F(RunnerScratchTest, FileCacheNeedsAPlaceAndAnEnd) {
+  v1::RunnerStart start = StartOfFileCache(Staircase(kMiB, milliseconds(10), 1));
+  start.set_scratch_dir((directory_ / "missing").string());
+  StartRunner(start);
+  ReadToEnd();
+  EXPECT_EQ(Finished().outcome(), v1::INVALID);
+  EXPECT_THAT(Finished().message(), HasSubstr(start.scratch_dir()));
+
+  v1::PressureWorkload endless = BarePressure();
+  endless.mutable_allocate_full()->set_until(v1::AllocateFullPattern::OOM);
+  reports_.clear();
+  StartRunner(StartOfFileCache(endless));
+  ReadToEnd();
+  EXPECT_EQ(Finished().outcome(), v1::INVALID);
+  EXPECT_THAT(Finished().message(), HasSubstr("fill the disk"));
+}
+
+TEST_F(RunnerProcessTest, TellsWhatCameOfTheHotSet) {
+  v1::PressureWorkload workload = Staircase(8 * kMiB, milliseconds(300), 1);
+  workload.mutable_hot_set()->set_percent(100);
+  *workload.mutable_hot_set()->mutable_interval() = base::ToProto(milliseconds(50));
+  StartRunner(StartOf(workload));
+  ReadToEnd();
+  EXPECT_EQ(Finished().outcome(), v1::COMPLETED) << Finished().message();
+  EXPECT_THAT(Finished().message(), ContainsRegex("; hot set: [1-9][0-9]* pages touched in [1-9]"));
 }
 
 TEST_F(RunnerProcessTest, TheRunnerIsTheFirstToGoAndHasAGroupAndANameOfItsOwn) {
