@@ -15,7 +15,7 @@ WORKER = "ballast-worker"
 DATA = "/var/lib/ballast"
 LOG = "/var/log/worker.log"
 PID = "/run/worker.pid"
-# The worker's own group, as a service manager would make one.
+# The worker's own group, as a service manager makes one for a unit with Delegate=yes and MemoryMin=.
 GROUP = "/sys/fs/cgroup/worker.service"
 # What a worker asks to be kept for it.
 AGENT_MIB = 32
@@ -35,8 +35,10 @@ class Device:
         self._without_kernel_log = without_kernel_log
 
     def start_worker(self, *flags):
-        """Starts the worker in a cgroup of its own and returns its pid. As a service manager would, removes what an earlier one left first."""
-        self.machine.run(f"while [ -d {GROUP} ] && ! find {GROUP} -depth -type d -exec rmdir {{}} +; do usleep 10000; done; rm -f {PID}")
+        """Starts the worker in a cgroup of its own and returns its pid."""
+        # As a service manager does, it first removes what an earlier one left.
+        left = f"[ -d {GROUP} ] && ! find {GROUP} -depth -type d -exec rmdir {{}} +"
+        self.machine.run(f"while {left}; do usleep 10000; done; rm -f {PID}")
         self.machine.run(f"mkdir {GROUP}; echo {AGENT_MIB * MIB} >{GROUP}/memory.min")
         if self._without_kernel_log:
             self.machine.run("rm -f /dev/kmsg")

@@ -21,7 +21,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 CACHE = os.environ.get("BALLAST_KERNEL_CACHE", os.path.join(ROOT, "build", "device", "kernel"))
 # Drivers of the machine's own devices, and zram with the algorithms that devices use.
 MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "ext4", "lzo", "lzo_rle", "lz4", "zstd", "zram")
-BOOT_TIMEOUT_S = 120
+BOOT_TIMEOUT_S = 180
 MIB = 1 << 20
 OS_RELEASE = 'NAME="Ballast test device"\nID=ballast-test-device\nPRETTY_NAME="Ballast test device"\n'
 

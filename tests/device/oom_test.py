@@ -7,6 +7,7 @@ from device import GROUP, DeviceTest, sample_times_s
 from machine import MIB, kernel_log_time_s
 
 UNTIL_OOM = ("--mode", "allocate_full", "--until", "oom", "--baseline", "0.5")
+NAME = "/" + GROUP.rsplit("/", 1)[1]
 # Samples are taken ten times a second.
 LONGEST_GAP_S = 0.2
 
@@ -56,9 +57,10 @@ class MemcgOomTest(OomTest):
         agent = self.start_device(memory_mib=1024, limit_mib=512)
         run, _ = self.simple(*UNTIL_OOM)
         self.check_evidence(run, "KERNEL_MEMCG_OOM")
+        self.assertEqual(run["outcome"]["evidence"]["oom_cgroup"], NAME)
         result = run["attempts"][0]["result"]
         self.assertEqual(result["limit_bytes"], 512 * MIB)
-        self.assertEqual(result["limit_source"], "/" + GROUP.rsplit("/", 1)[1])
+        self.assertEqual(result["limit_source"], NAME)
         self.check_that_all_goes_on(agent)
 
 
@@ -72,8 +74,7 @@ class VerdictTest(OomTest):
         self.check(self.simple(*UNTIL_OOM)[0], "KERNEL_GLOBAL_OOM", "none made the kernel look for a victim", "")
         self.wait_until_ready()
         self.device.machine.run(f"echo {512 * MIB} >{GROUP}/memory.max")
-        group = "/" + GROUP.rsplit("/", 1)[1]
-        self.check(self.simple(*UNTIL_OOM)[0], "KERNEL_MEMCG_OOM", f"that of {group} made the kernel look for a victim", group)
+        self.check(self.simple(*UNTIL_OOM)[0], "KERNEL_MEMCG_OOM", f"that of {NAME} made the kernel look for a victim", NAME)
         self.check_that_all_goes_on(agent)
         left = self.device.machine.run(f"find {GROUP} -mindepth 1 -type d").splitlines()
         self.assertEqual(len(left), 1, f"the agent's own alone: {left}")
