@@ -59,6 +59,8 @@ struct MemoryCgroupFiles {
   std::string_view usage;       // bytes charged
   std::string_view limit;       // hard limit in bytes; see ParseMemoryLimit
   std::string_view swap_limit;  // version 2: of swap alone; version 1: of memory and swap together
+  std::string_view swap_usage;  // the same
+  bool swap_includes_memory;    // whether those two are of both together
   std::string_view stat;
   std::string_view active_file;    // key in `stat`: active page cache of the group and its descendants
   std::string_view inactive_file;  // key in `stat`: inactive page cache of the group and its descendants

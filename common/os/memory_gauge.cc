@@ -22,6 +22,8 @@ struct Level {
   FileReader limit;
   FileReader usage;
   FileReader stat;
+  FileReader swap_limit;
+  FileReader swap_usage;
 };
 
 class OpenMemoryGauge final : public MemoryGauge {
@@ -44,16 +46,23 @@ class OpenMemoryGauge final : public MemoryGauge {
     reading.headroom_bytes = reading.available_bytes;
     reading.file_bytes = info.active_file.value_or(0) + info.inactive_file.value_or(0);
     reading.available_file_bytes = reading.file_bytes;
+    reading.swap_headroom_bytes = info.swap_free.value_or(0);
     const std::string* source = &kMachine;
     // Innermost first, and only a smaller limit takes over: of equal limits the innermost holds. The limits are read
     // each time, because they may be changed while the process lives.
     for (Level& level : levels_) {
       const std::optional<std::uint64_t> limit = ReadLimit(level);
+      if (!files_.swap_includes_memory) LimitSwap(level, 0, &reading);
       if (!limit || *limit >= *info.total) continue;
       const std::optional<Usage> usage = ReadUsage(level);
       if (!usage) continue;  // the cgroup was removed
       const std::uint64_t left = *limit > usage->used_bytes() ? *limit - usage->used_bytes() : 0;
       reading.headroom_bytes = std::min(reading.headroom_bytes, left);
+      if (files_.swap_includes_memory) {
+        // What is left of both together may go to memory first.
+        const std::uint64_t memory_left = *limit > usage->charged_bytes ? *limit - usage->charged_bytes : 0;
+        LimitSwap(level, memory_left, &reading);
+      }
       if (*limit >= reading.limit_bytes) continue;
       reading.limit_bytes = *limit;
       reading.available_bytes = left;
@@ -71,6 +80,17 @@ class OpenMemoryGauge final : public MemoryGauge {
   std::optional<std::uint64_t> ReadLimit(Level& level) {
     const std::optional<std::string_view> content = level.limit.Read(buffer_);
     return content ? ParseMemoryLimit(*content) : std::nullopt;
+  }
+
+  // Takes a cgroup's limit of swap into account; `memory_left` of what is left of it is no swap.
+  void LimitSwap(Level& level, std::uint64_t memory_left, MemoryReading* reading) {
+    if (reading->swap_headroom_bytes == 0) return;
+    const std::optional<std::string_view> limit_text = level.swap_limit.Read(buffer_);
+    const std::optional<std::uint64_t> limit = limit_text ? ParseMemoryLimit(*limit_text) : std::nullopt;
+    if (!limit) return;
+    const std::optional<std::string_view> usage_text = level.swap_usage.Read(buffer_);
+    const std::uint64_t taken = memory_left + (usage_text ? ParseNumber(*usage_text).value_or(0) : 0);
+    reading->swap_headroom_bytes = std::min(reading->swap_headroom_bytes, *limit > taken ? *limit - taken : 0);
   }
 
   struct Usage {
@@ -136,6 +156,8 @@ absl::StatusOr<std::unique_ptr<MemoryGauge>> MemoryGauge::Open(const std::string
     level.limit = FileReader::OpenOptional(fmt::format("{}/{}", directory, files.limit));
     level.usage = FileReader::OpenOptional(fmt::format("{}/{}", directory, files.usage));
     level.stat = FileReader::OpenOptional(fmt::format("{}/{}", directory, files.stat));
+    level.swap_limit = FileReader::OpenOptional(fmt::format("{}/{}", directory, files.swap_limit));
+    level.swap_usage = FileReader::OpenOptional(fmt::format("{}/{}", directory, files.swap_usage));
     // The root cgroup of version 2 has none of them; nor has one to which the controller was not delegated.
     if (level.limit.valid() && level.usage.valid()) gauge->AddLevel(std::move(level));
   }

@@ -23,6 +23,8 @@ struct MemoryReading {
   // counts as available: all of the machine's, the inactive ones of a cgroup's.
   std::uint64_t file_bytes = 0;
   std::uint64_t available_file_bytes = 0;
+  // What can still be swapped out: the least of free swap and what is left of each cgroup's limit of swap.
+  std::uint64_t swap_headroom_bytes = 0;
   // In use by everyone under the limit: limit - available.
   [[nodiscard]] std::uint64_t used_bytes() const {
     return limit_bytes > available_bytes ? limit_bytes - available_bytes : 0;

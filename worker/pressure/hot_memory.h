@@ -1,6 +1,7 @@
 // Held memory with a hot set.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -26,6 +27,7 @@ class HotMemory final : public PressureMemory {
   // Waits for one touch at most.
   void Shrink(std::size_t bytes) override;
   [[nodiscard]] std::size_t held_bytes() const override { return memory_->held_bytes(); }
+  [[nodiscard]] std::chrono::nanoseconds touch_time() const override { return hot_set_->report().last_round; }
   [[nodiscard]] absl::StatusOr<std::uint64_t> ResidentBytes() override { return memory_->ResidentBytes(); }
 
  private:

@@ -49,6 +49,7 @@ class MemoryMover {
   void LeaveFloor() { floor_notice_.holds = false; }
 
   [[nodiscard]] std::uint64_t held_bytes() const { return seams_.memory->held_bytes(); }
+  [[nodiscard]] std::chrono::nanoseconds touch_time() const { return seams_.memory->touch_time(); }
   [[nodiscard]] absl::StatusOr<std::uint64_t> ResidentBytes() { return seams_.memory->ResidentBytes(); }
   [[nodiscard]] std::chrono::nanoseconds Now() const { return seams_.pacer->Now(); }
   [[nodiscard]] double floor_percent() const { return floor_percent_; }

@@ -7,6 +7,7 @@
 #include "common/base/units.h"
 #include "worker/pressure/open_loop_patterns.h"
 #include "worker/pressure/pattern_curve.h"
+#include "worker/pressure/stall_pattern.h"
 #include "worker/pressure/target_patterns.h"
 
 namespace ballast::pressure {
@@ -46,7 +47,9 @@ absl::StatusOr<std::string> PressureEngine::RunPattern(const v1::PressureWorkloa
     case v1::PressureWorkload::kStaircase:
       return RunStaircase(workload.staircase(), mover);
     case v1::PressureWorkload::kBurst:
-      if (workload.burst().has_target_psi()) break;
+      if (workload.burst().has_target_psi()) {
+        return RunStallBurst(workload.burst(), recovery, mover);
+      }
       return RunBurst(workload.burst(), recovery, mover);
     case v1::PressureWorkload::kSawtooth:
       return RunSawtooth(workload.sawtooth(), recovery, mover);

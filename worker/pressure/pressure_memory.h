@@ -1,6 +1,7 @@
 // The memory that a pattern moves, as a seam: the engine is tested against a simulated machine.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <stop_token>
@@ -25,6 +26,9 @@ class PressureMemory {
 
   // Bytes held now: whole pages.
   [[nodiscard]] virtual std::size_t held_bytes() const = 0;
+
+  // How long it lately took to touch once whatever is touched again and again; 0 where nothing is.
+  [[nodiscard]] virtual std::chrono::nanoseconds touch_time() const { return std::chrono::nanoseconds(0); }
 
   // Resident bytes of the whole process, by the kernel's count. INTERNAL when they cannot be read.
   [[nodiscard]] virtual absl::StatusOr<std::uint64_t> ResidentBytes() = 0;

@@ -50,6 +50,25 @@ TEST_F(Version1GaugeTest, TheGroupsUsageWithoutInactivePageCacheAgainstItsLimit)
   EXPECT_EQ((*gauge)->limit_source(), "/outer/inner");
 }
 
+TEST_F(Version1GaugeTest, SwapIsLeftWhereTheLimitOfBothTogetherLeavesIt) {
+  tree_.Write("proc/meminfo", std::string(kMemInfo) + "SwapTotal: 1048576 kB\nSwapFree: 1048576 kB\n");
+  const std::string inner = "sys/fs/cgroup/memory/outer/inner";
+  const auto swap_headroom = [this] {
+    auto gauge = MemoryGauge::Open(tree_.root());
+    EXPECT_TRUE(gauge.ok()) << gauge.status();
+    const auto reading = (*gauge)->Read();
+    EXPECT_TRUE(reading.ok()) << reading.status();
+    return reading->swap_headroom_bytes;
+  };
+  EXPECT_EQ(swap_headroom(), 1024 * kMiB) << "the kernel does not account for swap";
+  // 300 of 512 MiB in use, nothing swapped: 212 of what is left of both go to memory.
+  tree_.Write(inner + "/memory.memsw.limit_in_bytes", std::to_string(812 * kMiB));
+  tree_.Write(inner + "/memory.memsw.usage_in_bytes", std::to_string(300 * kMiB));
+  EXPECT_EQ(swap_headroom(), 300 * kMiB);
+  tree_.Write(inner + "/memory.memsw.limit_in_bytes", std::to_string(512 * kMiB));
+  EXPECT_EQ(swap_headroom(), 0U);
+}
+
 TEST_F(Version1GaugeTest, FollowsALimitThatChanges) {
   auto gauge = MemoryGauge::Open(tree_.root());
   ASSERT_TRUE(gauge.ok()) << gauge.status();

@@ -2,7 +2,9 @@
 // takes time.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdint>
 #include <functional>
 #include <limits>
@@ -16,6 +18,7 @@
 #include "ballast/v1/telemetry.pb.h"
 #include "common/base/clock.h"
 #include "common/os/memory_gauge.h"
+#include "common/os/memory_stall.h"
 #include "worker/pressure/pacer.h"
 #include "worker/pressure/pressure_memory.h"
 #include "worker/pressure/run_log.h"
@@ -32,6 +35,18 @@ struct SimulatedSample {
   std::chrono::nanoseconds time;
   double used_percent;
   std::uint64_t held_bytes;
+  double stall_avg10_percent;
+};
+
+// How tasks stall on a machine whose memory does not suffice, all of which is touched all the time.
+struct SimulatedStall {
+  std::uint64_t swap_bytes = 0;
+  double swap_bytes_per_second = 100.0 * static_cast<double>(1U << 20U);  // of writing
+  // Share of time stalled, in percent, by how many bytes more are wanted than there are (negative: still available).
+  std::function<double(double excess_bytes)> percent;
+  // How soon that comes about, and by how much it goes up and down from one tenth of a second to the next.
+  double response_s = 0.8;
+  double noise = 0.3;
 };
 
 // Time, gauge, memory and observer of one simulated machine. Its fields are set before the engine runs.
@@ -46,6 +61,7 @@ class SimulatedMachine final : public os::MemoryGauge, public PressureMemory, pu
   std::uint64_t outer_bytes = std::numeric_limits<std::uint64_t>::max();
   // From here on the kernel refuses.
   std::uint64_t refuse_above_held_bytes = std::numeric_limits<std::uint64_t>::max();
+  SimulatedStall stall;
   // When the stop is requested.
   std::optional<std::chrono::nanoseconds> stop_at;
   std::stop_source stop_source;
@@ -65,6 +81,7 @@ class SimulatedMachine final : public os::MemoryGauge, public PressureMemory, pu
   std::vector<std::chrono::nanoseconds> move_times;  // of each Grow and Shrink that moved something
   std::uint64_t largest_growth = 0;
   double highest_used_percent = 0;
+  bool out_of_memory = false;
 
   // Pacer.
   std::chrono::nanoseconds Now() override { return now_; }
@@ -95,8 +112,11 @@ class SimulatedMachine final : public os::MemoryGauge, public PressureMemory, pu
       if (held_bytes_ + part > refuse_above_held_bytes) return absl::ResourceExhaustedError("no more");
       held_bytes_ += part;
       left -= part;
-      Advance(
-          std::chrono::nanoseconds(static_cast<std::int64_t>(static_cast<double>(part) / fill_bytes_per_second * 1e9)));
+      const bool swaps = Excess() > 0;
+      const double rate = swaps ? std::min(stall.swap_bytes_per_second, fill_bytes_per_second) : fill_bytes_per_second;
+      filling_full_ = swaps;
+      Advance(std::chrono::nanoseconds(static_cast<std::int64_t>(static_cast<double>(part) / rate * 1e9)));
+      filling_full_ = false;
     }
     return absl::OkStatus();
   }
@@ -114,6 +134,9 @@ class SimulatedMachine final : public os::MemoryGauge, public PressureMemory, pu
   void OnEvent(const v1::Event& event) override { events.push_back(event); }
   void OnStep(const v1::Step& step) override { steps.push_back(step); }
   void OnState(const v1::RunnerState& state) override { states.emplace_back(now_, state); }
+
+  // The stall: an object of its own, because both are read by Read().
+  os::MemoryStall* stall_reader() { return &stall_reader_; }
 
   // Questions.
   [[nodiscard]] std::vector<v1::Event> EventsOf(v1::Event::Kind kind) const {
@@ -140,6 +163,50 @@ class SimulatedMachine final : public os::MemoryGauge, public PressureMemory, pu
  private:
   static constexpr std::uint64_t kPage = 4096;
 
+  class StallReader final : public os::MemoryStall {
+   public:
+    explicit StallReader(SimulatedMachine* machine) : machine_(machine) {}
+    absl::StatusOr<os::StallReading> Read() override {
+      machine_->Advance(std::chrono::microseconds(20));
+      return os::StallReading{
+          .some = {.total_us = static_cast<std::uint64_t>(machine_->stalled_us_), .avg10_percent = machine_->avg10_},
+          .full = {}};
+    }
+
+   private:
+    SimulatedMachine* machine_;
+  };
+
+  // What is wanted less what there is.
+  double Excess() const {
+    return static_cast<double>(others(now_)) + static_cast<double>(held_bytes_) - static_cast<double>(limit_bytes);
+  }
+
+  // Tasks stall for a while. Whoever fills memory that is full stalls himself.
+  void Stall(std::chrono::nanoseconds time) {
+    if (!stall.percent) return;
+    const double seconds = base::ToSeconds(time);
+    const double excess = Excess();
+    out_of_memory = out_of_memory || excess > static_cast<double>(stall.swap_bytes);
+    const double percent = std::clamp(stall.percent(excess), 0.0, 98.0);
+    stall_percent_ += (percent - stall_percent_) * (1 - std::exp(-seconds / stall.response_s));
+    if (now_ >= next_noise_) {
+      next_noise_ = now_ + std::chrono::milliseconds(100);
+      random_ = random_ * 6364136223846793005U + 1442695040888963407U;
+      noise_ = static_cast<double>(random_ >> 33U) / static_cast<double>(1U << 30U) - 1;  // from -1 to 1
+    }
+    const double noisy = std::clamp(stall_percent_ * (1 + stall.noise * noise_), 0.0, 98.0);
+    const double share = filling_full_ ? std::max(noisy, 90.0) : noisy;
+    stalled_us_ += share / 100 * seconds * 1e6;
+    // The kernel's own average: every two seconds.
+    if (now_ >= next_average_) {
+      const double decay = std::exp(-2.0 / 10.0);
+      avg10_ = decay * avg10_ + (1 - decay) * (stalled_us_ - averaged_us_) / 2e6 * 100;
+      averaged_us_ = stalled_us_;
+      next_average_ += std::chrono::seconds(2);
+    }
+  }
+
   os::MemoryReading ReadNow() const {
     const std::uint64_t used = std::min(limit_bytes, others(now_) + held_bytes_);
     os::MemoryReading reading;
@@ -147,19 +214,29 @@ class SimulatedMachine final : public os::MemoryGauge, public PressureMemory, pu
     reading.available_bytes = limit_bytes - used;
     const std::uint64_t outer = outer_bytes > held_bytes_ ? outer_bytes - held_bytes_ : 0;
     reading.headroom_bytes = std::min(reading.available_bytes, outer);
+    const double swapped = std::max(Excess(), 0.0);
+    const auto swap = static_cast<double>(stall.swap_bytes);
+    reading.swap_headroom_bytes = swap > swapped ? static_cast<std::uint64_t>(swap - swapped) : 0;
     return reading;
   }
 
   void Advance(std::chrono::nanoseconds time) {
     constexpr std::chrono::nanoseconds kSampleInterval = std::chrono::milliseconds(100);
+    constexpr std::chrono::nanoseconds kStallStep = std::chrono::milliseconds(10);
     const std::chrono::nanoseconds end = now_ + time;
     highest_used_percent = std::max(highest_used_percent, ReadNow().used_percent());
-    while (next_sample_ <= end) {
-      now_ = next_sample_;
-      samples.push_back({.time = now_, .used_percent = ReadNow().used_percent(), .held_bytes = held_bytes_});
+    while (now_ < end) {
+      const std::chrono::nanoseconds next =
+          stall.percent ? std::min({end, next_sample_, now_ + kStallStep}) : std::min(end, next_sample_);
+      Stall(next - now_);
+      now_ = next;
+      if (now_ < next_sample_) continue;
+      samples.push_back({.time = now_,
+                         .used_percent = ReadNow().used_percent(),
+                         .held_bytes = held_bytes_,
+                         .stall_avg10_percent = avg10_});
       next_sample_ += kSampleInterval;
     }
-    now_ = end;
     if (stop_at && now_ >= *stop_at) stop_source.request_stop();
     if (shrink_at && now_ >= *shrink_at) {
       shrink_at.reset();
@@ -171,6 +248,16 @@ class SimulatedMachine final : public os::MemoryGauge, public PressureMemory, pu
   std::chrono::nanoseconds next_sample_{0};
   std::uint64_t held_bytes_ = 0;
   std::string source_ = "machine";
+  StallReader stall_reader_{this};
+  bool filling_full_ = false;
+  double stall_percent_ = 0;
+  double stalled_us_ = 0;
+  double averaged_us_ = 0;
+  double avg10_ = 0;
+  double noise_ = 0;
+  std::uint64_t random_ = 1;
+  std::chrono::nanoseconds next_noise_{0};
+  std::chrono::nanoseconds next_average_ = std::chrono::seconds(2);
 };
 
 }  // namespace ballast::pressure

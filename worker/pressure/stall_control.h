@@ -1,0 +1,89 @@
+// The decision of the loop that holds a stall: how much to move, given what stalled lately. Pure.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+
+namespace ballast::pressure {
+
+// What the loop sees at one look.
+struct StallLook {
+  std::chrono::nanoseconds time{0};
+  std::uint64_t stalled_us = 0;       // the kernel's total
+  std::uint64_t limit_bytes = 0;      // that percentages refer to
+  std::uint64_t available_bytes = 0;  // without swapping
+  std::uint64_t left_bytes = 0;       // until the floor, free swap counted
+  std::uint64_t held_bytes = 0;
+  std::chrono::nanoseconds touch_time{0};  // in which held memory is touched once, where it is
+};
+
+// One move.
+struct StallMove {
+  std::int64_t bytes = 0;   // to allocate, or (negative) to give back
+  bool look_again = false;  // at once: the stall is far away. Otherwise after StallControl::kPeriod
+  bool at_floor = false;    // it would have allocated, but nothing is left
+};
+
+// Moves memory so that tasks stall for a wanted share of time. What a byte does to the stall differs between devices by
+// a factor of a thousand, shows after a while only, and is nothing at all until memory is full. So there are three
+// stages:
+//
+// - far: memory is available, nothing stalls. It is filled as fast as the device can.
+// - near: growth is slow at first and doubles while nothing answers, but always leaves nine tenths of what is left for
+//   the next ten seconds. So a cliff is approached ever more slowly, and the rate at which the stall was met says on
+//   which scale of bytes it lives: the span.
+// - holding: proportional and integral control, scaled by the span: by how many bytes makes about the wanted stall. A
+//   target that stays away makes the span larger, swinging around it makes it smaller. A stall far above the target is
+//   answered at once.
+//
+// Not thread-safe.
+class StallControl {
+ public:
+  // How often to look while the stall is near.
+  static constexpr std::chrono::nanoseconds kPeriod = std::chrono::milliseconds(100);
+
+  explicit StallControl(double target_percent);
+
+  // What to move now. The first look only begins.
+  [[nodiscard]] StallMove Next(const StallLook& look);
+
+  // Stall of about the last response time, in percent.
+  [[nodiscard]] double stall_percent() const { return slow_percent_; }
+  // Whether the stall is about what is wanted.
+  [[nodiscard]] bool reached() const;
+  // How close counts as reached: 5 points, or a quarter of a small target.
+  [[nodiscard]] double tolerance_percent() const;
+
+ private:
+  enum class Stage { kFar, kNear, kHolding };
+
+  void Measure(const StallLook& look);
+  StallMove MoveFar(const StallLook& look);
+  double MoveNear(const StallLook& look, double seconds);
+  double MoveHolding(const StallLook& look, double seconds);
+  void BeginHolding(const StallLook& look);
+  void AdaptSpan(const StallLook& look, double error, double seconds);
+
+  const double target_percent_;
+  // How long a move takes to show. What was moved is felt when it is touched; and the kernel swaps in bursts, over
+  // which the measure has to go.
+  double response_s_;
+
+  Stage stage_ = Stage::kFar;
+  std::optional<StallLook> last_;     // of the last measure
+  double fast_percent_ = 0;           // over a third of the response time
+  double slow_percent_ = 0;           // over the response time
+  double slow_before_percent_ = 0;    // at the last move
+  double rate_bytes_per_second_ = 0;  // of growth while near
+  double span_bytes_ = 0;             // that make about the wanted stall
+  double unmoved_bytes_ = 0;          // too little for a page so far
+  double away_s_ = 0;                 // how long the error has had one sign and been large
+  int side_ = 0;                      // of the target: the last on which the error was large
+  double since_crossing_s_ = 0;
+  double since_relief_s_ = 1e9;
+  double unrest_bytes_ = 0;  // moved lately, to and fro
+  double quiet_s_ = 0;       // how long nothing has stalled
+};
+
+}  // namespace ballast::pressure

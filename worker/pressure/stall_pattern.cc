@@ -1,0 +1,144 @@
+#include "worker/pressure/stall_pattern.h"
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+
+#include <fmt/format.h>
+
+#include "common/base/clock.h"
+#include "common/base/status.h"
+#include "common/base/units.h"
+#include "common/os/memory_stall.h"
+#include "worker/pressure/pattern_curve.h"
+#include "worker/pressure/stall_control.h"
+
+namespace ballast::pressure {
+namespace {
+
+using std::chrono::nanoseconds;
+
+// Nothing left to allocate for this long, and no stall: then this is all the device has.
+constexpr nanoseconds kFloorPatience = std::chrono::seconds(3);
+
+std::uint64_t LeftAboveFloor(const os::MemoryReading& reading, double floor_percent) {
+  const std::uint64_t left = reading.headroom_bytes + reading.swap_headroom_bytes;
+  const std::uint64_t floor = BytesOfPercent(reading.limit_bytes, floor_percent);
+  return left > floor ? left - floor : 0;
+}
+
+// Looks and moves, on the mover's hands.
+class StallLoop {
+ public:
+  StallLoop(const v1::PsiTarget& target, MemoryMover* mover)
+      : full_(target.kind() == v1::PsiTarget::FULL),
+        target_percent_(target.percent()),
+        control_(target.percent()),
+        mover_(mover) {}
+
+  // One look, one move, and the wait after it, which ends at `deadline` at the latest.
+  absl::Status Turn(nanoseconds deadline) {
+    BALLAST_ASSIGN_OR_RETURN(const os::MemoryReading reading, mover_->Look());
+    BALLAST_ASSIGN_OR_RETURN(const os::StallReading stall, mover_->stall()->Read());
+    const os::StallFigure& figure = full_ ? stall.full : stall.some;
+    avg10_percent_ = figure.avg10_percent;
+    const StallMove move = control_.Next({.time = mover_->Now(),
+                                          .stalled_us = figure.total_us,
+                                          .limit_bytes = reading.limit_bytes,
+                                          .available_bytes = reading.headroom_bytes,
+                                          .left_bytes = LeftAboveFloor(reading, mover_->floor_percent()),
+                                          .held_bytes = mover_->held_bytes(),
+                                          .touch_time = mover_->touch_time()});
+    const bool grows = move.bytes > 0 && !mover_->paused();
+    if (grows) BALLAST_RETURN_IF_ERROR(Grow(static_cast<std::uint64_t>(move.bytes)));
+    if (move.bytes < 0) mover_->Shrink(static_cast<std::uint64_t>(-move.bytes));
+    FollowFloor(move, reading);
+    mover_->log().SetHeld(mover_->held_bytes(), grows ? RunLog::Pace::kMoving : RunLog::Pace::kResting);
+    if (grows && move.look_again) return absl::OkStatus();
+    return mover_->WaitUntil(std::min(deadline, mover_->Now() + StallControl::kPeriod));
+  }
+
+  // The stall is what is wanted, and the kernel's own average, which follows after some ten seconds, says so too.
+  [[nodiscard]] bool reached() const {
+    return control_.reached() && std::abs(avg10_percent_ - target_percent_) <= control_.tolerance_percent();
+  }
+  // Nothing is left to allocate, for some time already, and the stall is less than wanted.
+  [[nodiscard]] bool at_floor() const { return floor_since_ && mover_->Now() - *floor_since_ >= kFloorPatience; }
+  [[nodiscard]] double avg10_percent() const { return avg10_percent_; }
+
+ private:
+  // In chunks: the device may be slow, and an interruption comes first.
+  absl::Status Grow(std::uint64_t bytes) {
+    const std::uint64_t goal = mover_->held_bytes() + bytes;
+    while (mover_->held_bytes() < goal && !mover_->paused()) {
+      BALLAST_RETURN_IF_ERROR(mover_->Grow(std::min(goal - mover_->held_bytes(), mover_->chunk_bytes())));
+    }
+    return absl::OkStatus();
+  }
+
+  void FollowFloor(const StallMove& move, const os::MemoryReading& reading) {
+    if (!move.at_floor) {
+      floor_since_.reset();
+      floor_notice_.holds = false;
+      return;
+    }
+    if (!floor_since_) floor_since_ = mover_->Now();
+    const std::uint64_t left = reading.headroom_bytes + reading.swap_headroom_bytes;
+    mover_->log().Tell(
+        &floor_notice_, at_floor(), v1::Event::FLOOR_REACHED,
+        fmt::format("{} available or free in swap, the floor is {:g} % of {}: nothing more is allocated",
+                    base::FormatBytes(left), mover_->floor_percent(), base::FormatBytes(reading.limit_bytes)),
+        static_cast<double>(left));
+  }
+
+  bool full_;
+  double target_percent_;
+  double avg10_percent_ = 0;
+  StallControl control_;
+  MemoryMover* mover_;
+  std::optional<nanoseconds> floor_since_;
+  RunLog::Notice floor_notice_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::string> RunStallBurst(const v1::BurstPattern& pattern, nanoseconds recovery, MemoryMover* mover) {
+  if (mover->stall() == nullptr) {
+    return absl::InvalidArgumentError(
+        "the kernel tells of no stalls on memory, so none can be held; it needs CONFIG_PSI, and psi=1 on its command "
+        "line where that is off by default");
+  }
+  const v1::PsiTarget& target = pattern.target_psi();
+  const nanoseconds duration = base::FromProto(pattern.duration());
+  RunLog& log = mover->log();
+  StallLoop loop(target, mover);
+  log.BeginPhase(v1::Phase::RAMP, {.stall = target});
+  while (!loop.reached() && !loop.at_floor()) {
+    BALLAST_RETURN_IF_ERROR(loop.Turn(mover->Now() + StallControl::kPeriod));
+  }
+  log.SetPlanned(log.Offset() + duration + recovery);
+  const std::uint64_t held = mover->held_bytes();
+  const char* const kind = target.kind() == v1::PsiTarget::FULL ? "full" : "some";
+  std::string summary;
+  if (loop.at_floor()) {
+    summary = fmt::format(
+        "available memory and free swap were down to the floor of {:g} % before tasks stalled for {:g} % of the time "
+        "({}), with {} held",
+        mover->floor_percent(), target.percent(), kind, base::FormatBytes(held));
+  } else {
+    summary =
+        fmt::format("a stall of {:g} % ({}) reached with {} held", target.percent(), kind, base::FormatBytes(held));
+    log.MarkTargetReached();
+    log.AddEvent(v1::Event::TARGET_REACHED,
+                 fmt::format("tasks stall for {:.1f} % of the time ({}), {} held", loop.avg10_percent(), kind,
+                             base::FormatBytes(held)),
+                 static_cast<double>(held));
+  }
+  if (duration.count() <= 0) return summary;
+  log.BeginPhase(v1::Phase::HOLD, {.stall = target});
+  const nanoseconds end = mover->Now() + duration;
+  while (mover->Now() < end) BALLAST_RETURN_IF_ERROR(loop.Turn(end));
+  return summary;
+}
+
+}  // namespace ballast::pressure
