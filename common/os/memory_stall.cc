@@ -67,23 +67,28 @@ std::string LimitingDirectory(const std::string& root, const std::string& proc, 
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<MemoryStall>> MemoryStall::Open(const std::string& root, const std::string& process) {
+MemoryStall::Paths MemoryStall::FindPaths(const std::string& root, const std::string& process) {
   const std::string proc = root.ends_with('/') ? root + "proc" : root + "/proc";
-  std::string path = proc + "/pressure/memory";
-  FileReader file;
+  Paths paths;
+  if (const std::string path = proc + "/pressure/memory"; FileReader::OpenOptional(path).valid()) paths.machine = path;
+  paths.limiting = paths.machine;
   if (const std::string directory = LimitingDirectory(root, proc, process); !directory.empty()) {
-    file = FileReader::OpenOptional(directory + "/memory.pressure");
-    if (file.valid()) path = directory + "/memory.pressure";
+    const std::string path = directory + "/memory.pressure";
+    if (FileReader::OpenOptional(path).valid()) paths.limiting = path;
   }
-  if (!file.valid()) file = FileReader::OpenOptional(path);
-  if (file.valid()) {
+  return paths;
+}
+
+absl::StatusOr<std::unique_ptr<MemoryStall>> MemoryStall::Open(const std::string& root, const std::string& process) {
+  std::string path = FindPaths(root, process).limiting;
+  if (FileReader file = FileReader::OpenOptional(path); file.valid()) {
     auto stall = std::make_unique<OpenMemoryStall>(path, std::move(file));
     if (stall->Read().ok()) return stall;
   }
   return absl::NotFoundError(fmt::format(
       "{} cannot be read: the kernel has no pressure stall information; it needs CONFIG_PSI, and psi=1 on its command "
       "line where that is off by default",
-      path));
+      path.empty() ? "/proc/pressure/memory" : path));
 }
 
 }  // namespace ballast::os

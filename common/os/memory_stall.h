@@ -32,6 +32,14 @@ class MemoryStall {
                                                                          const std::string& process = "self");
   virtual ~MemoryStall() = default;
 
+  // The file with the figures of the machine, and the one that Open() would read for a process; both empty where the
+  // kernel has no PSI. For those who set triggers on them.
+  struct Paths {
+    std::string machine;
+    std::string limiting;
+  };
+  [[nodiscard]] static Paths FindPaths(const std::string& root = "/", const std::string& process = "self");
+
   // The totals are up to the moment. Codes of ErrnoStatus; INVALID_ARGUMENT where the file makes no sense.
   [[nodiscard]] virtual absl::StatusOr<StallReading> Read() = 0;
 };

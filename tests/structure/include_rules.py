@@ -29,6 +29,7 @@ RULES = {
     "worker/pressure": ["common", PROTO],
     "worker/telemetry": ["common", PROTO],
     "worker/environment": ["common", PROTO],
+    "worker/guard": ["common", PROTO],
     "worker/runner": ["worker/pressure", "common", PROTO],
     "worker/agent": ["worker", "common", PROTO],
     "cli": ["common", PROTO],

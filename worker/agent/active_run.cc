@@ -59,6 +59,7 @@ absl::StatusOr<std::unique_ptr<ActiveRun>> ActiveRun::Prepare(const RunExecutorO
   const os::CgroupLocation& place = run->environment_->location();
   BALLAST_ASSIGN_OR_RETURN(run->sampler_, telemetry::Sampler::Open(options.root, place));
   BALLAST_ASSIGN_OR_RETURN(run->gauge_, os::MemoryGauge::Open(options.root, place));
+  BALLAST_ASSIGN_OR_RETURN(run->guard_, RunGuard::Prepare(run->spec_, options.root, place, options.clock, run->start_));
   absl::StatusOr<KernelLog> kernel_log = KernelLog::Open(options.root);
   if (kernel_log.ok()) run->kernel_log_ = *std::move(kernel_log);
   run->timer_.Reset(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
@@ -166,6 +167,7 @@ absl::Status ActiveRun::StartRunner() {
   runner_pid_ = runner_->pid();
   environment_->Keep(runner_pid_);
   sampler_->WatchProcess(runner_pid_);
+  guard_->Start(&*runner_);
   return absl::OkStatus();
 }
 
@@ -181,18 +183,23 @@ absl::Status ActiveRun::StartTimer() {
 
 void ActiveRun::Watch() {
   while (!exit_) {
-    std::array<pollfd, 4> polled = {{{runner_->pid_fd(), POLLIN, 0},
+    std::array<pollfd, 5> polled = {{{runner_->pid_fd(), POLLIN, 0},
                                      {timer_.get(), POLLIN, 0},
                                      {reports_ended_ ? -1 : runner_->report_fd(), POLLIN, 0},
-                                     {asked_ ? -1 : control_->fd(), POLLIN, 0}}};
+                                     {asked_ ? -1 : control_->fd(), POLLIN, 0},
+                                     {guard_->fd(), POLLIN, 0}}};
     ::poll(polled.data(), polled.size(), PollTimeout());
     // Reports before the sample: a sample belongs to the phase that has begun by then.
     ReadReports();
+    FollowGuard();
     if (polled[1].revents != 0) TakeDueSamples();
     if (!asked_) {
       if (std::optional<AskedEnd> asked = control_->asked()) AskForEnd(*std::move(asked));
     }
-    if (polled[0].revents != 0) exit_ = runner_->TryWait();
+    if (polled[0].revents != 0) {
+      guard_->Stop();  // which acts on the runner by its pid
+      exit_ = runner_->TryWait();
+    }
     FollowDeadlines();
   }
   ReadReports();
@@ -236,12 +243,20 @@ void ActiveRun::AskForEnd(AskedEnd asked) {
   kill_at_ = runner_->RequestStop().ok() ? Elapsed() + options_.stop_grace : Elapsed();
 }
 
+void ActiveRun::FollowGuard() {
+  RunGuard::News news = guard_->TakeNews();
+  for (const v1::Event& event : news.events) AddEvent(event);
+  if (news.asked && (!asked_ || asked_->killer == v1::GUARD)) asked_ = *std::move(news.asked);
+  killed_by_agent_ = killed_by_agent_ || news.killed;
+}
+
 void ActiveRun::ReadReports() {
   if (reports_ended_) return;
   reports_.clear();
   const absl::Status status = runner_->ReadReports(&reports_);
   for (const v1::RunnerReport& report : reports_) {
     findings_.AddReport(report);
+    guard_->AddReport(report);
     if (report.has_event()) AddEvent(report.event());
   }
   if (!status.ok()) {
@@ -320,6 +335,7 @@ void ActiveRun::SaveDraft() {
   }
   v1::RunResult so_far;
   findings_.Fill(&so_far);
+  guard_->Fill(&so_far);
   so_far.set_missed_sample_count(missed_samples_);
   if (so_far.phases_size() + so_far.steps_size() > kMaxDraftEntries) {
     so_far.clear_phases();
@@ -368,6 +384,8 @@ v1::RunResult ActiveRun::ConcludeWithoutRunner(v1::OutcomeKind outcome, const st
 }
 
 v1::RunResult ActiveRun::Conclude() {
+  guard_->Stop();
+  FollowGuard();
   EndFacts facts;
   if (exit_) facts.exit = *exit_;
   facts.finished = findings_.finished();
@@ -418,6 +436,7 @@ v1::RunResult ActiveRun::Conclude() {
   CloseChunk();
 
   findings_.Fill(&result);
+  guard_->Fill(&result);
   result.set_missed_sample_count(missed_samples_);
   result.set_limit_bytes(ToOptional(history_.LastOf(MetricId::kMemLimitBytes)).value_or(0));
   result.set_limit_source(gauge_->limit_source());

@@ -18,6 +18,7 @@
 #include "worker/agent/observer_meter.h"
 #include "worker/agent/run_executor.h"
 #include "worker/agent/run_findings.h"
+#include "worker/agent/run_guard.h"
 #include "worker/agent/run_validity.h"
 #include "worker/agent/sample_history.h"
 #include "worker/agent/stall_watch.h"
@@ -60,6 +61,7 @@ class ActiveRun {
   [[nodiscard]] int PollTimeout() const;
   void FollowDeadlines();
   void AskForEnd(AskedEnd asked);
+  void FollowGuard();
   void ReadReports();
   void TakeDueSamples();
   void TakeSample(std::chrono::nanoseconds planned_offset);
@@ -88,6 +90,7 @@ class ActiveRun {
 
   std::optional<runner::RunnerProcess> runner_;
   pid_t runner_pid_ = 0;
+  std::unique_ptr<RunGuard> guard_;  // goes before the runner it watches
   bool reports_ended_ = false;
   std::optional<base::ExitStatus> exit_;
   std::optional<AskedEnd> asked_;

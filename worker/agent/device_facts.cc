@@ -24,6 +24,7 @@
 #include "common/os/processor_speed.h"
 #include "common/os/procfs.h"
 #include "worker/environment/oom_daemons.h"
+#include "worker/guard/memory_guard.h"
 
 namespace ballast::agent {
 namespace {
@@ -164,6 +165,7 @@ class FactReader {
   void ProbePsi() {
     if (os::ParsePressure(Content("/proc/pressure/memory")).some) {
       facts_.add_capabilities(v1::PSI);
+      if (std::string reason = root_.empty() ? guard::WhyNoTriggers() : ""; !reason.empty()) Lacks(std::move(reason));
     } else {
       Lacks(
           "No pressure stall information: /proc/pressure/memory is missing (the kernel was built or booted without "

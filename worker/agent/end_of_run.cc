@@ -115,7 +115,7 @@ v1::Outcome ClassifyEnd(const EndFacts& facts) {
       Set(daemon ? v1::OOM_KILLED : v1::WORKER_CRASHED, fmt::format("{} ended the runner by SIGTERM", Describe(sender)),
           daemon ? v1::USERSPACE_OOM_DAEMON : v1::UNKNOWN, &outcome);
     } else if (facts.asked && facts.finished->outcome() == v1::CANCELLED) {
-      Set(facts.asked->outcome, facts.asked->reason, v1::AGENT, &outcome);
+      Set(facts.asked->outcome, facts.asked->reason, facts.asked->killer, &outcome);
     } else {
       Set(facts.finished->outcome(), facts.finished->message(), v1::KILLER_UNSPECIFIED, &outcome);
     }
@@ -132,7 +132,7 @@ v1::Outcome ClassifyEnd(const EndFacts& facts) {
     return outcome;
   }
   if (facts.asked) {
-    Set(facts.asked->outcome, facts.asked->reason, v1::AGENT, &outcome);
+    Set(facts.asked->outcome, facts.asked->reason, facts.asked->killer, &outcome);
     return outcome;
   }
   if (facts.killed_by_agent) {

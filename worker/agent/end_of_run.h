@@ -13,10 +13,11 @@
 
 namespace ballast::agent {
 
-// An end that the agent asked for: on a cancellation, a timeout, or its own stop.
+// An end that the agent asked for: on a cancellation, a timeout, its own stop, or to protect the device.
 struct AskedEnd {
   v1::OutcomeKind outcome = v1::CANCELLED;
-  std::string reason;  // one sentence
+  std::string reason;             // one sentence
+  v1::Killer killer = v1::AGENT;  // GUARD, where it was that
 };
 
 // What is known when a runner has ended.

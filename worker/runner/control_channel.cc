@@ -15,6 +15,10 @@ namespace {
 
 constexpr std::size_t kSizeBytes = 4;
 
+char SizeByte(std::size_t size, std::size_t index) {
+  return static_cast<char>((size >> (8 * index)) & 0xffU);
+}
+
 std::uint32_t DecodeSize(std::string_view bytes) {
   std::uint32_t size = 0;
   for (std::size_t i = kSizeBytes; i-- > 0;) size = (size << 8U) | static_cast<unsigned char>(bytes[i]);
@@ -31,7 +35,7 @@ absl::StatusOr<std::string> EncodeFrame(const google::protobuf::MessageLite& mes
   }
   std::string frame;
   frame.reserve(kSizeBytes + size);
-  for (std::size_t i = 0; i < kSizeBytes; ++i) frame.push_back(static_cast<char>((size >> (8 * i)) & 0xffU));
+  for (std::size_t i = 0; i < kSizeBytes; ++i) frame.push_back(SizeByte(size, i));
   if (!message.AppendToString(&frame))
     return absl::InternalError("serialise a message for the runner's control channel");
   return frame;
@@ -95,6 +99,23 @@ absl::Status FrameSender::Flush(bool wait) {
     }
   }
   return absl::OkStatus();
+}
+
+absl::Status SendAtOnce(int fd, const google::protobuf::MessageLite& message) {
+  std::array<char, kSizeBytes + kMaxShortMessageBytes> frame;
+  const std::size_t size = message.ByteSizeLong();
+  if (size > kMaxShortMessageBytes) return absl::OutOfRangeError("the message is too large to be sent at once");
+  for (std::size_t i = 0; i < kSizeBytes; ++i) frame[i] = SizeByte(size, i);
+  message.SerializeWithCachedSizesToArray(reinterpret_cast<std::uint8_t*>(frame.data() + kSizeBytes));
+  while (true) {
+    // The kernel takes so little in one piece.
+    if (::send(fd, frame.data(), kSizeBytes + size, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0) return absl::OkStatus();
+    if (errno == EPIPE || errno == ECONNRESET) {
+      return absl::UnavailableError("the other end of the runner's control channel is closed");
+    }
+    if (errno == EAGAIN) return absl::ResourceExhaustedError("the other end of the control channel does not read");
+    if (errno != EINTR) return base::ErrnoStatus(errno, "send on the runner's control channel");
+  }
 }
 
 absl::Status ReceiveAvailable(int fd, FrameDecoder* decoder) {

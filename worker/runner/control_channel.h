@@ -55,6 +55,14 @@ class FrameSender {
   std::string unsent_;  // the rest of a message of which a part is on its way
 };
 
+// Largest message that SendAtOnce takes.
+inline constexpr std::size_t kMaxShortMessageBytes = 124;
+
+// Sends a short message whole or not at all, without waiting and without allocating, so that several threads may use
+// the same socket and that it works where no memory is left. OUT_OF_RANGE when it is too large; RESOURCE_EXHAUSTED when
+// the other end does not read; UNAVAILABLE when it is closed; other codes of ErrnoStatus.
+[[nodiscard]] absl::Status SendAtOnce(int fd, const google::protobuf::MessageLite& message);
+
 // Appends what has arrived on a socket to the decoder, without blocking. OUT_OF_RANGE when the other end is closed and
 // everything was read.
 [[nodiscard]] absl::Status ReceiveAvailable(int fd, FrameDecoder* decoder);

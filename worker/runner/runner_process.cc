@@ -5,10 +5,11 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <cstddef>
 #include <utility>
 
-#include "common/base/clock.h"
 #include "common/base/status.h"
+#include "google/protobuf/arena.h"
 
 namespace ballast::runner {
 namespace {
@@ -17,6 +18,18 @@ constexpr int kControlFd = 3;
 
 // The first to go when memory runs out.
 constexpr int kRunnerOomScoreAdj = 1000;
+
+// A command without memory of its own: it may have to be said when there is none.
+class ShortCommand {
+ public:
+  v1::RunnerCommand* operator->() { return command_; }
+  const v1::RunnerCommand& operator*() const { return *command_; }
+
+ private:
+  alignas(std::max_align_t) std::array<char, 1024> block_;
+  google::protobuf::Arena arena_{block_.data(), block_.size()};
+  v1::RunnerCommand* command_ = google::protobuf::Arena::CreateMessage<v1::RunnerCommand>(&arena_);
+};
 
 }  // namespace
 
@@ -55,18 +68,23 @@ absl::Status RunnerProcess::ReadReports(std::vector<v1::RunnerReport>* reports) 
 }
 
 absl::Status RunnerProcess::RequestStop() {
-  v1::RunnerCommand command;
-  command.mutable_stop();
-  // A runner that has closed its end is past stopping.
-  const absl::Status sent = FrameSender(channel_.get()).SendOrDrop(command);
-  return absl::IsUnavailable(sent) ? absl::OkStatus() : sent;
+  ShortCommand command;
+  command->mutable_stop();
+  return Tell(*command);
 }
 
 absl::Status RunnerProcess::RequestShrink(std::uint64_t bytes, std::chrono::nanoseconds pause) {
-  v1::RunnerCommand command;
-  command.mutable_shrink()->set_bytes(bytes);
-  *command.mutable_shrink()->mutable_pause() = base::ToProto(pause);
-  const absl::Status sent = FrameSender(channel_.get()).SendOrDrop(command);
+  ShortCommand command;
+  command->mutable_shrink()->set_bytes(bytes);
+  const auto seconds = std::chrono::floor<std::chrono::seconds>(pause);
+  command->mutable_shrink()->mutable_pause()->set_seconds(seconds.count());
+  command->mutable_shrink()->mutable_pause()->set_nanos(static_cast<std::int32_t>((pause - seconds).count()));
+  return Tell(*command);
+}
+
+absl::Status RunnerProcess::Tell(const v1::RunnerCommand& command) const {
+  const absl::Status sent = SendAtOnce(channel_.get(), command);
+  // A runner that has closed its end is past being asked.
   return absl::IsUnavailable(sent) ? absl::OkStatus() : sent;
 }
 

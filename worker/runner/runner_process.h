@@ -18,7 +18,8 @@ namespace ballast::runner {
 
 // Owns a runner: a child process that holds the pressure, with its own process group, oom_score_adj 1000, and a
 // parent-death signal, so that it is the first to go when memory runs out and never outlives its agent. Destruction
-// kills the whole group and reaps it. Move-only. Not thread-safe.
+// kills the whole group and reaps it. Move-only. Not thread-safe, except that RequestStop, RequestShrink and Kill may
+// be called from any thread until the end was seen by TryWait or Wait.
 class RunnerProcess {
  public:
   // Starts `program --runner` (the worker's own file) and sends it `start`. Call from a thread that lives as long as
@@ -53,6 +54,8 @@ class RunnerProcess {
 
  private:
   RunnerProcess() = default;
+
+  [[nodiscard]] absl::Status Tell(const v1::RunnerCommand& command) const;
 
   base::ChildProcess child_;
   base::Fd channel_;

@@ -69,6 +69,22 @@ TEST(EndOfRunTest, AnAskedEndHasTheKindThatWasAskedFor) {
   ExpectOutcome(too_late, v1::COMPLETED, v1::KILLER_UNSPECIFIED);
 }
 
+TEST(EndOfRunTest, TheGuardsEndNamesTheGuard) {
+  EndFacts graceful = FinishedAs(v1::CANCELLED);
+  graceful.asked = AskedEnd{v1::GUARD_STOPPED, "too little was left", v1::GUARD};
+  ExpectOutcome(graceful, v1::GUARD_STOPPED, v1::GUARD);
+  EXPECT_EQ(ClassifyEnd(graceful).message(), "too little was left");
+  EndFacts forced = Killed();
+  forced.asked = graceful.asked;
+  forced.killed_by_agent = true;
+  ExpectOutcome(forced, v1::GUARD_STOPPED, v1::GUARD);
+  // The kernel was faster.
+  EndFacts too_late = Killed();
+  too_late.asked = graceful.asked;
+  too_late.kernel_log = OomVerdict::kMemcg;
+  ExpectOutcome(too_late, v1::OOM_KILLED, v1::KERNEL_MEMCG_OOM);
+}
+
 TEST(EndOfRunTest, AKillThatNobodyCountsIsSomebodys) {
   ExpectOutcome(Killed(), v1::WORKER_CRASHED, v1::UNKNOWN);
   EXPECT_THAT(ClassifyEnd(Killed()).message(), HasSubstr("SIGKILL"));

@@ -1,14 +1,11 @@
-// A run in a memory cgroup with a limit, where its runner may be OOM-killed without harm. Version 1; version 2 is
-// tested on devices.
-#include <fcntl.h>
+// A run in a memory cgroup with a limit, where its runner may be OOM-killed without harm.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <csignal>
 
-#include "common/os/cgroup.h"
-#include "tests/unit/worker/agent/run_fixture.h"
+#include "tests/unit/worker/agent/limited_group_fixture.h"
 #include "worker/environment/cgroup_home.h"
 
 namespace ballast::agent {
@@ -20,29 +17,12 @@ using testing::HasSubstr;
 
 constexpr std::uint64_t kLimit = 256U << 20U;
 
-bool WriteText(const std::string& path, const std::string& text) {
-  const auto file = base::OpenFile(path, O_WRONLY);
-  return file.ok() && base::WriteAll(file->get(), text).ok();
-}
-
-class RunInCgroupTest : public RunFixture {
+class RunInCgroupTest : public LimitedGroupFixture {
  protected:
-  void SetUp() override {
-    const auto location = os::LocateCgroups();
-    if (!location.ok() || location->memory_version != 1) GTEST_SKIP() << "needs the version 1 memory controller";
-    home_ = location->memory_directories.front();
-    group_ = fmt::format("{}/ballast-agent-test-{}", location->memory_directories.back(), ::getpid());
-    if (::mkdir(group_.c_str(), 0755) != 0) GTEST_SKIP() << "needs the right to make a cgroup (run as root)";
-    const bool limited = WriteText(group_ + "/memory.limit_in_bytes", std::to_string(kLimit));
-    WriteText(group_ + "/memory.memsw.limit_in_bytes", std::to_string(kLimit));
-    // The whole test moves in: the agent and its runner share a cgroup.
-    joined_ = limited && WriteText(group_ + "/cgroup.procs", std::to_string(::getpid()));
-    if (!joined_) GTEST_SKIP() << "cannot enter a limited cgroup";
-  }
+  RunInCgroupTest() : LimitedGroupFixture(kLimit) {}
   void TearDown() override {
     cgroup_home_.reset();
-    if (joined_) WriteText(home_ + "/cgroup.procs", std::to_string(::getpid()));
-    EXPECT_TRUE(group_.empty() || ::rmdir(group_.c_str()) == 0) << "something is left in " << group_;
+    LimitedGroupFixture::TearDown();
   }
 
   v1::RunResult RunOutOfMemory() {
@@ -59,9 +39,6 @@ class RunInCgroupTest : public RunFixture {
 
   std::unique_ptr<environment::CgroupHome> cgroup_home_;
   std::vector<v1::Record> records_;
-  std::string home_;
-  std::string group_;
-  bool joined_ = false;
 };
 
 TEST_F(RunInCgroupTest, AnOomKillIsAFindingWithItsEvidence) {

@@ -141,5 +141,28 @@ TEST_F(FrameSenderTest, AClosedEndIsTold) {
   EXPECT_EQ(ReceiveAvailable(near_.get(), &decoder).code(), absl::StatusCode::kOutOfRange);
 }
 
+// Two threads' short messages do not mix, and what does not fit is refused as a whole.
+TEST_F(FrameSenderTest, ShortMessagesAreSentWholeOrNotAtAll) {
+  absl::Status status;
+  std::uint64_t sent = 0;
+  while ((status = SendAtOnce(near_.get(), StateReport(sent + 1))).ok()) ++sent;
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  FrameDecoder decoder;
+  ASSERT_TRUE(ReceiveAvailable(far_.get(), &decoder).ok());
+  v1::RunnerReport report;
+  std::uint64_t read = 0;
+  while (decoder.Next(&report).value()) EXPECT_EQ(report.state().held_bytes(), ++read);
+  EXPECT_EQ(read, sent);
+  EXPECT_GT(read, 0U);
+}
+
+TEST_F(FrameSenderTest, AtOnceOnlyShortMessagesAreSent) {
+  v1::RunnerReport report;
+  report.mutable_event()->set_message(std::string(kMaxShortMessageBytes, 'x'));
+  EXPECT_EQ(SendAtOnce(near_.get(), report).code(), absl::StatusCode::kOutOfRange);
+  far_.Reset();
+  EXPECT_EQ(SendAtOnce(near_.get(), StateReport(1)).code(), absl::StatusCode::kUnavailable);
+}
+
 }  // namespace
 }  // namespace ballast::runner
