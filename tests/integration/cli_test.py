@@ -100,7 +100,7 @@ class LocalModeTest(FleetTest):
         self.assertEqual(result.code, 0, result.err)
         self.assertEqual(len(result.json["runs"]), 2)
         first, second = (entry["run"]["run_id"] for entry in result.json["runs"])
-        compared = self.local("compare", first, second)
+        compared = self.local("compare", first, second, "--include-invalid")  # whatever runs beside this test
         self.assertEqual(compared.code, 0, compared.err)
         self.assertIn("COMPLETED 1 of 1", compared.out)
         self.assertIn("peak_held_bytes", compared.out)

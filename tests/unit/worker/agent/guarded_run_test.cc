@@ -144,9 +144,9 @@ TEST_F(GuardedRunTest, ALoadThatWasMadeSmallerGoesOnAndSaysSo) {
 
 TEST_F(GuardedRunTest, ARunnerThatDoesNotAnswerIsKilled) {
   WhenHolding(kHeldMib, [this] {
-    const std::vector<pid_t> children = ChildrenOfThisProcess();
-    ASSERT_EQ(children.size(), 1U);
-    ASSERT_EQ(::kill(children.front(), SIGSTOP), 0);
+    const std::vector<pid_t> runners = RunnersOfThisProcess();
+    ASSERT_EQ(runners.size(), 1U);
+    ASSERT_EQ(::kill(runners.front(), SIGSTOP), 0);
     StartNeighbour();
   });
   const v1::RunResult result = Execute(Holding(kHeldMib));
