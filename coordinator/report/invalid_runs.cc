@@ -22,7 +22,8 @@ std::vector<std::string> InvalidReasons(const v1::Run& run) {
   for (const v1::ValidityRemark& remark : LastAttempt(run)->result().validity().remarks()) {
     if (!remark.disqualifies()) continue;
     reasons.push_back(remark.threshold() > 0
-                          ? fmt::format("{} (more than {:.4g})", remark.message(), remark.threshold())
+                          ? fmt::format("{} (more than {:.4g}{})", remark.message(), remark.threshold(),
+                                        remark.kind() == v1::ValidityRemark::MISSED_SAMPLES ? "" : " %")
                           : remark.message());
   }
   return reasons;

@@ -344,8 +344,10 @@ void ActiveRun::SaveDraft() {
   so_far.set_limit_source(gauge_->limit_source());
   so_far.set_limit_bytes(ToOptional(history_.LastOf(MetricId::kMemLimitBytes)).value_or(0));
   so_far.mutable_outcome()->mutable_evidence()->set_held_bytes(findings_.held_bytes());
-  validity_.AddConditions(conditions_.Read());
-  *so_far.mutable_validity() = validity_.Judge(so_far);
+  if (validity_.begun()) {
+    validity_.AddConditions(conditions_.Read());
+    *so_far.mutable_validity() = validity_.Judge(so_far);
+  }
   if (draft_chunk_.empty()) {
     spool_->SaveDraft(key_, nullptr, so_far);
     return;

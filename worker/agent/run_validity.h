@@ -25,6 +25,7 @@ class RunValidity {
 
   // Before the runner is started: a sample and a reading of then. What comes before counts for nothing.
   void Begin(const metrics::SampleRow& row, const ConditionsReading& reading);
+  [[nodiscard]] bool begun() const { return begun_; }
   // What was found out about the device once.
   void SetDevice(std::vector<std::string> oom_daemons, std::string governor);
   // The device did not become quiet; `problem` says in half a sentence what went on.

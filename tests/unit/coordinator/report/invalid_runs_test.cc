@@ -63,7 +63,7 @@ TEST_F(InvalidRunsTest, AreListedAndLeftOutOfTheStatistics) {
   ASSERT_EQ(report.warnings_size(), before.warnings_size() + 1);
   EXPECT_EQ(report.warnings(report.warnings_size() - 1),
             "run j-0000000001.1 is invalid and left out of the statistics: other processes used 31.0 % of the "
-            "processors (more than 25)");
+            "processors (more than 25 %)");
 }
 
 TEST_F(InvalidRunsTest, CountWhereTheyAreAskedForAndAreNamedAllTheSame) {
@@ -105,7 +105,7 @@ TEST_F(InvalidRunsTest, AreToldInTheCsv) {
   MakeInvalid(kFirst, "other processes used 31.0 % of the processors", 25);
   const std::string csv = ReportToCsv(Build(false));
   EXPECT_THAT(csv, HasSubstr("annotations,valid,invalid_reasons\r\n"));
-  EXPECT_THAT(csv, HasSubstr(",false,other processes used 31.0 % of the processors (more than 25)\r\n"));
+  EXPECT_THAT(csv, HasSubstr(",false,other processes used 31.0 % of the processors (more than 25 %)\r\n"));
 }
 
 TEST(InvalidRuns, ARunThatSaysNothingOrGoesOnIsNotInvalid) {
