@@ -131,15 +131,15 @@ void BenchFill(std::size_t bytes, bool as_json) {
   fmt::print("  ratio to the better              {:6.2f}        goal >= 0.90\n", rate(held) / limit);
 }
 
-// Each kind, on one thread and on two: filling, and giving back, beside what the kernel then has available.
+double ProcessCpuSeconds() {
+  timespec time{};
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) / 1e9;
+}
+
+// Each kind, on one thread and on two: filling, and giving back.
 void BenchKinds(std::size_t bytes) {
-  auto gauge = os::MemoryGauge::Open();
-  if (!gauge.ok()) std::exit(1);
-  const auto available = [&gauge] {
-    const auto reading = (*gauge)->Read();
-    return reading.ok() ? static_cast<double>(reading->available_bytes) : 0.0;
-  };
-  fmt::print("kinds of memory, {}         fill GB/s   release ms/GiB   available again\n", base::FormatBytes(bytes));
+  fmt::print("kinds of memory, {}         fill GB/s   release, processor ms/GiB\n", base::FormatBytes(bytes));
   for (const v1::MemoryKind kind : {v1::ANONYMOUS, v1::SHARED, v1::FILE_CACHE}) {
     for (const unsigned threads : {1U, 2U}) {
       auto memory = HeldMemory::Create({.content = RandomContent(),
@@ -150,22 +150,14 @@ void BenchKinds(std::size_t bytes) {
       const double filled = Seconds([&] {
         if (!(*memory)->Grow(bytes, {}).ok()) std::exit(1);
       });
-      const double available_before = available();
-      const double released = Seconds([&] { (*memory)->Shrink(bytes); });
-      const double returned = kind == v1::FILE_CACHE ? 0 : available() - available_before;
-      fmt::print("  {:<11} {} thread{}               {:7.2f}          {:7.1f}   {:>12}\n", v1::MemoryKind_Name(kind),
+      const double cpu_before = ProcessCpuSeconds();
+      (*memory)->Shrink(bytes);
+      const double released = ProcessCpuSeconds() - cpu_before;
+      fmt::print("  {:<11} {} thread{}               {:7.2f}                     {:7.1f}\n", v1::MemoryKind_Name(kind),
                  threads, threads == 1 ? " " : "s", static_cast<double>(bytes) / filled / 1e9,
-                 1000 * released * 1024 * kMiB / static_cast<double>(bytes),
-                 kind == v1::FILE_CACHE ? std::string("always was")
-                                        : fmt::format("{:.0f} %", 100 * returned / static_cast<double>(bytes)));
+                 1000 * released * 1024 * kMiB / static_cast<double>(bytes));
     }
   }
-}
-
-double ProcessCpuSeconds() {
-  timespec time{};
-  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
-  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) / 1e9;
 }
 
 // What touching all of it once a second costs.

@@ -75,6 +75,7 @@ ActiveRun::ActiveRun(const RunExecutorOptions& options, AttemptKey key, v1::JobS
       sample_interval_(
           std::max(base::FromProto(spec_.telemetry().sample_interval()), nanoseconds(std::chrono::milliseconds(1)))),
       start_(options.clock->Monotonic()),
+      findings_(spec_.workload()),
       stall_watch_(options.root),
       history_(kEvidenceSpan, sample_interval_),
       row_(metrics::EmptyRow()),
