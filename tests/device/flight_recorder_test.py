@@ -2,7 +2,7 @@
 
 import unittest
 
-from device import DATA, DeviceTest, sample_times_s, wall_time_s
+from device import DATA, PATIENCE_S, DeviceTest, sample_times_s, wall_time_s
 from fleet import query, wait_until
 
 LONG = ("simple", "--mode", "staircase", "--step-size", "8", "--interval", "1", "--steps", "60", "--baseline", "0.5")
@@ -14,7 +14,7 @@ class FlightRecorderTest(DeviceTest):
     def start_run(self, chunks):
         """Starts a long run and waits until as many of its chunks have reached the coordinator."""
         job = self.submit(*LONG)
-        wait_until(lambda: len(self.chunks(job + ".1")) >= chunks, 60, f"{chunks} chunks of {job}")
+        wait_until(lambda: len(self.chunks(job + ".1")) >= chunks, PATIENCE_S, f"{chunks} chunks of {job}")
         return job
 
     def chunks(self, run_id):
@@ -22,7 +22,7 @@ class FlightRecorderTest(DeviceTest):
 
     def check_end(self, job, outcome, ended_at, error_s):
         """The run has one attempt with the outcome, evidence up to shortly before `ended_at`, and every record once."""
-        report = self.watch(job, timeout_s=120)
+        report = self.watch(job, timeout_s=PATIENCE_S)
         (entry,) = report["runs"]
         run = entry["run"]
         self.assertEqual(run["outcome"]["kind"], outcome, run["outcome"])
@@ -43,7 +43,7 @@ class FlightRecorderTest(DeviceTest):
         self.assertLess(longest, 1000, "samples are taken all along")
         # The device has handed over everything, and goes on.
         self.wait_until_ready()
-        wait_until(lambda: not self.device.machine.run(f"ls {DATA}/spool"), 30, "an empty spool")
+        wait_until(lambda: not self.device.machine.run(f"ls {DATA}/spool"), PATIENCE_S, "an empty spool")
         next_run, _ = self.simple("--mode", "staircase", "--step-size", "8", "--steps", "2", "--interval", "0.2")
         self.assertEqual(next_run["outcome"]["kind"], "COMPLETED", next_run["outcome"])
         return attempt["result"]["outcome"]["evidence"]
@@ -57,7 +57,7 @@ class FlightRecorderTest(DeviceTest):
         self.start_device(memory_mib=1024)
         job = self.start_run(chunks=1)
         ended_at, error = self.cut_power()
-        self.wait_for_device(self.device.device_id, ("OFFLINE",), timeout_s=60)
+        self.wait_for_device(self.device.device_id, ("OFFLINE",), timeout_s=PATIENCE_S)
         self.device.machine.boot()
         self.device.start_worker()
         evidence = self.check_end(job, "DEVICE_REBOOTED", ended_at, error)
@@ -72,7 +72,7 @@ class FlightRecorderTest(DeviceTest):
         machine = self.device.machine
         segments = f"ls {attempt}/*.seg | sort"
         size = int(machine.run(f"wc -c <$({segments} | tail -n 1)"))
-        wait_until(lambda: int(machine.run(f"wc -c <$({segments} | tail -n 1)")) > size, 30, "another chunk in the spool")
+        wait_until(lambda: int(machine.run(f"wc -c <$({segments} | tail -n 1)")) > size, PATIENCE_S, "another chunk in the spool")
         ended_at, error = self.cut_power()
         machine.boot()
         # The beginning of a record whose end is missing.
@@ -87,7 +87,7 @@ class FlightRecorderTest(DeviceTest):
         job = self.start_run(chunks=1)
         machine = self.device.machine
         ended_at = machine.run_timed(f"kill -9 {agent}")
-        wait_until(lambda: not machine.try_run("pidof ballast-worker ballast-runner").out, 5, "the runner to go with its agent")
+        wait_until(lambda: not machine.try_run("pidof ballast-worker ballast-runner").out, PATIENCE_S, "the runner to go with its agent")
         self.device.start_worker()
         self.check_end(job, "WORKER_CRASHED", ended_at, error_s=0.05)
 

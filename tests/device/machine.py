@@ -22,6 +22,7 @@ CACHE = os.environ.get("BALLAST_KERNEL_CACHE", os.path.join(ROOT, "build", "devi
 # Drivers of the machine's own devices, and zram with the algorithms that devices use.
 MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "ext4", "lzo", "lzo_rle", "lz4", "zstd", "zram")
 BOOT_TIMEOUT_S = 180
+COMMAND_TIMEOUT_S = 180
 MIB = 1 << 20
 OS_RELEASE = 'NAME="Ballast test device"\nID=ballast-test-device\nPRETTY_NAME="Ballast test device"\n'
 
@@ -129,14 +130,14 @@ class VirtualMachine:
 
     # ---- commands
 
-    def run(self, command, timeout_s=60):
+    def run(self, command, timeout_s=COMMAND_TIMEOUT_S):
         """Runs shell text as root in the machine, waits for its end and returns its output. CommandFailed on a non-zero exit code."""
         result = self.try_run(command, timeout_s)
         if result.code != 0:
             raise CommandFailed(f"exit code {result.code} in the machine from: {command}\n{result.out}")
         return result.out
 
-    def try_run(self, command, timeout_s=60):
+    def try_run(self, command, timeout_s=COMMAND_TIMEOUT_S):
         """The same, and the exit code is the caller's to judge."""
         self._numbers += 1
         number = self._numbers

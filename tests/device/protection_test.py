@@ -2,7 +2,7 @@
 
 import unittest
 
-from device import GROUP, DeviceTest
+from device import GROUP, PATIENCE_S, DeviceTest
 from fleet import wait_until
 
 SLOW = ("simple", "--mode", "staircase", "--step-size", "16", "--steps", "1", "--interval", "600", "--baseline", "0", "--recovery", "0")
@@ -13,7 +13,7 @@ class ProtectionTest(DeviceTest):
         return self.device.machine.run(f"cat {path}")
 
     def runner_pid(self):
-        return wait_until(lambda: self.device.machine.try_run("pidof ballast-runner").out.strip(), 30, "a runner")
+        return wait_until(lambda: self.device.machine.try_run("pidof ballast-runner").out.strip(), PATIENCE_S, "a runner")
 
     def test_agent_and_runner(self):
         agent = self.start_device(memory_mib=1024)
@@ -25,7 +25,7 @@ class ProtectionTest(DeviceTest):
         self.assertLessEqual({"PSI", "OOM_SCORE_PROTECTED", "KERNEL_LOG", "MEMORY_CGROUP"}, set(facts["capabilities"]))
         self.assertEqual(self.read(f"/proc/{agent}/oom_score_adj"), "-1000")
         # It locks itself once what only its start needed is gone.
-        wait_until(lambda: self.device.machine.try_run(f"grep VmLck /proc/{agent}/status | grep -v ' 0 kB'").out, 30, "locked memory")
+        wait_until(lambda: self.device.machine.try_run(f"grep VmLck /proc/{agent}/status | grep -v ' 0 kB'").out, PATIENCE_S, "locked memory")
         own = "/sys/fs/cgroup" + self.read(f"/proc/{agent}/cgroup").removeprefix("0::")
         self.assertGreaterEqual(int(self.read(f"{own}/memory.min")), 32 << 20)
 
@@ -42,9 +42,9 @@ class ProtectionTest(DeviceTest):
         # What the runner started goes with it, although it has left its process group, when the agent is killed.
         machine = self.device.machine
         machine.run(f"setsid sleep 600 >/dev/null 2>&1 & echo $! >{group}/cgroup.procs; kill -9 {agent}")
-        wait_until(lambda: not machine.try_run("pidof ballast-runner sleep ballast-keeper").out.strip(), 10, "everything to be gone")
+        wait_until(lambda: not machine.try_run("pidof ballast-runner sleep ballast-keeper").out.strip(), PATIENCE_S, "everything to be gone")
         self.device.start_worker()
-        run = self.watch(job)["runs"][0]["run"]
+        run = self.watch(job, timeout_s=PATIENCE_S)["runs"][0]["run"]
         self.assertEqual(run["outcome"]["kind"], "WORKER_CRASHED")
         self.wait_until_ready()
         self.assertEqual(machine.run(f"find {GROUP} -name 'ballast-run-*'"), "")

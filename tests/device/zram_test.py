@@ -2,7 +2,7 @@
 
 import unittest
 
-from device import GROUP, DeviceTest
+from device import GROUP, PATIENCE_S, DeviceTest
 from fleet import wait_until
 from machine import MIB
 
@@ -16,13 +16,13 @@ class ZramTest(DeviceTest):
         job = self.submit("simple", "--mode", "staircase", "--step-size", str(HELD // MIB), "--steps", "1", "--interval", "600",
                           "--baseline", "0", "--recovery", "0", "--content", content)  # fmt: skip
         machine = self.device.machine
-        wait_until(lambda: int(machine.run(f"cat {GROUP}/memory.current")) >= HELD, 120, "the step to be held")
+        wait_until(lambda: int(machine.run(f"cat {GROUP}/memory.current")) >= HELD, PATIENCE_S, "the step to be held")
         # The kernel takes what has not been used for longest, which is the runner's: the agent's pages are locked.
         machine.try_run(f"echo {RECLAIMED} >{GROUP}/memory.reclaim")
         original, compressed = (int(word) for word in machine.run("cat /sys/block/zram0/mm_stat").split()[:2])
         self.assertGreater(original, RECLAIMED // 2, "too little went to zram to measure")
         self.assertEqual(self.ballast("jobs", "cancel", job).code, 0)
-        self.watch(job)
+        self.watch(job, timeout_s=PATIENCE_S)
         self.wait_until_ready()
         return compressed / original
 
