@@ -94,10 +94,6 @@ void RunGuard::Stop() {
   if (guard_) guard_->Stop();
 }
 
-nanoseconds RunGuard::cpu_time() const {
-  return guard_ ? guard_->cpu_time() : nanoseconds(0);
-}
-
 // The rest of the first half runs on the guard's thread.
 
 std::optional<std::uint64_t> RunGuard::HeldBytes() {

@@ -63,9 +63,6 @@ class RunGuard final : private guard::GuardedLoad, private guard::GuardListener 
   // The acts; and in the message of a completed run, that the guard made it smaller.
   void Fill(v1::RunResult* result) const;
 
-  // Processor time of the watching. Valid after Stop().
-  [[nodiscard]] std::chrono::nanoseconds cpu_time() const;
-
  private:
   // What the guard's thread leaves for the run's.
   struct Note {

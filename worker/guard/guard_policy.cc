@@ -32,8 +32,8 @@ constexpr double kSevereStall = 2;
 constexpr double kSevereDelay = 3;
 constexpr double kDelayedByStall = 25;  // percent of the time
 constexpr milliseconds kReleaseBeginTime(300);
-constexpr seconds kReleaseEndTime(1);
-constexpr double kReleaseBytesPerSecond = 1U << 30U;
+constexpr milliseconds kStuckTime(1000);
+constexpr seconds kReleaseEndTime(5);
 constexpr std::uint64_t kLeastReleased = 1U << 20U;
 constexpr std::uint64_t kLeastHeld = 16U << 20U;
 
@@ -127,6 +127,8 @@ std::optional<Act> GuardPolicy::ActOn(std::size_t index, const Measure& measure,
   if (measure.severe || shrunk_lately) {
     act.action = v1::GuardAct::RELEASE_ASKED;
     release_ = act;
+    release_held_ = act.held_bytes;
+    release_moved_ = now;
     tense_ = true;
   } else {
     act.action = v1::GuardAct::SHRINK_ASKED;
@@ -170,21 +172,21 @@ std::optional<Act> GuardPolicy::Warn(const std::array<Measure, kSignals>& measur
 
 std::optional<Act> GuardPolicy::AfterRelease(const Readings& readings) {
   tense_ = true;
-  const std::uint64_t asked_of = release_->held_bytes;
-  const std::uint64_t least = std::max(kLeastReleased, asked_of / 64);
-  release_begun_ = release_begun_ || *readings.held_bytes + least <= asked_of;
-  nanoseconds allowed = kReleaseBeginTime;
-  if (release_begun_) {
-    const std::chrono::duration<double> giving_back(static_cast<double>(asked_of) / kReleaseBytesPerSecond);
-    allowed += kReleaseEndTime + std::chrono::duration_cast<nanoseconds>(giving_back);
+  const std::uint64_t held = *readings.held_bytes;
+  // A release goes on as long as it gets on, however slow the device is.
+  if (held + kLeastReleased <= release_held_) {
+    release_held_ = held;
+    release_moved_ = readings.time;
   }
-  if (readings.time - release_->time < allowed) return std::nullopt;
+  const bool begun = release_moved_ > release_->time;
+  const bool stuck = held >= kLeastHeld && readings.time - release_moved_ >= (begun ? kStuckTime : kReleaseBeginTime);
+  if (!stuck && readings.time - release_->time < kReleaseEndTime) return std::nullopt;
   killed_ = true;
   tense_ = false;
   Act act = *release_;
   act.action = v1::GuardAct::KILLED;
   act.time = readings.time;
-  act.held_bytes = *readings.held_bytes;
+  act.held_bytes = held;
   return act;
 }
 

@@ -42,8 +42,9 @@ struct Readings {
 //   SHRINK_ASKED   beyond, where there was no shrink in the last minute; stalls and rates count again a second later
 //   RELEASE_ASKED  beyond within a minute after a shrink, but for half a second's grace; or severe: less than a quarter
 //                  of the available memory there should be, twice the stall, three times the delay
-//   KILLED         where the release has not begun 0.3 s after it was asked for, or has not ended after 1.3 s and a
-//                  second for each GiB
+//   KILLED         where the release has not begun 0.3 s after it was asked for, does not get on for a second (a MiB
+//   counts),
+//                  or is not over after five seconds
 //
 // A load that holds next to nothing (less than 16 MiB or a hundredth of the limit) is left alone: its end would not
 // help. Does not allocate. Not thread-safe.
@@ -87,7 +88,8 @@ class GuardPolicy {
   std::array<Tracker, kSignals> trackers_;
   std::optional<std::chrono::nanoseconds> shrunk_;
   std::optional<Act> release_;
-  bool release_begun_ = false;
+  std::uint64_t release_held_ = 0;  // the least that the load has held since
+  std::chrono::nanoseconds release_moved_{0};
   bool killed_ = false;
   bool tense_ = false;
 };

@@ -2,12 +2,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <csignal>
 #include <iostream>
 #include <optional>
 
-#include "common/os/memory_gauge.h"
 #include "tests/unit/worker/agent/limited_group_fixture.h"
 #include "worker/runner/runner_process.h"
 
@@ -23,7 +21,6 @@ using testing::HasSubstr;
 constexpr std::uint64_t kMiB = 1U << 20U;
 constexpr std::uint64_t kLimit = 512 * kMiB;
 constexpr std::uint64_t kHeldMib = 440;
-constexpr std::uint64_t kNeighbourStep = 2 * kMiB;
 constexpr milliseconds kPromised(100);  // from the reading to the beginning of the release
 
 #ifdef BALLAST_THREAD_SANITIZER
@@ -69,14 +66,14 @@ class GuardedRunTest : public LimitedGroupFixture {
   }
 
   // Another process in the group, which takes all that is left, step by step.
-  void StartNeighbour(std::uint32_t steps = 1000) {
+  void StartNeighbour() {
     v1::RunnerStart start;
     v1::PressureWorkload* const pressure = start.mutable_workload()->mutable_pressure();
     pressure->set_floor_percent(0.1);
     pressure->mutable_content()->set_kind(v1::PageContent::ZERO);
-    pressure->mutable_staircase()->set_step_size_bytes(kNeighbourStep);
-    *pressure->mutable_staircase()->mutable_interval() = base::ToProto(milliseconds(50));
-    pressure->mutable_staircase()->set_steps(steps);
+    pressure->mutable_staircase()->set_step_size_bytes(2 * kMiB);
+    *pressure->mutable_staircase()->mutable_interval() = base::ToProto(milliseconds(100));
+    pressure->mutable_staircase()->set_steps(1000);
     start.set_start_monotonic_ns(base::RealClock().Monotonic().count());
     auto neighbour = runner::RunnerProcess::Start(options_.runner_program, start);
     ASSERT_TRUE(neighbour.ok()) << neighbour.status();
@@ -129,12 +126,12 @@ TEST_F(GuardedRunTest, ANeighbourThatTakesTheRestMakesTheLoadSmallerAndThenEndsI
 }
 
 TEST_F(GuardedRunTest, ALoadThatWasMadeSmallerGoesOnAndSaysSo) {
-  WhenHolding(kHeldMib, [this] {
-    // Enough to cross the minimum, and no more.
-    const std::uint64_t available = os::MemoryGauge::Open().value()->Read()->available_bytes;
-    const std::uint64_t taken = available - std::min(available, kLimit / 40);
-    StartNeighbour(static_cast<std::uint32_t>(std::max<std::uint64_t>(taken / kNeighbourStep, 1)));
-  });
+  WhenHolding(kHeldMib, [this] { StartNeighbour(); });
+  // The neighbour wants no more than what the first shrink gives it.
+  on_progress_ = [this, listen = on_progress_](const v1::RunProgress& progress) {
+    listen(progress);
+    if (neighbour_ && progress.held_bytes() < kHeldMib * kMiB) ::kill(neighbour_->pid(), SIGSTOP);
+  };
   const v1::RunResult result = Execute(Staircase(1, seconds(5), kHeldMib));
   neighbour_.reset();
   EXPECT_EQ(result.outcome().kind(), v1::COMPLETED) << result.outcome().message();
@@ -174,7 +171,9 @@ TEST_F(GuardedRunTest, ALoadThatMakesTheDeviceThrashIsEnded) {
   pressure->set_floor_percent(1);
   pressure->mutable_burst()->set_target_percent(92);
   *pressure->mutable_burst()->mutable_duration() = base::ToProto(seconds(60));
-  // Not so long that the kernel may lose its patience first and OOM-kill the runner at the limit.
+  // Before the kernel loses its patience and OOM-kills the runner at the limit; and also where the programs wait for a
+  // processor more than for memory.
+  assignment.mutable_spec()->mutable_guard()->set_max_psi_full_percent(8);
   *assignment.mutable_spec()->mutable_guard()->mutable_patience() = base::ToProto(milliseconds(300));
   std::optional<base::ChildProcess> programs;
   WhenHolding(kHeldMib, [&] {

@@ -36,7 +36,6 @@ TEST(RunGuardTest, AGuardCanBeTurnedOff) {
   const RunGuard::News news = (*guard)->TakeNews();
   EXPECT_TRUE(news.events.empty());
   EXPECT_FALSE(news.asked || news.killed);
-  EXPECT_EQ((*guard)->cpu_time().count(), 0);
 }
 
 TEST(RunGuardTest, AGuardThatCannotReadTheDeviceIsNoGuard) {
