@@ -21,6 +21,9 @@ using std::chrono::nanoseconds;
 // Nothing left to allocate for this long, and no stall: then this is all the device has.
 constexpr nanoseconds kFloorPatience = std::chrono::seconds(3);
 
+// An average that only falls from the stall of the ramp, or rises, passes through what counts as close in five seconds.
+constexpr nanoseconds kAveragePatience = std::chrono::seconds(8);
+
 std::uint64_t LeftAboveFloor(const os::MemoryReading& reading, double floor_percent) {
   const std::uint64_t left = reading.headroom_bytes + reading.swap_headroom_bytes;
   const std::uint64_t floor = BytesOfPercent(reading.limit_bytes, floor_percent);
@@ -41,7 +44,7 @@ class StallLoop {
     BALLAST_ASSIGN_OR_RETURN(const os::MemoryReading reading, mover_->Look());
     BALLAST_ASSIGN_OR_RETURN(const os::StallReading stall, mover_->stall()->Read());
     const os::StallFigure& figure = full_ ? stall.full : stall.some;
-    avg10_percent_ = figure.avg10_percent;
+    FollowAverage(figure.avg10_percent);
     const StallMove move = control_.Next({.time = mover_->Now(),
                                           .stalled_us = figure.total_us,
                                           .limit_bytes = reading.limit_bytes,
@@ -58,9 +61,10 @@ class StallLoop {
     return mover_->WaitUntil(std::min(deadline, mover_->Now() + StallControl::kPeriod));
   }
 
-  // The stall is what is wanted, and the kernel's own average, which follows after some ten seconds, says so too.
+  // The stall is what is wanted, and the kernel's own average, which follows after some ten seconds, has said so for a
+  // while.
   [[nodiscard]] bool reached() const {
-    return control_.reached() && std::abs(avg10_percent_ - target_percent_) <= control_.tolerance_percent();
+    return control_.reached() && average_since_ && mover_->Now() - *average_since_ >= kAveragePatience;
   }
   // Nothing is left to allocate, for some time already, and the stall is less than wanted.
   [[nodiscard]] bool at_floor() const { return floor_since_ && mover_->Now() - *floor_since_ >= kFloorPatience; }
@@ -74,6 +78,13 @@ class StallLoop {
       BALLAST_RETURN_IF_ERROR(mover_->Grow(std::min(goal - mover_->held_bytes(), mover_->chunk_bytes())));
     }
     return absl::OkStatus();
+  }
+
+  void FollowAverage(double percent) {
+    avg10_percent_ = percent;
+    const bool close = std::abs(percent - target_percent_) <= control_.tolerance_percent();
+    if (!close) average_since_.reset();
+    if (close && !average_since_) average_since_ = mover_->Now();
   }
 
   void FollowFloor(const StallMove& move, const os::MemoryReading& reading) {
@@ -96,6 +107,7 @@ class StallLoop {
   double avg10_percent_ = 0;
   StallControl control_;
   MemoryMover* mover_;
+  std::optional<nanoseconds> average_since_;  // how long it has been close to the target
   std::optional<nanoseconds> floor_since_;
   RunLog::Notice floor_notice_;
 };

@@ -1,0 +1,36 @@
+"""A stall that is held: tasks of a device wait for memory for a fifth of the time, for a minute."""
+
+import unittest
+
+from device import DeviceTest
+
+
+class StallTest(DeviceTest):
+    def holds_some_20(self, **machine):
+        self.start_device(memory_mib=2048, **machine)
+        result = self.ballast("simple", "--mode", "burst", "--psi", "some=20", "--duration", "70s", "--content", "compressible:3",
+                              "--output", "json", timeout_s=600)  # fmt: skip
+        self.assertEqual(result.code, 0, result.err)
+        (run,) = result.json["runs"]
+        (attempt,) = run["run"]["attempts"]
+        (hold,) = (phase for phase in attempt["result"]["phases"] if phase["kind"] == "HOLD")
+        quality = hold["hold_quality"]
+        stall = quality["stall"]
+        print(f"avg10 from {stall['min_percent']} to {stall['max_percent']} %, {stall['mean_percent']:.1f} % in the mean, with "
+              f"{quality['mean_held_bytes'] >> 20} MiB held")  # fmt: skip
+        # The kernel's own figure over a minute: the first ten seconds of the hold do not count. The host of the machine is shared, and
+        # what it does meanwhile is a stall as well.
+        self.assertGreater(stall["sample_count"], 300)
+        self.assertAlmostEqual(stall["mean_percent"], 20, delta=3)
+        self.assertGreaterEqual(stall["within_five_points_count"], 0.95 * stall["sample_count"])
+        self.assertGreater(quality["min_held_bytes"], 1 << 30)
+
+    def test_with_swap_on_a_disk(self):
+        self.holds_some_20(swap_mib=1024)
+
+    def test_with_zram(self):
+        self.holds_some_20(zram_mib=1024)
+
+
+if __name__ == "__main__":
+    unittest.main()
