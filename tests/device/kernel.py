@@ -6,6 +6,7 @@ import re
 import subprocess
 
 METAPACKAGE = "linux-image-cloud-amd64"
+UPDATE = "; try: apt-get update"
 
 
 class Kernel:
@@ -26,7 +27,7 @@ class Kernel:
         if not os.path.isdir(directory):
             for name in glob.glob(os.path.join(cache, package + "_*.deb")):
                 os.remove(name)
-            _call(["apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root", package], cwd=cache)
+            _call(["apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root", package], hint=UPDATE, cwd=cache)
             (archive,) = glob.glob(os.path.join(cache, package + "_*.deb"))
             unpacked = directory + ".tmp"
             _call(["dpkg-deb", "-x", archive, unpacked])
@@ -68,15 +69,14 @@ def _module_name(path):
 
 def _newest_package():
     """The package that the metapackage stands for today."""
-    text = _call(["apt-cache", "depends", METAPACKAGE])
-    found = re.search(r"Depends: (linux-image-\S+)", text)
+    found = re.search(r"Depends: (linux-image-\S+)", _call(["apt-cache", "depends", METAPACKAGE], hint=UPDATE))
     if not found:
-        raise FileNotFoundError(f"the package lists do not know {METAPACKAGE}; try: apt-get update")
+        raise FileNotFoundError(f"the package lists do not name a kernel for {METAPACKAGE}{UPDATE}")
     return found.group(1)
 
 
-def _call(arguments, **options):
+def _call(arguments, hint="", **options):
     completed = subprocess.run(arguments, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, **options)
     if completed.returncode != 0:
-        raise RuntimeError(f"{' '.join(arguments)}: {completed.stderr.strip()}")
+        raise RuntimeError(f"{' '.join(arguments)}: {completed.stderr.strip()}{hint}")
     return completed.stdout
