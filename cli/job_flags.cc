@@ -18,6 +18,10 @@ absl::Status FillGuard(const JobFlags& flags, v1::JobSpec* spec) {
         "give one of them");
   }
   BALLAST_RETURN_IF_ERROR(SetFromFlag("--guard-floor", "guard.min_available_percent", flags.guard_floor, "2%", spec));
+  if (!flags.guard_floor.empty() && spec->guard().min_available_percent() == 0) {
+    return WithNextStep(absl::InvalidArgumentError("--guard-floor: must be above 0%, not 0%"),
+                        "--guard-floor 2%, or --until oom to turn the guard off");
+  }
   return SetFromFlag("--guard-psi", "guard.max_psi_full_percent", flags.guard_psi, "40%", spec);
 }
 

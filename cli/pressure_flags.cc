@@ -110,6 +110,11 @@ absl::Status FillPressure(const PressureFlags& flags, v1::JobSpec* spec) {
           SetFromFlag(flag.name, kPressurePath + std::string(path), value->second, flag.example, spec));
     }
   }
+  if (flags.values.contains("--hot-interval") && !flags.values.contains("--hot")) {
+    return WithNextStep(
+        absl::InvalidArgumentError("--hot-interval says how often the hot set is touched, but there is none"),
+        "--hot 25% --hot-interval 1s");
+  }
   return absl::OkStatus();
 }
 

@@ -100,8 +100,8 @@ v1::RunResult ActiveRun::CarryOut(RunControl* control, RunObserver* observer) {
   TakeSample(Elapsed());
   Rehearse();
   Settle();
-  validity_.Begin(row_, conditions_.Read());
   if (asked_) return ConcludeWithoutRunner(asked_->outcome, asked_->reason);
+  validity_.Begin(row_, conditions_.Read());
 
   if (absl::Status status = StartRunner(); !status.ok()) {
     return ConcludeWithoutRunner(v1::WORKER_CRASHED,
@@ -434,7 +434,11 @@ v1::RunResult ActiveRun::Conclude() {
     for (std::string& line : MessagesAbout(kernel_messages, runner_pid_)) evidence->add_kernel_log(std::move(line));
     facts.oom_daemons = environment::FindOomDaemons(options_.root);
     for (const std::string& name : facts.oom_daemons) evidence->add_oom_daemons(name);
-    for (std::string& finding : DescribeEnd(facts)) evidence->add_findings(std::move(finding));
+    if (runner_pid_ == 0) {
+      evidence->add_findings("agent: no runner was started");
+    } else {
+      for (std::string& finding : DescribeEnd(facts)) evidence->add_findings(std::move(finding));
+    }
   }
   CloseChunk();
 
@@ -447,8 +451,11 @@ v1::RunResult ActiveRun::Conclude() {
     result.mutable_outcome()->set_message(
         fmt::format("{} ({} samples are lost: {})", result.outcome().message(), lost_samples_, loss_reason_));
   }
-  validity_.AddConditions(conditions_.Read());
-  *result.mutable_validity() = validity_.Judge(result);
+  // Where no load was carried out there is nothing that could be compared.
+  if (runner_pid_ != 0 && result.outcome().kind() != v1::INVALID) {
+    validity_.AddConditions(conditions_.Read());
+    *result.mutable_validity() = validity_.Judge(result);
+  }
   *result.mutable_observer_cost() = observer_meter_.Cost();
   return result;
 }

@@ -11,6 +11,12 @@
 #include "common/os/procfs.h"
 
 namespace ballast::agent {
+namespace {
+
+// Of rusage, whatever the disk has.
+constexpr std::uint64_t kBlockBytes = 512;
+
+}  // namespace
 
 ObserverMeter::ObserverMeter(std::string root)
     : process_((root.ends_with('/') ? std::move(root) : root + "/") + "proc/self/"), start_(Read()) {}
@@ -24,9 +30,8 @@ ObserverMeter::Usage ObserverMeter::Read() const {
   ::getrusage(RUSAGE_SELF, &self);
   usage.minor_faults = static_cast<std::uint64_t>(self.ru_minflt);
   usage.major_faults = static_cast<std::uint64_t>(self.ru_majflt);
-  if (const absl::StatusOr<std::string> io = base::ReadFile(process_ + "io", 4096); io.ok()) {
-    usage.written_bytes = os::ParseProcessIo(*io).write_bytes.value_or(0);
-  }
+  // Not from /proc/self/io: that has the bytes of the children that were reaped in it, and so the load's.
+  usage.written_bytes = static_cast<std::uint64_t>(self.ru_oublock) * kBlockBytes;
   return usage;
 }
 

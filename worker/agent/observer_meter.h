@@ -15,7 +15,7 @@ class ObserverMeter {
   // `root` is where /proc is found.
   explicit ObserverMeter(std::string root = "/");
 
-  // The cost so far. Reads /proc/self/smaps_rollup and io, which takes well below a millisecond.
+  // The cost so far. Reads /proc/self/smaps_rollup, which takes well below a millisecond.
   [[nodiscard]] v1::ObserverCost Cost() const;
 
  private:

@@ -51,7 +51,8 @@ std::array<GuardPolicy::Measure, GuardPolicy::kSignals> GuardPolicy::MeasureAll(
     measures[index] = {*value, threshold, ratio, severe > 0 && ratio >= severe};
   };
   if (readings.available_bytes) {
-    const auto value = static_cast<double>(*readings.available_bytes);
+    const std::uint64_t swap = thresholds_.free_swap_counts ? readings.free_swap_bytes : 0;
+    const auto value = static_cast<double>(*readings.available_bytes + swap);
     const double threshold = thresholds_.min_available_percent / 100 * static_cast<double>(readings.limit_bytes);
     const double ratio = value > 0 ? threshold / value : (threshold > 0 ? std::numeric_limits<double>::infinity() : 0);
     measures[kAvailable] = {value, threshold, ratio, ratio >= kSevereAvailable};

@@ -17,6 +17,8 @@ struct Readings {
   // Of the tightest of machine and cgroup. Absent where it could not be read.
   std::optional<std::uint64_t> available_bytes;
   std::uint64_t limit_bytes = 0;
+  // Swap that the load could still take.
+  std::uint64_t free_swap_bytes = 0;
   // Shares of the last second in which every task, and at least one task, stalled on memory, in percent. Absent where
   // the kernel does not tell, and in the first half second.
   bool has_psi = false;

@@ -42,6 +42,7 @@ Readings SignalReader::Read(std::chrono::nanoseconds now, double closely_percent
   if (const absl::StatusOr<os::MemoryReading> memory = gauge_->Read(); memory.ok()) {
     readings.available_bytes = std::min(memory->available_bytes, memory->headroom_bytes);
     readings.limit_bytes = memory->limit_bytes;
+    readings.free_swap_bytes = memory->swap_headroom_bytes;
   }
   ReadPressure(&machine_, &readings);
   ReadPressure(&cgroup_, &readings);

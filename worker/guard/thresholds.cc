@@ -23,6 +23,7 @@ Thresholds ThresholdsOf(const v1::GuardSpec& spec, double floor_percent, double 
   // Also clear of the load's own floor: it would be at it again as soon as it may grow.
   thresholds.clear_available_percent =
       std::max(floor_percent, 2 * thresholds.min_available_percent) + kClearMarginPercent;
+  thresholds.free_swap_counts = asked_stall_percent > 0;
   thresholds.max_psi_full_percent = spec.max_psi_full_percent();
   thresholds.stalling_percent =
       std::max(kStallingShare * spec.max_psi_full_percent(), kAskedStallMargin * asked_stall_percent);

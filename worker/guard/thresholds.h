@@ -13,6 +13,9 @@ struct Thresholds {
   // become smaller.
   double min_available_percent = 2.5;
   double clear_available_percent = 6;
+  // Whether free swap counts as available: a load that is meant to make tasks stall does so where memory is full and
+  // swap is not.
+  bool free_swap_counts = false;
   // Share of time in which every task stalls, in percent: above which the guard acts; and from which on rates count.
   double max_psi_full_percent = 40;
   double stalling_percent = 10;

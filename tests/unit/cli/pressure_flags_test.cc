@@ -57,7 +57,7 @@ INSTANTIATE_TEST_SUITE_P(
         FlagsAndJob{{"--mode", "burst", "--hot", "30%", "--lock", "--kind", "shared", "--threads", "2"},
                     "workload: {pressure: {burst: {}, hot_set: {percent: 30%}, lock: true, memory_kind: SHARED, "
                     "fill_threads: 2}}"},
-        FlagsAndJob{{"--mode", "burst", "--hot-interval", "500ms"},
+        FlagsAndJob{{"--mode", "burst", "--hot", "25%", "--hot-interval", "500ms"},
                     "workload: {pressure: {burst: {}, hot_set: {percent: 25%, interval: 500ms}}}"},
         FlagsAndJob{{"--mode", "burst", "--settle", "2m", "--guard-floor", "3", "--guard-psi", "20%"},
                     "workload: {pressure: {burst: {}}}\nvalidity: {settle: 2m}\n"

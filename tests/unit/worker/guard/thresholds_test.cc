@@ -49,5 +49,11 @@ TEST(ThresholdsTest, AStallThatIsAskedForIsNotHeldAgainstTheLoad) {
   EXPECT_DOUBLE_EQ(ThresholdsOf(Spec(), 5, 20).max_psi_full_percent, 40);
 }
 
+TEST(ThresholdsTest, FreeSwapCountsWhereAStallIsAskedFor) {
+  v1::GuardSpec spec;
+  EXPECT_FALSE(ThresholdsOf(spec, 5, 0).free_swap_counts);
+  EXPECT_TRUE(ThresholdsOf(spec, 5, 20).free_swap_counts);
+}
+
 }  // namespace
 }  // namespace ballast::guard
