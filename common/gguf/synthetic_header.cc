@@ -28,19 +28,19 @@ class KeyWriter {
   [[nodiscard]] std::uint64_t count() const { return count_; }
   [[nodiscard]] const std::string& bytes() const { return bytes_; }
 
-  void Add(std::string_view key, std::string_view value) {
+  void AddText(std::string_view key, std::string_view value) {
     Begin(key, ValueType::kString);
     AppendText(value);
   }
-  void Add(std::string_view key, std::uint32_t value) { AddNumber(key, ValueType::kUint32, value); }
-  void Add(std::string_view key, std::uint64_t value) { AddNumber(key, ValueType::kUint64, value); }
-  void Add(std::string_view key, float value) { AddNumber(key, ValueType::kFloat32, value); }
-  void Add(std::string_view key, bool value) { AddNumber(key, ValueType::kBool, static_cast<std::uint8_t>(value)); }
-  void Add(std::string_view key, const std::vector<std::string>& values) {
+  void AddU32(std::string_view key, std::uint32_t value) { AddNumber(key, ValueType::kUint32, value); }
+  void AddU64(std::string_view key, std::uint64_t value) { AddNumber(key, ValueType::kUint64, value); }
+  void AddF32(std::string_view key, float value) { AddNumber(key, ValueType::kFloat32, value); }
+  void AddBool(std::string_view key, bool value) { AddNumber(key, ValueType::kBool, static_cast<std::uint8_t>(value)); }
+  void AddArray(std::string_view key, const std::vector<std::string>& values) {
     BeginArray(key, ValueType::kString, values.size());
     for (const std::string& value : values) AppendText(value);
   }
-  void Add(std::string_view key, const std::vector<std::int32_t>& values) {
+  void AddArray(std::string_view key, const std::vector<std::int32_t>& values) {
     BeginArray(key, ValueType::kInt32, values.size());
     for (const std::int32_t value : values) Append(value);
   }
@@ -117,36 +117,36 @@ void AddTokenizer(std::size_t vocabulary_size, KeyWriter* keys) {
     types[tokens.size()] = kControlToken;
     tokens.emplace_back(control);
   }
-  keys->Add("tokenizer.ggml.model", "gpt2");
-  keys->Add("tokenizer.ggml.pre", "qwen2");
-  keys->Add("tokenizer.ggml.tokens", tokens);
-  keys->Add("tokenizer.ggml.token_type", types);
-  keys->Add("tokenizer.ggml.merges", merges);
+  keys->AddText("tokenizer.ggml.model", "gpt2");
+  keys->AddText("tokenizer.ggml.pre", "qwen2");
+  keys->AddArray("tokenizer.ggml.tokens", tokens);
+  keys->AddArray("tokenizer.ggml.token_type", types);
+  keys->AddArray("tokenizer.ggml.merges", merges);
   const auto end_of_text = static_cast<std::uint32_t>(end);
-  keys->Add("tokenizer.ggml.bos_token_id", end_of_text);
-  keys->Add("tokenizer.ggml.eos_token_id", end_of_text + 2);
-  keys->Add("tokenizer.ggml.padding_token_id", end_of_text);
-  keys->Add("tokenizer.ggml.add_bos_token", false);
+  keys->AddU32("tokenizer.ggml.bos_token_id", end_of_text);
+  keys->AddU32("tokenizer.ggml.eos_token_id", end_of_text + 2);
+  keys->AddU32("tokenizer.ggml.padding_token_id", end_of_text);
+  keys->AddBool("tokenizer.ggml.add_bos_token", false);
 }
 
 void AddKeys(const ModelPlan& plan, std::uint64_t seed, KeyWriter* keys) {
   const ModelShape& shape = plan.shape;
   const auto key = [&shape](std::string_view name) { return fmt::format("{}.{}", shape.architecture, name); };
-  keys->Add("general.architecture", std::string_view(shape.architecture));
-  keys->Add("general.type", "model");
-  keys->Add("general.name", fmt::format("{} (synthetic)", shape.name));
-  keys->Add("general.file_type", FileTypeOf(plan.level));
-  keys->Add("general.quantization_version", std::uint32_t{2});
-  keys->Add(kSyntheticVersionKey, kSyntheticVersion);
-  keys->Add(kSyntheticSeedKey, seed);
-  keys->Add(key("block_count"), shape.layer_count);
-  keys->Add(key("context_length"), shape.context_length);
-  keys->Add(key("embedding_length"), shape.embedding_length);
-  keys->Add(key("feed_forward_length"), shape.feed_forward_length);
-  keys->Add(key("attention.head_count"), shape.head_count);
-  keys->Add(key("attention.head_count_kv"), shape.kv_head_count);
-  keys->Add(key("attention.layer_norm_rms_epsilon"), static_cast<float>(shape.rms_epsilon));
-  keys->Add(key("rope.freq_base"), static_cast<float>(shape.rope_frequency_base));
+  keys->AddText("general.architecture", shape.architecture);
+  keys->AddText("general.type", "model");
+  keys->AddText("general.name", fmt::format("{} (synthetic)", shape.name));
+  keys->AddU32("general.file_type", FileTypeOf(plan.level));
+  keys->AddU32("general.quantization_version", 2);
+  keys->AddU32(kSyntheticVersionKey, kSyntheticVersion);
+  keys->AddU64(kSyntheticSeedKey, seed);
+  keys->AddU32(key("block_count"), shape.layer_count);
+  keys->AddU32(key("context_length"), shape.context_length);
+  keys->AddU32(key("embedding_length"), shape.embedding_length);
+  keys->AddU32(key("feed_forward_length"), shape.feed_forward_length);
+  keys->AddU32(key("attention.head_count"), shape.head_count);
+  keys->AddU32(key("attention.head_count_kv"), shape.kv_head_count);
+  keys->AddF32(key("attention.layer_norm_rms_epsilon"), static_cast<float>(shape.rms_epsilon));
+  keys->AddF32(key("rope.freq_base"), static_cast<float>(shape.rope_frequency_base));
   AddTokenizer(shape.vocabulary_size, keys);
 }
 

@@ -201,6 +201,20 @@ TEST_F(SyntheticModelTest, TheShapeOfTheFileIsTheOneItWasMadeFrom) {
   }
 }
 
+TEST_F(SyntheticModelTest, TheHeaderHasTheKeysThatARuntimeAsksFor) {
+  const ModelFile file = Tiny(QuantLevel::kQ4_0, 42).AsFile();
+  EXPECT_EQ(file.Text("general.architecture"), "qwen2");
+  EXPECT_EQ(file.Text("general.type"), "model");
+  EXPECT_EQ(file.Text("general.name"), "tiny (synthetic)");
+  EXPECT_EQ(file.Unsigned("general.quantization_version"), 2U);
+  EXPECT_EQ(file.Unsigned(kSyntheticSeedKey), 42U);
+  EXPECT_EQ(file.Text("tokenizer.ggml.model"), "gpt2");
+  EXPECT_EQ(file.Text("tokenizer.ggml.pre"), "qwen2");
+  EXPECT_EQ(file.Bool("tokenizer.ggml.add_bos_token"), false);
+  EXPECT_NEAR(file.Number("qwen2.attention.layer_norm_rms_epsilon").value_or(0), 1e-6, 1e-12);
+  EXPECT_EQ(file.Number("qwen2.rope.freq_base"), 1e6);
+}
+
 TEST_F(SyntheticModelTest, TheTokenizerHasATokenForEachRowAndAMergeForEachWord) {
   const SyntheticModel model = Tiny();
   const ModelFile file = model.AsFile();
