@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what building and testing need, as Debian packages. Asks apt only for what is missing, so a second call costs nothing.
-# Usage: deploy/install-dependencies.sh [--device]
+# Usage: deploy/install-dependencies.sh [--device|--fuzz]
 #   --device   what the tests on virtual machines need, too
+#   --fuzz     what the fuzzers need, too
 set -euo pipefail
 
 packages=(
@@ -21,9 +22,12 @@ case "${1-}" in
     # The machines' kernel is downloaded by the tests, and not installed.
     apt-cache show linux-image-cloud-amd64 >/dev/null 2>&1 || lists=missing
     ;;
+  --fuzz)
+    packages+=(clang)
+    ;;
   *)
     echo "error: unknown argument '$1'" >&2
-    echo "  try: deploy/install-dependencies.sh [--device]" >&2
+    echo "  try: deploy/install-dependencies.sh [--device|--fuzz]" >&2
     exit 2
     ;;
 esac

@@ -18,7 +18,6 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "numbers in the file are copied as they are");
 
 constexpr std::uint64_t kMostBytes = std::numeric_limits<std::int64_t>::max();
-constexpr std::uint32_t kDefaultAlignment = 32;
 constexpr std::string_view kAlignmentKey = "general.alignment";
 
 // What else people take for a model file, by its first bytes.

@@ -6,7 +6,7 @@
 
 #include <fstream>
 
-#include "tests/unit/common/gguf/model_bytes.h"
+#include "tests/fuzz/model_bytes.h"
 #include "tests/unit/common/gguf/temporary_directory.h"
 
 namespace ballast::gguf {

@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tests/unit/common/gguf/model_bytes.h"
+#include "tests/fuzz/model_bytes.h"
 
 namespace ballast::gguf {
 namespace {
