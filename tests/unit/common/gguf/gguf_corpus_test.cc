@@ -18,7 +18,7 @@ TEST(GgufCorpusTest, TheReaderKeepsItsPromisesForEachFile) {
     EXPECT_TRUE(names.insert(name).second);
     TryModelBytes(bytes);
     MemoryByteSource source(bytes);
-    accepted += ParseModelFile(source).ok() ? 1 : 0;
+    if (ParseModelFile(source).ok()) ++accepted;
   }
   // Both ends are of use to the fuzzer.
   EXPECT_GE(accepted, 10U);
