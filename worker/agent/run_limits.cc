@@ -42,9 +42,11 @@ double WorkloadSeconds(const v1::Workload& workload) {
       return PressureSeconds(workload.pressure());
     case v1::Workload::kModel:
       return PressureSeconds(workload.model().pressure()) +
-             Seconds(workload.model().use_duration()) * workload.model().loads();
+             Seconds(workload.model().load().use_duration()) * workload.model().loads();
     case v1::Workload::kQuantization:
-      return PressureSeconds(workload.quantization().pressure());
+      return PressureSeconds(workload.quantization().pressure()) +
+             Seconds(workload.quantization().load().use_duration()) * workload.quantization().quant_levels_size() *
+                 workload.quantization().loads_per_level();
     case v1::Workload::kStability:
       return Seconds(workload.stability().duration());
     case v1::Workload::kCapacity:

@@ -12,6 +12,8 @@ constexpr double kClearMarginPercent = 1;
 constexpr double kStallingShare = 0.25;  // of the threshold for stalls
 // A stall that is held moves around its target.
 constexpr double kAskedStallMargin = 1.5;
+// Above that nothing could be told from a device that stands still.
+constexpr double kMostStallPercent = 95;
 
 }  // namespace
 
@@ -24,7 +26,7 @@ Thresholds ThresholdsOf(const v1::GuardSpec& spec, double floor_percent, double 
   thresholds.clear_available_percent =
       std::max(floor_percent, 2 * thresholds.min_available_percent) + kClearMarginPercent;
   thresholds.free_swap_counts = asked_stall_percent > 0;
-  thresholds.max_psi_full_percent = spec.max_psi_full_percent();
+  thresholds.max_psi_full_percent = std::min(kMostStallPercent, spec.max_psi_full_percent() + asked_stall_percent);
   thresholds.stalling_percent =
       std::max(kStallingShare * spec.max_psi_full_percent(), kAskedStallMargin * asked_stall_percent);
   thresholds.max_swap_in_bytes_per_second = static_cast<double>(spec.max_swap_in_bytes_per_second());

@@ -27,8 +27,8 @@ struct Thresholds {
 };
 
 // `spec` has its defaults. `floor_percent` is the available memory that the load leaves by itself (0 where it has no
-// such floor), `asked_stall_percent` the stall that it is meant to make (0 where none is): rates do not count against a
-// load as long as it does no more than that.
+// such floor), `asked_stall_percent` the stall that it is meant to make (0 where none is): that much stall comes on top
+// of the spec's maximum, and rates do not count against a load as long as it does not make more than it is meant to.
 [[nodiscard]] Thresholds ThresholdsOf(const v1::GuardSpec& spec, double floor_percent, double asked_stall_percent);
 
 }  // namespace ballast::guard

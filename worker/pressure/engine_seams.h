@@ -6,7 +6,7 @@
 #include "worker/pressure/pacer.h"
 #include "worker/pressure/pressure_memory.h"
 #include "worker/pressure/run_log.h"
-#include "worker/pressure/shrink_requests.h"
+#include "worker/pressure/engine_requests.h"
 
 namespace ballast::pressure {
 
@@ -17,7 +17,8 @@ struct EngineSeams {
   Pacer* pacer;
   PressureObserver* observer;
   os::MemoryStall* stall = nullptr;   // null where the kernel does not tell: only targets that are a stall need it
-  ShrinkRequests* shrinks = nullptr;  // null where nobody asks
+  EngineRequests* requests = nullptr;  // null where nobody asks
+  bool hold_until_told = false;        // the hold lasts until the requests say so, whatever others do; needs `requests`
 };
 
 }  // namespace ballast::pressure

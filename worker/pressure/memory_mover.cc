@@ -16,16 +16,17 @@ using std::chrono::nanoseconds;
 
 MemoryMover::MemoryMover(const EngineSeams& seams, RunLog* log, double floor_percent, std::stop_token stop)
     : seams_(seams),
+      gauge_(seams.gauge, seams.memory),
       log_(log),
       floor_percent_(floor_percent),
       stop_(std::move(stop)),
-      requests_(seams.shrinks != nullptr ? seams.shrinks : &no_requests_),
+      requests_(seams.requests != nullptr ? seams.requests : &no_requests_),
       interrupt_on_stop_(stop_, [requests = requests_] { requests->Interrupt(); }) {}
 
 absl::StatusOr<os::MemoryReading> MemoryMover::Look() {
   BALLAST_RETURN_IF_ERROR(ObeyRequests());
   const nanoseconds begun = seams_.pacer->Now();
-  BALLAST_ASSIGN_OR_RETURN(reading_, seams_.gauge->Read());
+  BALLAST_ASSIGN_OR_RETURN(reading_, gauge_.Read());
   // The least seen, which other programs' turns on the processor are not in; it may rise again, slowly.
   const nanoseconds taken = seams_.pacer->Now() - begun;
   look_cost_ = look_cost_.count() == 0 ? taken : std::min(taken, look_cost_ + look_cost_ / 64);
@@ -90,6 +91,27 @@ absl::Status MemoryMover::WaitUntil(nanoseconds deadline) {
 
 absl::Status MemoryMover::WaitWhilePaused() {
   while (paused()) BALLAST_RETURN_IF_ERROR(WaitUntil(pause_end_));
+  return absl::OkStatus();
+}
+
+absl::Status MemoryMover::BeginHold(const PhaseTarget& target) {
+  if (seams_.hold_until_told && !gauge_.frozen()) BALLAST_RETURN_IF_ERROR(gauge_.Freeze());
+  holding_ = true;
+  log_->BeginPhase(v1::Phase::HOLD, target);
+  return absl::OkStatus();
+}
+
+absl::Status MemoryMover::WaitForHoldEnd() {
+  if (!seams_.hold_until_told) return absl::OkStatus();
+  if (!holding_) BALLAST_RETURN_IF_ERROR(BeginHold());
+  log_->SetPlanned(std::nullopt);  // nobody here can tell
+  while (!requests_->hold_ended()) {
+    if (!seams_.pacer->WaitUntil(log_->NextStateDue(), requests_->Interruption())) {
+      BALLAST_RETURN_IF_ERROR(ObeyRequests());
+      continue;
+    }
+    log_->SetHeld(held_bytes(), RunLog::Pace::kResting);
+  }
   return absl::OkStatus();
 }
 

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "common/os/memory_gauge.h"
 #include "worker/pressure/engine_seams.h"
+#include "worker/pressure/held_gauge.h"
 #include "worker/pressure/run_log.h"
 
 namespace ballast::pressure {
@@ -43,6 +44,14 @@ class MemoryMover {
   [[nodiscard]] bool paused() const { return seams_.pacer->Now() < pause_end_; }
   [[nodiscard]] absl::Status WaitWhilePaused();
 
+  // Begins the hold of the pattern. In a run that holds until told, what others do from now on changes nothing. Codes
+  // of the gauge.
+  [[nodiscard]] absl::Status BeginHold(const PhaseTarget& target = {});
+  // Whether the hold lasts until told.
+  [[nodiscard]] bool holds_until_told() const { return seams_.hold_until_told; }
+  // Begins the hold where the pattern had none, and waits until it is over. At once where it does not last until told.
+  [[nodiscard]] absl::Status WaitForHoldEnd();
+
   // Available memory is down to the floor.
   void TellFloor();
   // It is not, any more.
@@ -62,16 +71,18 @@ class MemoryMover {
   [[nodiscard]] absl::Status Cancelled() const;
 
   EngineSeams seams_;
+  HeldGauge gauge_;
   RunLog* log_;
   double floor_percent_;
   std::stop_token stop_;
-  ShrinkRequests no_requests_;  // where nobody asks, a stop still interrupts
-  ShrinkRequests* requests_;
+  EngineRequests no_requests_;  // where nobody asks, a stop still interrupts
+  EngineRequests* requests_;
   std::stop_callback<std::function<void()>> interrupt_on_stop_;
   os::MemoryReading reading_;
   std::chrono::nanoseconds look_cost_{0};
   std::chrono::nanoseconds pause_end_{0};
   RunLog::Notice floor_notice_;
+  bool holding_ = false;
 };
 
 }  // namespace ballast::pressure

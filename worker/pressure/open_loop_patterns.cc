@@ -61,7 +61,7 @@ absl::StatusOr<std::string> RunStaircase(const v1::StaircasePattern& pattern, Me
     const std::string summary =
         fmt::format("{} of {} steps; then available memory was down to the floor of {:g} %, with {} held", index - 1,
                     pattern.steps(), mover->floor_percent(), base::FormatBytes(mover->held_bytes()));
-    log.BeginPhase(v1::Phase::HOLD);
+    BALLAST_RETURN_IF_ERROR(mover->BeginHold());
     BALLAST_RETURN_IF_ERROR(mover->WaitUntil(begun + base::FromProto(pattern.interval())));
     return summary;
   }
@@ -69,7 +69,7 @@ absl::StatusOr<std::string> RunStaircase(const v1::StaircasePattern& pattern, Me
   const std::uint64_t held = mover->held_bytes();
   log.AddEvent(v1::Event::TARGET_REACHED, fmt::format("all {} steps are held", pattern.steps()),
                static_cast<double>(held));
-  log.BeginPhase(v1::Phase::HOLD);
+  BALLAST_RETURN_IF_ERROR(mover->BeginHold());
   const nanoseconds last_begin = StepBegin(pattern, pattern.steps());
   BALLAST_RETURN_IF_ERROR(mover->WaitUntil(start + last_begin + base::FromProto(pattern.interval())));
   return fmt::format("{} steps of {}, {} held", pattern.steps(), base::FormatBytes(pattern.step_size_bytes()),
@@ -96,7 +96,7 @@ absl::StatusOr<std::string> RunAllocateFull(const v1::AllocateFullPattern& patte
   const std::string summary = fmt::format("{} held when available memory was down to the floor of {:g} %",
                                           base::FormatBytes(mover->held_bytes()), mover->floor_percent());
   if (hold.count() > 0) {
-    log.BeginPhase(v1::Phase::HOLD);
+    BALLAST_RETURN_IF_ERROR(mover->BeginHold());
     BALLAST_RETURN_IF_ERROR(mover->WaitUntil(mover->Now() + hold));
   }
   return summary;

@@ -22,7 +22,10 @@ v1::RunnerFinished PressureEngine::Run(const v1::PressureWorkload& workload, con
   if (const auto planned = PlannedDuration(workload, nanoseconds(0))) log_.SetPlanned(started + *planned);
 
   MemoryMover mover(seams_, &log_, workload.floor_percent(), stop);
-  const absl::StatusOr<std::string> summary = RunPattern(workload, &mover);
+  absl::StatusOr<std::string> summary = RunPattern(workload, &mover);
+  if (summary.ok()) {
+    if (const absl::Status held = mover.WaitForHoldEnd(); !held.ok()) summary = held;
+  }
   const absl::Status status = Recover(workload, summary.status(), &mover);
   if (status.ok()) return log_.Finish(v1::COMPLETED, *summary);
   const std::string message(status.message());
@@ -58,6 +61,7 @@ absl::StatusOr<std::string> PressureEngine::RunPattern(const v1::PressureWorkloa
     case v1::PressureWorkload::kTrace:
       return RunTrace(workload.trace(), recovery, mover);
     case v1::PressureWorkload::PATTERN_NOT_SET:
+      if (mover->holds_until_told()) return "no pressure was asked for";
       break;
   }
   return absl::InvalidArgumentError(

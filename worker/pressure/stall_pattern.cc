@@ -147,8 +147,10 @@ absl::StatusOr<std::string> RunStallBurst(const v1::BurstPattern& pattern, nanos
                  static_cast<double>(held));
   }
   if (duration.count() <= 0) return summary;
-  log.BeginPhase(v1::Phase::HOLD, {.stall = target});
+  BALLAST_RETURN_IF_ERROR(mover->BeginHold({.stall = target}));
   const nanoseconds end = mover->Now() + duration;
+  // What makes tasks stall from now on is not this load.
+  if (mover->holds_until_told()) BALLAST_RETURN_IF_ERROR(mover->WaitUntil(end));
   while (mover->Now() < end) BALLAST_RETURN_IF_ERROR(loop.Turn(end));
   return summary;
 }

@@ -47,7 +47,7 @@ absl::StatusOr<std::string> RunBurst(const v1::BurstPattern& pattern, nanosecond
   BALLAST_ASSIGN_OR_RETURN(const Bound bound, loop.MoveTo(target, duration + recovery));
   const std::string summary = Summary(bound, target_text, *mover);
   if (duration.count() <= 0) return summary;
-  log.BeginPhase(v1::Phase::HOLD, phase_target);
+  BALLAST_RETURN_IF_ERROR(mover->BeginHold(phase_target));
   const auto target_at = [&](nanoseconds, std::uint64_t limit_bytes) { return target(limit_bytes); };
   BALLAST_RETURN_IF_ERROR(loop.Follow(duration, false, target_at, {}));
   return summary;
@@ -67,7 +67,7 @@ absl::StatusOr<std::string> RunSawtooth(const v1::SawtoothPattern& pattern, nano
   BALLAST_RETURN_IF_ERROR(loop.MoveTo([&](std::uint64_t limit_bytes) { return target_at(nanoseconds(0), limit_bytes); },
                                       duration + recovery)
                               .status());
-  log.BeginPhase(v1::Phase::HOLD);
+  BALLAST_RETURN_IF_ERROR(mover->BeginHold());
   std::uint32_t completed = 0;
   const auto tell_cycles = [&](nanoseconds elapsed) {
     while (completed < CyclesCompleted(pattern, elapsed)) {
@@ -92,7 +92,7 @@ absl::StatusOr<std::string> RunTrace(const v1::TracePattern& pattern, nanosecond
   BALLAST_RETURN_IF_ERROR(loop.MoveTo([&](std::uint64_t limit_bytes) { return target_at(nanoseconds(0), limit_bytes); },
                                       duration + recovery)
                               .status());
-  log.BeginPhase(v1::Phase::HOLD);
+  BALLAST_RETURN_IF_ERROR(mover->BeginHold());
   BALLAST_RETURN_IF_ERROR(loop.Follow(duration, true, target_at, {}));
   return fmt::format("a curve of {} points{} followed for {}", pattern.points_size(),
                      pattern.source().empty() ? std::string() : fmt::format(" from {}", pattern.source()),

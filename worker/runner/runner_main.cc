@@ -16,7 +16,7 @@
 #include "common/base/clock.h"
 #include "common/base/fd.h"
 #include "common/base/status.h"
-#include "worker/pressure/shrink_requests.h"
+#include "worker/pressure/engine_requests.h"
 #include "worker/runner/control_channel.h"
 #include "worker/runner/runner_process.h"
 #include "worker/runner/termination_watch.h"
@@ -91,13 +91,13 @@ absl::StatusOr<v1::RunnerStart> ReceiveStart(int fd, FrameDecoder* decoder) {
 
 // Hears the agent while the workload is carried out: passes on what it asks for, and stops the workload when it says so
 // or is gone. Ends when the channel is shut down.
-void Listen(int fd, FrameDecoder decoder, pressure::ShrinkRequests* shrinks, std::stop_source* stop) {
+void Listen(int fd, FrameDecoder decoder, pressure::EngineRequests* requests, std::stop_source* stop) {
   while (true) {
     v1::RunnerCommand command;
     const absl::StatusOr<bool> complete = decoder.Next(&command);
     if (!complete.ok() || (*complete && command.has_stop())) break;
     if (*complete && command.has_shrink()) {
-      shrinks->Post({.bytes = command.shrink().bytes(), .pause = base::FromProto(command.shrink().pause())});
+      requests->Post({.bytes = command.shrink().bytes(), .pause = base::FromProto(command.shrink().pause())});
     }
     if (!*complete && !ReceiveSome(fd, &decoder).ok()) break;
   }
@@ -133,13 +133,13 @@ int RunnerMain() {
   }
   FrameSender sender(control.get());
   ReportingObserver observer(&sender, &stop);
-  pressure::ShrinkRequests shrinks;
-  std::jthread listener([fd = control.get(), &shrinks, &stop, rest = std::move(decoder)]() mutable {
-    Listen(fd, std::move(rest), &shrinks, &stop);
+  pressure::EngineRequests requests;
+  std::jthread listener([fd = control.get(), &requests, &stop, rest = std::move(decoder)]() mutable {
+    Listen(fd, std::move(rest), &requests, &stop);
   });
 
   v1::RunnerReport report;
-  *report.mutable_finished() = ExecuteWorkload(*start, &observer, &shrinks, stop.get_token());
+  *report.mutable_finished() = ExecuteWorkload(*start, &observer, &requests, stop.get_token());
   if (std::optional<v1::SignalSender> sender_of_signal = (*termination)->Finish())
     *report.mutable_finished()->mutable_terminated_by() = *std::move(sender_of_signal);
   const absl::Status sent = sender.Send(report);

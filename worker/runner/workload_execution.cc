@@ -26,7 +26,7 @@ namespace {
 
 absl::StatusOr<v1::RunnerFinished> ExecutePressure(const v1::PressureWorkload& workload, const v1::RunnerStart& start,
                                                    pressure::PressureObserver* observer,
-                                                   pressure::ShrinkRequests* shrinks, const std::stop_token& stop) {
+                                                   pressure::EngineRequests* requests, const std::stop_token& stop) {
   const std::chrono::nanoseconds attempt_start(start.start_monotonic_ns());
   const bool file_cache = workload.memory_kind() == v1::FILE_CACHE;
   if (file_cache && !workload.lock() && workload.allocate_full().until() == v1::AllocateFullPattern::OOM) {
@@ -54,7 +54,7 @@ absl::StatusOr<v1::RunnerFinished> ExecutePressure(const v1::PressureWorkload& w
                                  .pacer = &pacer,
                                  .observer = observer,
                                  .stall = stall.ok() ? stall->get() : nullptr,
-                                 .shrinks = shrinks};
+                                 .requests = requests};
 
   const std::optional<v1::HotSet> hot = pressure::HotSetOf(workload);
   if (!hot) return pressure::PressureEngine(seams, attempt_start).Run(workload, stop);
@@ -82,7 +82,7 @@ v1::RunnerFinished Invalid(std::chrono::nanoseconds attempt_start, std::string m
 }  // namespace
 
 v1::RunnerFinished ExecuteWorkload(const v1::RunnerStart& start, pressure::PressureObserver* observer,
-                                   pressure::ShrinkRequests* shrinks, const std::stop_token& stop) {
+                                   pressure::EngineRequests* requests, const std::stop_token& stop) {
   const std::chrono::nanoseconds attempt_start(start.start_monotonic_ns());
   const v1::Workload& workload = start.workload();
   if (!workload.has_pressure()) {
@@ -90,7 +90,7 @@ v1::RunnerFinished ExecuteWorkload(const v1::RunnerStart& start, pressure::Press
                    "this worker carries out pressure workloads only; send this kind to a device whose facts list it as "
                    "a capability");
   }
-  absl::StatusOr<v1::RunnerFinished> finished = ExecutePressure(workload.pressure(), start, observer, shrinks, stop);
+  absl::StatusOr<v1::RunnerFinished> finished = ExecutePressure(workload.pressure(), start, observer, requests, stop);
   if (finished.ok()) return *std::move(finished);
   return Invalid(attempt_start,
                  fmt::format("the runner could not begin: {}", std::string(finished.status().message())));

@@ -46,7 +46,8 @@ TEST(ThresholdsTest, TheRestIsTakenOver) {
 
 TEST(ThresholdsTest, AStallThatIsAskedForIsNotHeldAgainstTheLoad) {
   EXPECT_DOUBLE_EQ(ThresholdsOf(Spec(), 5, 20).stalling_percent, 30);
-  EXPECT_DOUBLE_EQ(ThresholdsOf(Spec(), 5, 20).max_psi_full_percent, 40);
+  EXPECT_DOUBLE_EQ(ThresholdsOf(Spec(), 5, 20).max_psi_full_percent, 60);
+  EXPECT_DOUBLE_EQ(ThresholdsOf(Spec(), 5, 80).max_psi_full_percent, 95);
 }
 
 TEST(ThresholdsTest, FreeSwapCountsWhereAStallIsAskedFor) {

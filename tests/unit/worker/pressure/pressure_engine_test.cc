@@ -66,7 +66,7 @@ class PressureEngineTest : public ::testing::Test {
                            .memory = &machine_,
                            .pacer = &machine_,
                            .observer = &machine_,
-                           .shrinks = &machine_.shrinks},
+                           .requests = &machine_.requests},
                           nanoseconds(0));
     v1::RunnerFinished finished = engine.Run(workload, machine_.stop_source.get_token());
     EXPECT_EQ(machine_.held_bytes(), 0U) << "memory is left behind";

@@ -22,7 +22,7 @@
 #include "worker/pressure/pacer.h"
 #include "worker/pressure/pressure_memory.h"
 #include "worker/pressure/run_log.h"
-#include "worker/pressure/shrink_requests.h"
+#include "worker/pressure/engine_requests.h"
 
 namespace ballast::pressure {
 
@@ -68,7 +68,7 @@ class SimulatedMachine final : public os::MemoryGauge, public PressureMemory, pu
   // When somebody asks for memory back.
   std::optional<std::chrono::nanoseconds> shrink_at;
   ShrinkRequest shrink;
-  ShrinkRequests shrinks;
+  EngineRequests requests;
   // From here on the gauge fails.
   std::chrono::nanoseconds gauge_fails_at = std::chrono::nanoseconds::max();
 
@@ -240,7 +240,7 @@ class SimulatedMachine final : public os::MemoryGauge, public PressureMemory, pu
     if (stop_at && now_ >= *stop_at) stop_source.request_stop();
     if (shrink_at && now_ >= *shrink_at) {
       shrink_at.reset();
-      shrinks.Post(shrink);
+      requests.Post(shrink);
     }
   }
 

@@ -36,7 +36,7 @@ v1::RunnerFinished Execute(const v1::PressureWorkload& workload, SimulatedMachin
                          .pacer = machine,
                          .observer = machine,
                          .stall = machine->stall_reader(),
-                         .shrinks = &machine->shrinks},
+                         .requests = &machine->requests},
                         nanoseconds(0));
   v1::RunnerFinished finished = engine.Run(workload, machine->stop_source.get_token());
   EXPECT_EQ(machine->held_bytes(), 0U) << "memory is left behind";

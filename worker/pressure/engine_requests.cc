@@ -1,4 +1,4 @@
-#include "worker/pressure/shrink_requests.h"
+#include "worker/pressure/engine_requests.h"
 
 #include <algorithm>
 #include <limits>
@@ -6,7 +6,7 @@
 
 namespace ballast::pressure {
 
-void ShrinkRequests::Post(const ShrinkRequest& request) {
+void EngineRequests::Post(const ShrinkRequest& request) {
   const std::scoped_lock lock(mutex_);
   if (waiting_) {
     const std::uint64_t room = std::numeric_limits<std::uint64_t>::max() - waiting_->bytes;
@@ -18,20 +18,30 @@ void ShrinkRequests::Post(const ShrinkRequest& request) {
   interruption_.request_stop();
 }
 
-void ShrinkRequests::Interrupt() {
+void EngineRequests::Interrupt() {
   const std::scoped_lock lock(mutex_);
   interrupted_ = true;
   interruption_.request_stop();
 }
 
-std::optional<ShrinkRequest> ShrinkRequests::Take() {
+void EngineRequests::EndHold() {
   const std::scoped_lock lock(mutex_);
-  if (!waiting_) return std::nullopt;
+  hold_ended_ = true;
+  interruption_.request_stop();
+}
+
+bool EngineRequests::hold_ended() const {
+  const std::scoped_lock lock(mutex_);
+  return hold_ended_;
+}
+
+std::optional<ShrinkRequest> EngineRequests::Take() {
+  const std::scoped_lock lock(mutex_);
   if (!interrupted_) interruption_ = std::stop_source();
   return std::exchange(waiting_, std::nullopt);
 }
 
-std::stop_token ShrinkRequests::Interruption() {
+std::stop_token EngineRequests::Interruption() {
   const std::scoped_lock lock(mutex_);
   return interruption_.get_token();
 }

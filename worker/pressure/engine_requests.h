@@ -1,4 +1,4 @@
-// The one word that may be said to an engine while it works: give some memory back.
+// What may be said to an engine while it works: give some memory back, and end a hold.
 #pragma once
 
 #include <chrono>
@@ -16,7 +16,7 @@ struct ShrinkRequest {
 };
 
 // Carries requests from any thread to the one that moves memory. Thread-safe.
-class ShrinkRequests {
+class EngineRequests {
  public:
   // Interrupts what the engine does. Requests that were not taken yet are added up, with the longer of the pauses.
   void Post(const ShrinkRequest& request);
@@ -24,16 +24,21 @@ class ShrinkRequests {
   // Interrupts without a request, for good: the run is to end.
   void Interrupt();
 
+  // Interrupts: a hold that lasts until told is over, now or as soon as it is reached.
+  void EndHold();
+  [[nodiscard]] bool hold_ended() const;
+
   // What was posted since the last time, once.
   [[nodiscard]] std::optional<ShrinkRequest> Take();
 
-  // Requested as soon as something is posted, or Interrupt() was called. Good until the next Take().
+  // Requested as soon as something is posted, or Interrupt() or EndHold() was called. Good until the next Take().
   [[nodiscard]] std::stop_token Interruption();
 
  private:
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::optional<ShrinkRequest> waiting_;
   bool interrupted_ = false;
+  bool hold_ended_ = false;
   std::stop_source interruption_;
 };
 

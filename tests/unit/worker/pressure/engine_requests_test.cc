@@ -1,4 +1,4 @@
-#include "worker/pressure/shrink_requests.h"
+#include "worker/pressure/engine_requests.h"
 
 #include <gtest/gtest.h>
 
@@ -9,8 +9,8 @@ namespace {
 
 using std::chrono::milliseconds;
 
-TEST(ShrinkRequestsTest, InterruptsUntilTaken) {
-  ShrinkRequests requests;
+TEST(EngineRequestsTest, InterruptsUntilTaken) {
+  EngineRequests requests;
   const std::stop_token interruption = requests.Interruption();
   EXPECT_FALSE(interruption.stop_requested());
   EXPECT_FALSE(requests.Take().has_value());
@@ -25,8 +25,8 @@ TEST(ShrinkRequestsTest, InterruptsUntilTaken) {
   EXPECT_FALSE(requests.Take().has_value());
 }
 
-TEST(ShrinkRequestsTest, RequestsThatWaitAreAddedUp) {
-  ShrinkRequests requests;
+TEST(EngineRequestsTest, RequestsThatWaitAreAddedUp) {
+  EngineRequests requests;
   requests.Post({.bytes = 5, .pause = milliseconds(7)});
   requests.Post({.bytes = std::numeric_limits<std::uint64_t>::max() - 1, .pause = milliseconds(3)});
   const auto taken = requests.Take();
@@ -35,8 +35,8 @@ TEST(ShrinkRequestsTest, RequestsThatWaitAreAddedUp) {
   EXPECT_EQ(taken->pause, milliseconds(7));
 }
 
-TEST(ShrinkRequestsTest, AnInterruptionForGoodOutlivesRequests) {
-  ShrinkRequests requests;
+TEST(EngineRequestsTest, AnInterruptionForGoodOutlivesRequests) {
+  EngineRequests requests;
   requests.Interrupt();
   EXPECT_FALSE(requests.Take().has_value());
   requests.Post({.bytes = 5, .pause = milliseconds(0)});
