@@ -6,7 +6,7 @@
 #include <fmt/format.h>
 
 #include "common/base/status.h"
-#include "common/config/field_rules.h"
+#include "common/config/job_rules.h"
 #include "common/rpc/channel.h"
 #include "coordinator/rpc/watch_stream.h"
 

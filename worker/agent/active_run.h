@@ -1,4 +1,4 @@
-// One run while it goes on: the runner, its telemetry, its end.
+// One run while it goes on: its runners, its telemetry, its end.
 #pragma once
 
 #include <chrono>
@@ -10,110 +10,81 @@
 
 #include "absl/status/statusor.h"
 #include "ballast/v1/job.pb.h"
-#include "common/base/fd.h"
-#include "common/metrics/chunk_codec.h"
-#include "common/os/memory_gauge.h"
-#include "worker/agent/device_conditions.h"
-#include "worker/agent/kernel_log.h"
+#include "ballast/v1/worker_service.pb.h"
+#include "worker/agent/load_series.h"
+#include "worker/agent/model_preparation.h"
 #include "worker/agent/observer_meter.h"
 #include "worker/agent/run_executor.h"
-#include "worker/agent/run_findings.h"
-#include "worker/agent/run_guard.h"
-#include "worker/agent/run_validity.h"
-#include "worker/agent/sample_history.h"
-#include "worker/agent/stall_watch.h"
+#include "worker/agent/run_record.h"
+#include "worker/agent/soak.h"
+#include "worker/agent/watched_runner.h"
 #include "worker/environment/run_environment.h"
-#include "worker/runner/runner_process.h"
-#include "worker/telemetry/sampler.h"
 
 namespace ballast::agent {
 
-// Starts a runner, watches it from outside until it is gone, and says how it ended. One object a run; not thread-safe.
-// Destruction kills a runner that is left.
+// Starts runners, watches them from outside until they are gone, and says how the run ended; docs/model-runs.md says
+// what runs with models are made of. One object a run; not thread-safe. Destruction kills runners that are left.
 class ActiveRun {
  public:
-  // Opens all that the run will read, before anything is started. `options` and `spool` outlive the run; the spec has
-  // its defaults.
+  // Opens all that the run will read, before anything is started. `options` and `spool` outlive the run; the
+  // assignment's spec has its defaults.
   [[nodiscard]] static absl::StatusOr<std::unique_ptr<ActiveRun>> Prepare(const RunExecutorOptions& options,
-                                                                          AttemptKey key, v1::JobSpec spec,
-                                                                          Spool* spool);
+                                                                          v1::Assignment assignment, Spool* spool);
 
-  // Carries the run out, on an attempt that has begun in the spool. Blocks until the runner is gone.
+  // Carries the run out, on an attempt that has begun in the spool. Blocks until the runners are gone.
   [[nodiscard]] v1::RunResult CarryOut(RunControl* control, RunObserver* observer);
 
  private:
-  ActiveRun(const RunExecutorOptions& options, AttemptKey key, v1::JobSpec spec, Spool* spool);
+  ActiveRun(const RunExecutorOptions& options, v1::Assignment assignment);
 
-  // Time since the start of the attempt.
-  [[nodiscard]] std::chrono::nanoseconds Elapsed() const;
+  [[nodiscard]] const v1::JobSpec& spec() const { return assignment_.spec(); }
   [[nodiscard]] std::chrono::nanoseconds Planned() const;
 
-  // Does once what the loop will do, so that what it needs is in memory before the load is.
-  void Rehearse();
   // Waits for a quiet device, as long as the job says. Samples are taken; a wish to end the run ends it.
   void Settle();
-  absl::Status StartRunner();
-  absl::Status StartTimer();
-  void Watch();
+  // Brings the run's models onto the device. The same.
+  absl::Status PrepareModels();
+  // One pressure from its baseline to its recovery, with loads in its hold. What came of the pressure; an error where
+  // it could not be started.
+  absl::StatusOr<v1::Outcome> CarryOutCycle();
+  v1::Outcome CarryOutSoak();
+  absl::Status StartPressure();
+  [[nodiscard]] v1::RunnerStart PressureStart() const;
+
+  // Waits until something is to be done, and does what is due whatever goes on: samples, wishes, deadlines. `more` is
+  // polled too.
+  void Turn(std::vector<pollfd> more, std::optional<std::chrono::nanoseconds> until = std::nullopt);
+  void FollowPressure();
   // When the run takes too long; nothing once its end is on its way.
   [[nodiscard]] std::optional<std::chrono::nanoseconds> Timeout() const;
-  // Milliseconds until the next deadline that no descriptor tells of.
-  [[nodiscard]] int PollTimeout() const;
-  void FollowDeadlines();
   void AskForEnd(AskedEnd asked);
-  void FollowGuard();
-  void ReadReports();
-  void TakeDueSamples();
-  void TakeSample(std::chrono::nanoseconds planned_offset);
-  void AddEvent(const v1::Event& event);
-  void CloseChunk();
-  void SaveDraft();
-  void TellProgress();
-  [[nodiscard]] v1::RunResult Conclude();
+
+  void FillProgress(v1::RunProgress* progress) const;
+  void FillSoFar(v1::RunResult* result) const;
+  // What the pressure's runner, which has ended, came to.
+  [[nodiscard]] v1::Outcome ConcludePressure();
   // Where no runner was started: there is nothing to tell the end from.
-  [[nodiscard]] v1::RunResult ConcludeWithoutRunner(v1::OutcomeKind outcome, const std::string& message);
+  [[nodiscard]] v1::Outcome WithoutRunner(v1::OutcomeKind kind, std::string message) const;
+  [[nodiscard]] v1::RunResult Conclude(v1::Outcome outcome, bool judged);
 
   const RunExecutorOptions& options_;
+  const v1::Assignment assignment_;
   const AttemptKey key_;
-  const v1::JobSpec spec_;
-  Spool* const spool_;
-  const std::chrono::nanoseconds sample_interval_;
-  const std::chrono::nanoseconds start_;  // on the monotonic clock
 
-  std::optional<environment::RunEnvironment> environment_;  // outlives the runner
-  std::unique_ptr<telemetry::Sampler> sampler_;
-  std::unique_ptr<os::MemoryGauge> gauge_;
-  std::optional<KernelLog> kernel_log_;
-  base::Fd timer_;
+  std::optional<environment::RunEnvironment> environment_;  // of the pressure; outlives its runner
+  std::unique_ptr<RunRecord> record_;
+  std::unique_ptr<ModelPreparation> models_;
+  std::unique_ptr<LoadSeries> loads_;  // where the workload has a model
+  std::unique_ptr<WatchedRunner> pressure_;
+  std::vector<v1::GuardAct> guard_acts_;  // of runners that have ended
+  std::unique_ptr<Soak> soak_;            // where the workload is one
+  bool holding_ = false;                  // the pressure has reached its hold
+  bool hold_ended_ = false;               // and was told that it is over
+  bool preparing_ = false;
+
   RunControl* control_ = nullptr;
   RunObserver* observer_ = nullptr;
-
-  std::optional<runner::RunnerProcess> runner_;
-  pid_t runner_pid_ = 0;
-  std::unique_ptr<RunGuard> guard_;  // goes before the runner it watches
-  bool reports_ended_ = false;
-  std::optional<base::ExitStatus> exit_;
   std::optional<AskedEnd> asked_;
-  std::optional<std::chrono::nanoseconds> kill_at_;  // a runner that was asked to end is killed then
-  bool killed_by_agent_ = false;
-  std::vector<v1::RunnerReport> reports_;  // kept for its memory
-
-  RunFindings findings_;
-  StallWatch stall_watch_;
-  SampleHistory history_;
-  metrics::SampleRow row_;  // the youngest sample
-  metrics::ChunkBuilder chunk_;
-  std::vector<v1::Event> chunk_events_;  // those in `chunk_`, for drafts
-  metrics::ChunkBuilder draft_chunk_;
-  std::chrono::nanoseconds chunk_start_{0};
-  std::chrono::nanoseconds next_draft_{0};
-  std::chrono::nanoseconds next_progress_{0};
-  std::uint64_t slot_ = 0;  // number of the last sample on the grid
-  std::uint64_t missed_samples_ = 0;
-  std::uint64_t lost_samples_ = 0;  // taken, but the spool did not take them
-  std::string loss_reason_;
-  DeviceConditions conditions_;
-  RunValidity validity_;
   ObserverMeter observer_meter_;
 };
 

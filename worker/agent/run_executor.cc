@@ -7,9 +7,10 @@
 
 #include "common/base/logging.h"
 #include "common/base/status.h"
-#include "common/config/field_rules.h"
+#include "common/config/job_rules.h"
 #include "worker/agent/active_run.h"
 #include "worker/agent/boot_id.h"
+#include "worker/agent/load_plan.h"
 
 namespace ballast::agent {
 namespace {
@@ -58,6 +59,10 @@ std::optional<v1::AssignmentRejected> CheckAssignment(const v1::Assignment& assi
           fmt::format("this worker does not carry out {} workloads; update it, or choose another device", needed.name));
     }
   }
+  if (LoadOf(spec.workload()) != nullptr && assignment.models().empty()) {
+    return Reject(assignment, v1::INVALID,
+                  "the coordinator did not say where the model's files come from; update the coordinator");
+  }
   if (!spec.environment().empty() && !Has(device, v1::ENVIRONMENT_PROFILES)) {
     return Reject(
         assignment, v1::ENVIRONMENT_REFUSED,
@@ -69,11 +74,11 @@ std::optional<v1::AssignmentRejected> CheckAssignment(const v1::Assignment& assi
 std::optional<v1::AssignmentRejected> RunExecutor::Execute(const v1::Assignment& assignment, RunControl* control,
                                                            RunObserver* observer) {
   if (auto rejected = CheckAssignment(assignment, options_.device)) return rejected;
-  v1::JobSpec spec = assignment.spec();
-  config::ApplyDefaults(&spec);
+  v1::Assignment complete = assignment;
+  config::ApplyDefaults(complete.mutable_spec());
   const AttemptKey key{assignment.run_id(), assignment.attempt()};
 
-  absl::StatusOr<std::unique_ptr<ActiveRun>> run = ActiveRun::Prepare(options_, key, std::move(spec), spool_);
+  absl::StatusOr<std::unique_ptr<ActiveRun>> run = ActiveRun::Prepare(options_, std::move(complete), spool_);
   if (!run.ok()) return Reject(assignment, v1::OUTCOME_KIND_UNSPECIFIED, std::string(run.status().message()));
 
   v1::AttemptStarted started;

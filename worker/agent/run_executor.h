@@ -9,6 +9,7 @@
 #include "ballast/v1/run.pb.h"
 #include "ballast/v1/worker_service.pb.h"
 #include "common/base/clock.h"
+#include "worker/agent/model_source.h"
 #include "worker/agent/run_control.h"
 #include "worker/agent/spool.h"
 #include "worker/environment/cgroup_home.h"
@@ -24,6 +25,10 @@ struct RunExecutorOptions {
   std::string root = "/";
   // Where runners get cgroups of their own; null for none. Outlives the runs.
   const environment::CgroupHome* cgroup_home = nullptr;
+  // Where models come from; null where this worker has none. Outlives the runs.
+  ModelSource* models = nullptr;
+  // llama.cpp's server: its path, or a name that is looked for on PATH.
+  std::string llama_server = "llama-server";
   // What this device can do; assignments that need something else are refused.
   v1::DeviceFacts device;
   const base::Clock* clock = &base::RealClock();

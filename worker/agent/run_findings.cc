@@ -61,9 +61,7 @@ void RunFindings::AddReport(const v1::RunnerReport& report) {
       break;
     case v1::RunnerReport::kFinished: {
       finished_ = report.finished();
-      if (result_.phases_size() > 0 && !result_.phases(result_.phases_size() - 1).has_end_offset()) {
-        *result_.mutable_phases(result_.phases_size() - 1)->mutable_end_offset() = finished_->offset();
-      }
+      EndPhase(pressure_phase_, finished_->offset());
       result_.set_peak_held_bytes(std::max(result_.peak_held_bytes(), finished_->peak_held_bytes()));
       result_.set_max_lag_bytes(finished_->max_lag_bytes());
       if (finished_->has_time_to_target()) *result_.mutable_time_to_target() = finished_->time_to_target();
@@ -73,24 +71,44 @@ void RunFindings::AddReport(const v1::RunnerReport& report) {
       }
       break;
     }
+    case v1::RunnerReport::kLoadStage:  // of the load's runner: not for here
     case v1::RunnerReport::CONTENT_NOT_SET:
       break;
   }
 }
 
+void RunFindings::EndPhase(int place, const google::protobuf::Duration& offset) {
+  if (place < 0 || result_.phases(place).has_end_offset()) return;
+  *result_.mutable_phases(place)->mutable_end_offset() = offset;
+}
+
 void RunFindings::AddPhase(const v1::Phase& phase) {
-  if (result_.phases_size() > 0 && !result_.phases(result_.phases_size() - 1).has_end_offset()) {
-    *result_.mutable_phases(result_.phases_size() - 1)->mutable_end_offset() = phase.start_offset();
-  }
-  if (phase.kind() == v1::Phase::RAMP && !first_ramp_) first_ramp_ = base::FromProto(phase.start_offset());
-  target_percent_ = phase.target_percent();
-  target_psi_.reset();
-  if (phase.has_target_psi()) target_psi_ = phase.target_psi();
+  const bool of_load = phase.load_index() > 0;
+  int& place = of_load ? load_phase_ : pressure_phase_;
+  EndPhase(place, phase.start_offset());
+  place = -1;
   current_phase_ = phase.kind();
-  if (result_.phases_size() < kMaxKept) {
-    *result_.add_phases() = phase;
-    result_.mutable_phases(result_.phases_size() - 1)->clear_hold_quality();
+  if (of_load) {
+    if (!first_load_) first_load_ = base::FromProto(phase.start_offset());
+  } else {
+    if (phase.kind() == v1::Phase::RAMP && !first_ramp_) first_ramp_ = base::FromProto(phase.start_offset());
+    target_percent_ = phase.target_percent();
+    target_psi_.reset();
+    if (phase.has_target_psi()) target_psi_ = phase.target_psi();
+    pressure_phase_kind_ = phase.kind();
   }
+  if (result_.phases_size() >= kMaxKept) return;
+  place = result_.phases_size();
+  v1::Phase* const kept = result_.add_phases();
+  *kept = phase;
+  kept->clear_hold_quality();
+  kept->set_cycle(cycle_);
+}
+
+void RunFindings::EndLoadPhase(std::chrono::nanoseconds offset) {
+  EndPhase(load_phase_, base::ToProto(offset));
+  load_phase_ = -1;
+  current_phase_ = pressure_phase_kind_;
 }
 
 void RunFindings::AddState(const v1::RunnerState& state) {
@@ -129,9 +147,10 @@ void RunFindings::AddSample(std::chrono::nanoseconds offset, const metrics::Samp
 }
 
 void RunFindings::Judge(const HoldSample& sample, v1::RunResult* result) const {
+  if (first_load_ && sample.offset >= *first_load_) return;
   for (int i = result->phases_size() - 1; i >= 0; --i) {
     v1::Phase* const phase = result->mutable_phases(i);
-    if (sample.offset < base::FromProto(phase->start_offset())) continue;
+    if (phase->load_index() > 0 || sample.offset < base::FromProto(phase->start_offset())) continue;
     if (phase->has_end_offset() && sample.offset >= base::FromProto(phase->end_offset())) return;
     if (phase->kind() != v1::Phase::HOLD) return;
     const std::optional<double> target = UsedTarget(*phase, sample.limit_bytes);

@@ -28,11 +28,18 @@ class RunFindings {
   void AddSample(std::chrono::nanoseconds offset, const metrics::SampleRow& row,
                  std::optional<double> stall_percent = std::nullopt);
 
+  // The load of a model that goes on has ended, and its last phase with it.
+  void EndLoadPhase(std::chrono::nanoseconds offset);
+  // The cycle of a soak to which phases belong from now on.
+  void SetCycle(std::uint32_t cycle) { cycle_ = cycle; }
+
   // What is known now, for a draft or, after the last report, for good. Fills everything but the outcome, the limit and
   // the observer's cost.
   void Fill(v1::RunResult* result) const;
 
+  // Of the load where one goes on, else of the pressure.
   [[nodiscard]] v1::Phase::Kind current_phase() const { return current_phase_; }
+  [[nodiscard]] v1::Phase::Kind pressure_phase() const { return pressure_phase_kind_; }
   [[nodiscard]] std::uint64_t held_bytes() const { return held_bytes_; }
   [[nodiscard]] double target_percent() const { return target_percent_; }
   // The stall that the runner steers for; absent where it does not.
@@ -53,6 +60,8 @@ class RunFindings {
   };
 
   void AddPhase(const v1::Phase& phase);
+  // Ends the phase at this place, if it has not ended.
+  void EndPhase(int place, const google::protobuf::Duration& offset);
   void AddState(const v1::RunnerState& state);
   // For a runner that did not live to sum it up.
   [[nodiscard]] double EstimateFillRate() const;
@@ -63,7 +72,14 @@ class RunFindings {
   v1::RunResult result_;  // phases, steps and peaks as they come
   // Samples whose phase is not sure yet: the runner's word of a new phase comes a little after the phase.
   std::deque<HoldSample> unjudged_;
+  // Places in result_.phases of the phases that go on, of the pressure and of a load beside it; -1 for none.
+  int pressure_phase_ = -1;
+  int load_phase_ = -1;
+  v1::Phase::Kind pressure_phase_kind_ = v1::Phase::KIND_UNSPECIFIED;
   v1::Phase::Kind current_phase_ = v1::Phase::KIND_UNSPECIFIED;
+  std::uint32_t cycle_ = 0;
+  // From the first load on, memory in use is no longer what the pressure steers.
+  std::optional<std::chrono::nanoseconds> first_load_;
   std::uint64_t held_bytes_ = 0;
   std::uint64_t sampled_peak_bytes_ = 0;
   std::chrono::nanoseconds peak_offset_{0};

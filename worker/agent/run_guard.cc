@@ -13,6 +13,7 @@
 #include "common/base/status.h"
 #include "common/base/units.h"
 #include "common/os/procfs.h"
+#include "worker/agent/load_plan.h"
 
 namespace ballast::agent {
 namespace {
@@ -23,22 +24,6 @@ constexpr std::size_t kMaxNotes = 64;  // that wait to be collected
 constexpr std::size_t kMaxActs = 500;  // the events have all of them
 // Of a load that has no floor of its own.
 constexpr double kUsualFloorPercent = 5;
-
-// The pressure that is part of a workload, if any.
-const v1::PressureWorkload* PressureOf(const v1::Workload& workload) {
-  switch (workload.kind_case()) {
-    case v1::Workload::kPressure:
-      return &workload.pressure();
-    case v1::Workload::kModel:
-      return workload.model().has_pressure() ? &workload.model().pressure() : nullptr;
-    case v1::Workload::kQuantization:
-      return workload.quantization().has_pressure() ? &workload.quantization().pressure() : nullptr;
-    case v1::Workload::kStability:
-      return workload.stability().has_pressure() ? &workload.stability().pressure() : nullptr;
-    default:
-      return nullptr;
-  }
-}
 
 guard::Thresholds ThresholdsFor(const v1::JobSpec& spec) {
   const v1::PressureWorkload* const pressure = PressureOf(spec.workload());
@@ -58,14 +43,17 @@ bool IsGuarded(const v1::JobSpec& spec) {
 
 absl::StatusOr<std::unique_ptr<RunGuard>> RunGuard::Prepare(const v1::JobSpec& spec, const std::string& root,
                                                             const os::CgroupLocation& place, const base::Clock* clock,
-                                                            nanoseconds attempt_start) {
+                                                            nanoseconds attempt_start, bool can_shrink) {
   std::unique_ptr<RunGuard> guard(new RunGuard(clock, attempt_start));
   guard->root_ = root;
   guard->wake_.Reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!guard->wake_.valid()) return base::ErrnoStatus(errno, "eventfd");
   if (!IsGuarded(spec)) return guard;
-  guard::GuardOptions options;
+  const v1::PressureWorkload* const pressure = PressureOf(spec.workload());
+  guard->holds_shmem_ = can_shrink && pressure != nullptr && pressure->memory_kind() == v1::SHARED;
+  guard::GuardOptions& options = guard->options_.emplace();
   options.thresholds = ThresholdsFor(spec);
+  options.thresholds.can_shrink = can_shrink;
   options.root = root;
   options.place = place;
   options.clock = clock;
@@ -94,6 +82,18 @@ void RunGuard::Stop() {
   if (guard_) guard_->Stop();
 }
 
+void RunGuard::Resume() {
+  if (!options_) return;
+  guard_.reset();
+  absl::StatusOr<std::unique_ptr<guard::MemoryGuard>> guard = guard::MemoryGuard::Open(*options_, this, this);
+  if (!guard.ok()) {
+    spdlog::warn("the device is not guarded any more: {}", std::string(guard.status().message()));
+    return;
+  }
+  guard_ = *std::move(guard);
+  guard_->Start();
+}
+
 // The rest of the first half runs on the guard's thread.
 
 std::optional<std::uint64_t> RunGuard::HeldBytes() {
@@ -101,7 +101,10 @@ std::optional<std::uint64_t> RunGuard::HeldBytes() {
   if (!text) return std::nullopt;
   const os::ProcessStatus status = os::ParseProcessStatus(*text);
   if (!status.resident) return std::nullopt;  // it has ended
-  return *status.resident + status.swapped.value_or(0);
+  // Shared memory that is swapped out is not in the process's count of what it has swapped out.
+  const std::uint64_t shmem = status.resident_shmem.value_or(0);
+  const std::uint64_t swapped_shmem = holds_shmem_ ? std::max(told_held_bytes_.load(), shmem) - shmem : 0;
+  return *status.resident + status.swapped.value_or(0) + swapped_shmem;
 }
 
 void RunGuard::AskToShrink(std::uint64_t bytes, nanoseconds pause) {
@@ -216,6 +219,7 @@ RunGuard::News RunGuard::TakeNews() {
 }
 
 void RunGuard::AddReport(const v1::RunnerReport& report) {
+  if (report.has_state()) told_held_bytes_ = report.state().held_bytes();
   const bool shrunk = report.has_event() && report.event().kind() == v1::Event::RELEASED;
   const bool releases = report.has_phase() && report.phase().kind() == v1::Phase::RELEASE;
   if (!shrunk && !releases) return;

@@ -1,6 +1,7 @@
 // The guard of one run: stands between the guard, which knows no runner, and the run, which knows no thresholds.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -32,19 +33,19 @@ namespace ballast::agent {
 class RunGuard final : private guard::GuardedLoad, private guard::GuardListener {
  public:
   // Opens what the guard reads. `spec` has its defaults; `place` is where the runner will stand,
-  // `attempt_start` where offsets count from. Codes of
+  // `attempt_start` where offsets count from. A load that cannot become smaller is not asked to. Codes of
   // guard::MemoryGuard::Open.
-  [[nodiscard]] static absl::StatusOr<std::unique_ptr<RunGuard>> Prepare(const v1::JobSpec& spec,
-                                                                         const std::string& root,
-                                                                         const os::CgroupLocation& place,
-                                                                         const base::Clock* clock,
-                                                                         std::chrono::nanoseconds attempt_start);
+  [[nodiscard]] static absl::StatusOr<std::unique_ptr<RunGuard>> Prepare(
+      const v1::JobSpec& spec, const std::string& root, const os::CgroupLocation& place, const base::Clock* clock,
+      std::chrono::nanoseconds attempt_start, bool can_shrink = true);
   ~RunGuard() override;
 
   // Watches from now on. `runner` outlives the watching and is not reaped before Stop().
   void Start(runner::RunnerProcess* runner);
   // Repeatable.
   void Stop();
+  // Watches again after Stop(), as if nothing had been seen before.
+  void Resume();
 
   // Readable when there is news: for poll().
   [[nodiscard]] int fd() const { return wake_.get(); }
@@ -91,6 +92,9 @@ class RunGuard final : private guard::GuardedLoad, private guard::GuardListener 
   const std::chrono::nanoseconds attempt_start_;
   std::string root_;
   base::Fd wake_;
+  std::optional<guard::GuardOptions> options_;  // nothing where the run is not guarded
+  bool holds_shmem_ = false;
+  std::atomic<std::uint64_t> told_held_bytes_ = 0;  // by the runner
   runner::RunnerProcess* runner_ = nullptr;
   os::FileReader runner_status_;
   std::vector<char> buffer_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/base/clock.h"
+#include "worker/agent/load_plan.h"
 
 namespace ballast::agent {
 namespace {
@@ -36,6 +37,15 @@ double PressureSeconds(const v1::PressureWorkload& pressure) {
   return Seconds(pressure.baseline()) + PatternSeconds(pressure) + Seconds(pressure.recovery());
 }
 
+// Loads of models in a run; in the last cycle, for a soak.
+double LoadCount(const v1::Workload& workload) {
+  if (workload.has_model()) return workload.model().loads();
+  if (!workload.has_quantization()) return 1;
+  constexpr int kMostLevels = 32;  // where none is named, all of the catalogue's are loaded
+  const int named = workload.quantization().quant_levels_size();
+  return static_cast<double>(named > 0 ? named : kMostLevels) * workload.quantization().loads_per_level();
+}
+
 double WorkloadSeconds(const v1::Workload& workload) {
   switch (workload.kind_case()) {
     case v1::Workload::kPressure:
@@ -45,8 +55,7 @@ double WorkloadSeconds(const v1::Workload& workload) {
              Seconds(workload.model().load().use_duration()) * workload.model().loads();
     case v1::Workload::kQuantization:
       return PressureSeconds(workload.quantization().pressure()) +
-             Seconds(workload.quantization().load().use_duration()) * workload.quantization().quant_levels_size() *
-                 workload.quantization().loads_per_level();
+             Seconds(workload.quantization().load().use_duration()) * LoadCount(workload);
     case v1::Workload::kStability:
       return Seconds(workload.stability().duration());
     case v1::Workload::kCapacity:
@@ -65,9 +74,13 @@ std::chrono::nanoseconds PlannedDuration(const v1::Workload& workload) {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(planned);
 }
 
-std::chrono::nanoseconds RunTimeout(const v1::RunPolicy& policy, std::chrono::nanoseconds planned) {
-  const std::chrono::nanoseconds asked = base::FromProto(policy.timeout());
-  return asked > std::chrono::nanoseconds(0) ? asked : 3 * planned + kSpareTime;
+std::chrono::nanoseconds RunTimeout(const v1::JobSpec& spec, std::chrono::nanoseconds planned) {
+  const std::chrono::nanoseconds asked = base::FromProto(spec.policy().timeout());
+  if (asked > std::chrono::nanoseconds(0)) return asked;
+  const v1::ModelLoad* const load = LoadOf(spec.workload());
+  const double loads = load == nullptr ? 0 : Seconds(load->timeout()) * LoadCount(spec.workload());
+  const std::chrono::duration<double> for_loads(std::min(loads, kYearSeconds));
+  return 3 * planned + std::chrono::duration_cast<std::chrono::nanoseconds>(for_loads) + kSpareTime;
 }
 
 }  // namespace ballast::agent

@@ -12,8 +12,8 @@ namespace ballast::agent {
 // takes, which only the device decides. At most a year.
 [[nodiscard]] std::chrono::nanoseconds PlannedDuration(const v1::Workload& workload);
 
-// The longest time from the start of an attempt to its end: what the policy says, else three times the plan and ten
-// minutes.
-[[nodiscard]] std::chrono::nanoseconds RunTimeout(const v1::RunPolicy& policy, std::chrono::nanoseconds planned);
+// The longest time from the start of an attempt to its end: what the policy says, else three times the plan, what the
+// loads of models may take, and ten minutes.
+[[nodiscard]] std::chrono::nanoseconds RunTimeout(const v1::JobSpec& spec, std::chrono::nanoseconds planned);
 
 }  // namespace ballast::agent

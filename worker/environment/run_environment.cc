@@ -31,6 +31,10 @@ RunEnvironment RunEnvironment::Create(const CgroupHome* home, const std::string&
   return environment;
 }
 
+void RunEnvironment::WatchAnew(const std::string& root) {
+  oom_watch_ = OomWatch::Open(location_, root);
+}
+
 std::vector<std::string> RunEnvironment::cgroups() const {
   if (!own_group_) return {};
   return {group_.directory()};

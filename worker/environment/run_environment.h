@@ -36,6 +36,8 @@ class RunEnvironment {
   // What is not as it should be; empty where nothing is. One sentence.
   [[nodiscard]] const std::string& note() const { return note_; }
   [[nodiscard]] OomWatch& oom_watch() { return oom_watch_; }
+  // Counts from now on, for another runner in the same place. `root` as in Create.
+  void WatchAnew(const std::string& root = "/");
 
  private:
   RunEnvironment() = default;

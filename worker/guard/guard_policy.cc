@@ -125,7 +125,7 @@ std::optional<Act> GuardPolicy::ActOn(std::size_t index, const Measure& measure,
   act.threshold = measure.threshold;
   act.limit_bytes = readings.limit_bytes;
   act.held_bytes = *readings.held_bytes;
-  if (measure.severe || shrunk_lately) {
+  if (measure.severe || shrunk_lately || !thresholds_.can_shrink) {
     act.action = v1::GuardAct::RELEASE_ASKED;
     release_ = act;
     release_held_ = act.held_bytes;

@@ -16,6 +16,8 @@ struct Thresholds {
   // Whether free swap counts as available: a load that is meant to make tasks stall does so where memory is full and
   // swap is not.
   bool free_swap_counts = false;
+  // Whether the load can give some of its memory back and go on. One that cannot is asked to release all.
+  bool can_shrink = true;
   // Share of time in which every task stalls, in percent: above which the guard acts; and from which on rates count.
   double max_psi_full_percent = 40;
   double stalling_percent = 10;

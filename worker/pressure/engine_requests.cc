@@ -37,7 +37,7 @@ bool EngineRequests::hold_ended() const {
 
 std::optional<ShrinkRequest> EngineRequests::Take() {
   const std::scoped_lock lock(mutex_);
-  if (!interrupted_) interruption_ = std::stop_source();
+  if (!interrupted_ && interruption_.stop_requested()) interruption_ = std::stop_source();
   return std::exchange(waiting_, std::nullopt);
 }
 

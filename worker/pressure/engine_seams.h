@@ -3,10 +3,10 @@
 
 #include "common/os/memory_gauge.h"
 #include "common/os/memory_stall.h"
+#include "worker/pressure/engine_requests.h"
 #include "worker/pressure/pacer.h"
 #include "worker/pressure/pressure_memory.h"
 #include "worker/pressure/run_log.h"
-#include "worker/pressure/engine_requests.h"
 
 namespace ballast::pressure {
 
@@ -16,7 +16,7 @@ struct EngineSeams {
   PressureMemory* memory;
   Pacer* pacer;
   PressureObserver* observer;
-  os::MemoryStall* stall = nullptr;   // null where the kernel does not tell: only targets that are a stall need it
+  os::MemoryStall* stall = nullptr;    // null where the kernel does not tell: only targets that are a stall need it
   EngineRequests* requests = nullptr;  // null where nobody asks
   bool hold_until_told = false;        // the hold lasts until the requests say so, whatever others do; needs `requests`
 };

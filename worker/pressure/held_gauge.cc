@@ -24,8 +24,7 @@ absl::Status HeldGauge::Freeze() {
 absl::StatusOr<os::MemoryReading> HeldGauge::Read() {
   if (!frozen_) return gauge_->Read();
   os::MemoryReading reading = *frozen_;
-  const auto more =
-      static_cast<std::int64_t>(memory_->held_bytes()) - static_cast<std::int64_t>(held_then_bytes_);
+  const auto more = static_cast<std::int64_t>(memory_->held_bytes()) - static_cast<std::int64_t>(held_then_bytes_);
   reading.available_bytes = std::min(reading.limit_bytes, Less(reading.available_bytes, more));
   reading.headroom_bytes = Less(reading.headroom_bytes, more);
   return reading;

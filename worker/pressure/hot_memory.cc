@@ -11,7 +11,7 @@ std::optional<v1::HotSet> HotSetOf(const v1::PressureWorkload& workload) {
   if (!workload.burst().has_target_psi()) return std::nullopt;
   v1::HotSet all;
   all.set_percent(100);
-  all.mutable_interval()->set_seconds(1);
+  all.mutable_interval()->set_seconds(1);  // until the pattern says otherwise
   return all;
 }
 

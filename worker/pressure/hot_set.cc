@@ -19,7 +19,8 @@ using std::chrono::nanoseconds;
 
 // Pages are touched in batches this far apart: a hundredth of a second's worth is no burst, and waking up costs little.
 constexpr nanoseconds kBatchPeriod = std::chrono::milliseconds(10);
-constexpr int kLeastBatches = 10;  // in an interval
+constexpr int kLeastBatches = 10;   // in an interval
+constexpr double kMostBatches = 2;  // at once, at random
 
 // A round that takes longer than its interval by more than a tenth, and by more than the wake-ups of a busy machine
 // explain, has fallen behind.
@@ -49,8 +50,8 @@ std::uint64_t HotSetReport::shortfall_bytes() const {
   return static_cast<std::uint64_t>(static_cast<double>(hot_bytes) * (1 - in_time));
 }
 
-absl::StatusOr<std::unique_ptr<HotSet>> HotSet::Start(const v1::HotSet& settings, Touch touch) {
-  std::unique_ptr<HotSet> hot_set(new HotSet(settings, touch));
+absl::StatusOr<std::unique_ptr<HotSet>> HotSet::Start(const v1::HotSet& settings, Touch touch, Order order) {
+  std::unique_ptr<HotSet> hot_set(new HotSet(settings, touch, order));
   try {
     hot_set->thread_ = std::jthread([self = hot_set.get()](const std::stop_token& stop) { self->Work(stop); });
   } catch (const std::system_error& error) {  // the only way in which the library tells
@@ -60,10 +61,11 @@ absl::StatusOr<std::unique_ptr<HotSet>> HotSet::Start(const v1::HotSet& settings
   return hot_set;
 }
 
-HotSet::HotSet(const v1::HotSet& settings, Touch touch)
+HotSet::HotSet(const v1::HotSet& settings, Touch touch, Order order)
     : share_(settings.percent() / 100),
       interval_(std::max(base::FromProto(settings.interval()), nanoseconds(std::chrono::milliseconds(1)))),
       touch_(touch),
+      order_(order),
       key_(MixWord(static_cast<std::uint64_t>(Now().count()))) {}
 
 HotSet::~HotSet() {
@@ -105,10 +107,12 @@ void HotSet::Work(const std::stop_token& stop) {
       if (!changed_.wait(lock, stop, [this] { return hot_pages_ > 0; })) return;
     }
     // Rounds begin on a grid, so that each page comes once in an interval; after a late one there is a new grid.
-    begin += interval_;
+    begin += interval_.load();
     if (Now() - begin > kLateTime) begin = Now();
     if (!CarryOutRound(stop, begin)) return;
-    if (!pacer.WaitUntil(begin + interval_, stop)) return;
+    // At random a round has no meaning but that as many pages were touched.
+    if (order_ == Order::kAtRandom) begin = nanoseconds(0);
+    if (order_ == Order::kEachOnce && !pacer.WaitUntil(begin + interval_.load(), stop)) return;
   }
 }
 
@@ -122,16 +126,33 @@ bool HotSet::CarryOutRound(const std::stop_token& stop, nanoseconds begin) {
   round_pages_ = pages;
   round_begin_ = begin;
   MachinePacer pacer;
-  const PagePermutation order(pages, MixWord(key_ + rounds_));
-  const nanoseconds period = std::min(kBatchPeriod, interval_ / kLeastBatches);
-  const double per_nanosecond = static_cast<double>(pages) / static_cast<double>(interval_.count());
+  const std::uint64_t round_key = MixWord(key_ + rounds_);
+  const PagePermutation order(pages, round_key);
   std::uint64_t place = 0;
+  double due = 0;
+  nanoseconds counted = begin;
   while (place < pages) {
-    const auto due = static_cast<std::uint64_t>(per_nanosecond * static_cast<double>((Now() - begin).count()));
-    if (!TouchUpTo(order, std::min(due, pages), &place, stop)) return false;
+    const nanoseconds interval = interval_;
+    const nanoseconds period = std::min(kBatchPeriod, interval / kLeastBatches);
+    const double per_nanosecond = static_cast<double>(pages) / static_cast<double>(interval.count());
+    const nanoseconds now = Now();
+    due += per_nanosecond * static_cast<double>((now - counted).count());
+    counted = now;
+    bool touched = false;
+    if (order_ == Order::kAtRandom) {
+      const double most = per_nanosecond * static_cast<double>(period.count()) * kMostBatches + 1;
+      due = std::min(due, static_cast<double>(place) + most);
+      touched = TouchUpTo([&](std::uint64_t number) { return MixWord(round_key + number) % pages; },
+                          std::min(static_cast<std::uint64_t>(due), pages), &place, stop);
+    } else {
+      touched = TouchUpTo([&](std::uint64_t number) { return order.At(number); },
+                          std::min(static_cast<std::uint64_t>(due), pages), &place, stop);
+    }
+    if (!touched) return false;
     if (place == pages) break;
-    const nanoseconds next_due(static_cast<std::int64_t>(std::ceil(static_cast<double>(place + 1) / per_nanosecond)));
-    if (!pacer.WaitUntil(std::max(Now() + period, begin + next_due), stop)) return false;
+    const double missing = std::max(static_cast<double>(place + 1) - due, 0.0);
+    const nanoseconds next_due(static_cast<std::int64_t>(std::ceil(missing / per_nanosecond)));
+    if (!pacer.WaitUntil(std::max(Now() + period, counted + next_due), stop)) return false;
   }
   const nanoseconds taken = Now() - begin;
   last_round_ = taken;
@@ -141,13 +162,13 @@ bool HotSet::CarryOutRound(const std::stop_token& stop, nanoseconds begin) {
   return true;
 }
 
-bool HotSet::TouchUpTo(const PagePermutation& order, std::uint64_t end, std::uint64_t* place,
-                       const std::stop_token& stop) {
+template <typename PageOf>
+bool HotSet::TouchUpTo(const PageOf& page_of, std::uint64_t end, std::uint64_t* place, const std::stop_token& stop) {
   std::unique_lock lock(mutex_);
   for (; *place < end; ++*place) {
     if (stop.stop_requested()) return false;
     if (waiting_ > 0 && !changed_.wait(lock, stop, [this] { return waiting_ == 0; })) return false;
-    const std::uint64_t number = order.At(*place);
+    const std::uint64_t number = page_of(*place);
     if (number >= hot_pages_) continue;  // given back meanwhile
     TouchPage(PageAt(number), touch_);
     touched_pages_.store(touched_pages_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);

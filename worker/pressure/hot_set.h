@@ -37,6 +37,10 @@ struct HotSetReport {
 // likelier it comes next, and what does not fit is missed in proportion. (Touched in the same order each time, the page
 // that the kernel drops is the very one that is needed next: everything is missed as soon as anything is.)
 //
+// At random it is the rate of touches that is kept, not the round: each touch is of any page, as likely as every other,
+// and what was not touched in time because touching waited for the disk is left out. So a share of the touches misses
+// that is the share of pages that do not fit, at every time, and a device that stalls is not touched the harder for it.
+//
 // Hot are those pages that were filled first. Where touching waits for the disk the round takes longer than the
 // interval, and the next begins at once.
 //
@@ -49,8 +53,14 @@ class HotSet {
              // has to be written again to leave. What it contains stays.
   };
 
+  enum class Order {
+    kEachOnce,  // in an interval
+    kAtRandom,  // as many touches as there are pages, in an interval
+  };
+
   // RESOURCE_EXHAUSTED when the thread is refused.
-  [[nodiscard]] static absl::StatusOr<std::unique_ptr<HotSet>> Start(const v1::HotSet& settings, Touch touch);
+  [[nodiscard]] static absl::StatusOr<std::unique_ptr<HotSet>> Start(const v1::HotSet& settings, Touch touch,
+                                                                     Order order = Order::kEachOnce);
   HotSet(const HotSet&) = delete;
   HotSet& operator=(const HotSet&) = delete;
   // Waits for at most one touch.
@@ -61,21 +71,27 @@ class HotSet {
   // from the next round on.
   void SetPages(const std::vector<HeldMemory::Segment>& segments);
 
+  // From now on, also within a round. Does not wait.
+  void SetInterval(std::chrono::nanoseconds interval) { interval_ = interval; }
+
   // Does not wait.
   [[nodiscard]] HotSetReport report() const;
 
  private:
-  HotSet(const v1::HotSet& settings, Touch touch);
+  HotSet(const v1::HotSet& settings, Touch touch, Order order);
 
   void Work(const std::stop_token& stop);
   // False when stopped.
   bool CarryOutRound(const std::stop_token& stop, std::chrono::nanoseconds begin);
-  bool TouchUpTo(const PagePermutation& order, std::uint64_t end, std::uint64_t* place, const std::stop_token& stop);
+  // Touches the pages at places below `end`.
+  template <typename PageOf>
+  bool TouchUpTo(const PageOf& page_of, std::uint64_t end, std::uint64_t* place, const std::stop_token& stop);
   [[nodiscard]] std::byte* PageAt(std::uint64_t number) const;  // with the lock
 
   const double share_;
-  const std::chrono::nanoseconds interval_;
+  std::atomic<std::chrono::nanoseconds> interval_;
   const Touch touch_;
+  const Order order_;
   const std::uint64_t key_;
 
   std::mutex mutex_;

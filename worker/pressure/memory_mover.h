@@ -59,6 +59,8 @@ class MemoryMover {
 
   [[nodiscard]] std::uint64_t held_bytes() const { return seams_.memory->held_bytes(); }
   [[nodiscard]] std::chrono::nanoseconds touch_time() const { return seams_.memory->touch_time(); }
+  // As PressureMemory has it.
+  bool SetTouchInterval(std::chrono::nanoseconds interval) { return seams_.memory->SetTouchInterval(interval); }
   [[nodiscard]] absl::StatusOr<std::uint64_t> ResidentBytes() { return seams_.memory->ResidentBytes(); }
   [[nodiscard]] std::chrono::nanoseconds Now() const { return seams_.pacer->Now(); }
   [[nodiscard]] double floor_percent() const { return floor_percent_; }

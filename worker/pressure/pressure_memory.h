@@ -30,6 +30,10 @@ class PressureMemory {
   // How long it lately took to touch once whatever is touched again and again; 0 where nothing is.
   [[nodiscard]] virtual std::chrono::nanoseconds touch_time() const { return std::chrono::nanoseconds(0); }
 
+  // Touches everything that is held, on average once in this time, at random, from now on. False where what is touched
+  // is not for the pattern to say.
+  virtual bool SetTouchInterval(std::chrono::nanoseconds interval) { return interval.count() < 0; }
+
   // Resident bytes of the whole process, by the kernel's count. INTERNAL when they cannot be read.
   [[nodiscard]] virtual absl::StatusOr<std::uint64_t> ResidentBytes() = 0;
 };

@@ -8,8 +8,6 @@
 namespace ballast::pressure {
 namespace {
 
-constexpr double kPageBytes = 4096;
-
 // Nothing is known from shorter stretches.
 constexpr std::chrono::nanoseconds kShortestMeasure = std::chrono::milliseconds(20);
 
@@ -40,6 +38,15 @@ constexpr double kSpanAfterSecondRelief = 2;
 // In this time moves to and fro should come to less than a span.
 constexpr double kUnrestResponses = 3;
 
+// Bounds of the span in shares of the limit, where only memory moves, and where the pace of touching does too.
+constexpr double kLeastSpan = 1.0 / 65536;
+constexpr double kLeastPacedSpan = 1.0 / 32;
+constexpr double kMostSpan = 1.0 / 8;
+// Bounds of the time in which everything is touched, and how much of it changes at once.
+constexpr double kFastestTouchSeconds = 1;
+constexpr double kSlowestTouchSeconds = 90;
+constexpr double kPaceStep = 1.5;
+
 // Errors are counted in targets. Beyond this they are large.
 constexpr double kLargeError = 0.3;
 
@@ -49,8 +56,16 @@ double Decay(double seconds, double time_constant) {
 
 }  // namespace
 
-StallControl::StallControl(double target_percent)
-    : target_percent_(std::max(target_percent, 0.1)), response_s_(kShortestResponseSeconds) {}
+StallControl::StallControl(double target_percent, bool paces, std::uint64_t page_bytes)
+    : target_percent_(std::max(target_percent, 0.1)),
+      paces_(paces),
+      page_bytes_(static_cast<double>(page_bytes)),
+      touch_interval_s_(base::ToSeconds(kFirstTouchInterval)),
+      response_s_(kShortestResponseSeconds) {}
+
+std::chrono::nanoseconds StallControl::touch_interval() const {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::duration<double>(touch_interval_s_));
+}
 
 bool StallControl::reached() const {
   return stage_ == Stage::kHolding && std::abs(slow_percent_ - target_percent_) <= tolerance_percent();
@@ -89,12 +104,12 @@ StallMove StallControl::Next(const StallLook& look) {
   unmoved_bytes_ += stage_ == Stage::kNear ? MoveNear(look, seconds) : MoveHolding(look, seconds);
   StallMove move;
   const double left = static_cast<double>(look.left_bytes);
-  if (unmoved_bytes_ > 0 && left < kPageBytes) move.at_floor = true;
+  if (unmoved_bytes_ > 0 && left < page_bytes_) move.at_floor = true;
   unmoved_bytes_ = std::clamp(unmoved_bytes_, -static_cast<double>(look.held_bytes), left);
   // Moves that are small against the span would only cost calls.
-  if (std::abs(unmoved_bytes_) < std::max(kPageBytes, span_bytes_ / 256)) return move;
-  const double pages = std::trunc(unmoved_bytes_ / kPageBytes);
-  move.bytes = static_cast<std::int64_t>(pages * kPageBytes);
+  if (std::abs(unmoved_bytes_) < std::max(page_bytes_, span_bytes_ / 256)) return move;
+  const double pages = std::trunc(unmoved_bytes_ / page_bytes_);
+  move.bytes = static_cast<std::int64_t>(pages * page_bytes_);
   unmoved_bytes_ -= static_cast<double>(move.bytes);
   return move;
 }
@@ -108,9 +123,9 @@ StallMove StallControl::MoveFar(const StallLook& look) {
     return {};
   }
   const double step =
-      std::min({kFarStep * limit, std::max(spare / 2, kPageBytes), static_cast<double>(look.left_bytes)});
-  if (step < kPageBytes) return {.at_floor = true};
-  return {.bytes = static_cast<std::int64_t>(step / kPageBytes) * static_cast<std::int64_t>(kPageBytes),
+      std::min({kFarStep * limit, std::max(spare / 2, page_bytes_), static_cast<double>(look.left_bytes)});
+  if (step < page_bytes_) return {.at_floor = true};
+  return {.bytes = static_cast<std::int64_t>(step / page_bytes_) * static_cast<std::int64_t>(page_bytes_),
           .look_again = true};
 }
 
@@ -133,7 +148,8 @@ void StallControl::BeginHolding(const StallLook& look) {
   slow_before_percent_ = slow_percent_;
   unmoved_bytes_ = 0;
   // What was allocated between the cause and its measure.
-  span_bytes_ = std::max(rate_bytes_per_second_ * 0.25 * response_s_, static_cast<double>(look.limit_bytes) / 65536);
+  const auto limit = static_cast<double>(look.limit_bytes);
+  span_bytes_ = std::max(rate_bytes_per_second_ * 0.25 * response_s_, (paces_ ? kLeastPacedSpan : kLeastSpan) * limit);
 }
 
 double StallControl::MoveHolding(const StallLook& look, double seconds) {
@@ -157,6 +173,7 @@ double StallControl::MoveHolding(const StallLook& look, double seconds) {
     const double relief = -0.5 * span_bytes_ * std::min(excess, 2.0);
     // Once, and it was this loop that went too far. Again, and it was not enough.
     span_bytes_ *= since_relief_s_ < 2 * response_s_ ? kSpanAfterSecondRelief : kSpanAfterRelief;
+    BoundSpan(look);
     since_relief_s_ = 0;
     return relief;
   }
@@ -170,6 +187,7 @@ double StallControl::MoveHolding(const StallLook& look, double seconds) {
   if (unrest_bytes_ > span_bytes_) {
     span_bytes_ *= 0.7;
     unrest_bytes_ /= 2;
+    BoundSpan(look);
   }
   const double most = static_cast<double>(look.left_bytes) / kSecondsOfWhatIsLeft * std::min(seconds, 0.5);
   return std::min(moved, most);
@@ -182,7 +200,6 @@ void StallControl::AdaptSpan(const StallLook& look, double error, double seconds
     away_s_ = 0;
     return;
   }
-  const auto limit = static_cast<double>(look.limit_bytes);
   if (side != side_) {
     // From large on one side to large on the other faster than a loop that is slow enough would go: it is too strong.
     if (side_ != 0 && since_crossing_s_ < 10 * response_s_) span_bytes_ *= 0.6;
@@ -197,7 +214,16 @@ void StallControl::AdaptSpan(const StallLook& look, double error, double seconds
     span_bytes_ *= 1.5;
     away_s_ = patience_s / 2;
   }
-  span_bytes_ = std::clamp(span_bytes_, limit / 65536, limit / 8);
+  BoundSpan(look);
+}
+
+void StallControl::BoundSpan(const StallLook& look) {
+  const double least = (paces_ ? kLeastPacedSpan : kLeastSpan) * static_cast<double>(look.limit_bytes);
+  const double most = kMostSpan * static_cast<double>(look.limit_bytes);
+  if (paces_ && span_bytes_ < least) touch_interval_s_ *= std::min(kPaceStep, least / span_bytes_);
+  if (paces_ && span_bytes_ > most) touch_interval_s_ /= std::min(kPaceStep, span_bytes_ / most);
+  touch_interval_s_ = std::clamp(touch_interval_s_, kFastestTouchSeconds, kSlowestTouchSeconds);
+  span_bytes_ = std::clamp(span_bytes_, least, most);
 }
 
 }  // namespace ballast::pressure

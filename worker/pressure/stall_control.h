@@ -37,13 +37,21 @@ struct StallMove {
 //   target that stays away makes the span larger, swinging around it makes it smaller. A stall far above the target is
 //   answered at once.
 //
+// The kernel swaps out in pieces of some ten megabytes, so a stall that lives on a scale of less cannot be held by
+// moving memory. Where the pace of touching is free to choose, the span is kept within bounds instead: a stall that is
+// too steep is made flatter by touching more slowly, one that stays away steeper by touching faster.
+//
 // Not thread-safe.
 class StallControl {
  public:
   // How often to look while the stall is near.
   static constexpr std::chrono::nanoseconds kPeriod = std::chrono::milliseconds(100);
 
-  explicit StallControl(double target_percent);
+  // The first pace at which held memory is to be touched, where it is free to choose.
+  static constexpr std::chrono::nanoseconds kFirstTouchInterval = std::chrono::seconds(15);
+
+  // `paces`: touch_interval() is obeyed. Pages are 4096 bytes unless `page_bytes` says otherwise.
+  explicit StallControl(double target_percent, bool paces = false, std::uint64_t page_bytes = 4096);
 
   // What to move now. The first look only begins.
   [[nodiscard]] StallMove Next(const StallLook& look);
@@ -52,6 +60,8 @@ class StallControl {
   [[nodiscard]] double stall_percent() const { return slow_percent_; }
   // Whether the stall is about what is wanted.
   [[nodiscard]] bool reached() const;
+  // How long touching everything once should take.
+  [[nodiscard]] std::chrono::nanoseconds touch_interval() const;
   // How close counts as reached: 5 points, or a quarter of a small target.
   [[nodiscard]] double tolerance_percent() const;
 
@@ -64,8 +74,13 @@ class StallControl {
   double MoveHolding(const StallLook& look, double seconds);
   void BeginHolding(const StallLook& look);
   void AdaptSpan(const StallLook& look, double error, double seconds);
+  // Keeps the span within its bounds.
+  void BoundSpan(const StallLook& look);
 
   const double target_percent_;
+  const bool paces_;
+  const double page_bytes_;
+  double touch_interval_s_;
   // How long a move takes to show. What was moved is felt when it is touched; and the kernel swaps in bursts, over
   // which the measure has to go.
   double response_s_;

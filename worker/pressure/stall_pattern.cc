@@ -1,5 +1,7 @@
 #include "worker/pressure/stall_pattern.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cmath>
 #include <optional>
@@ -36,7 +38,8 @@ class StallLoop {
   StallLoop(const v1::PsiTarget& target, MemoryMover* mover)
       : full_(target.kind() == v1::PsiTarget::FULL),
         target_percent_(target.percent()),
-        control_(target.percent()),
+        control_(target.percent(), mover->SetTouchInterval(StallControl::kFirstTouchInterval),
+                 static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE))),
         mover_(mover) {}
 
   // One look, one move, and the wait after it, which ends at `deadline` at the latest.
@@ -52,6 +55,7 @@ class StallLoop {
                                           .left_bytes = LeftAboveFloor(reading, mover_->floor_percent()),
                                           .held_bytes = mover_->held_bytes(),
                                           .touch_time = mover_->touch_time()});
+    mover_->SetTouchInterval(control_.touch_interval());
     const bool grows = move.bytes > 0 && !mover_->paused();
     if (grows) BALLAST_RETURN_IF_ERROR(Grow(static_cast<std::uint64_t>(move.bytes)));
     if (move.bytes < 0) mover_->Shrink(static_cast<std::uint64_t>(-move.bytes));

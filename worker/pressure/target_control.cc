@@ -8,7 +8,6 @@ namespace ballast::pressure {
 namespace {
 
 constexpr std::uint64_t kMiB = 1U << 20U;
-constexpr std::uint64_t kPageBytes = 4096;
 constexpr std::uint64_t kLargestPageBytes = 65536;
 
 // 0.2 points of the limit.
@@ -30,7 +29,7 @@ std::int64_t Difference(std::uint64_t a, std::uint64_t b) {
 }  // namespace
 
 std::uint64_t DeadBandBytes(std::uint64_t limit_bytes) {
-  return std::max(limit_bytes / kDeadBandDivisor, 4 * kPageBytes);  // a quarter of it is at least a page
+  return std::max(limit_bytes / kDeadBandDivisor, 4 * kLargestPageBytes);  // a quarter of it is at least a page
 }
 
 Correction NextCorrection(const os::MemoryReading& reading, std::uint64_t held_bytes, std::uint64_t target_bytes,

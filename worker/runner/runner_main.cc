@@ -99,6 +99,7 @@ void Listen(int fd, FrameDecoder decoder, pressure::EngineRequests* requests, st
     if (*complete && command.has_shrink()) {
       requests->Post({.bytes = command.shrink().bytes(), .pause = base::FromProto(command.shrink().pause())});
     }
+    if (*complete && command.has_end_hold()) requests->EndHold();
     if (!*complete && !ReceiveSome(fd, &decoder).ok()) break;
   }
   stop->request_stop();

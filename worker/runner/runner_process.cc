@@ -16,9 +16,6 @@ namespace {
 
 constexpr int kControlFd = 3;
 
-// The first to go when memory runs out.
-constexpr int kRunnerOomScoreAdj = 1000;
-
 // A command without memory of its own: it may have to be said when there is none.
 class ShortCommand {
  public:
@@ -34,7 +31,7 @@ class ShortCommand {
 }  // namespace
 
 absl::StatusOr<RunnerProcess> RunnerProcess::Start(const std::string& program, const v1::RunnerStart& start,
-                                                   std::vector<std::string> cgroups) {
+                                                   std::vector<std::string> cgroups, int oom_score_adj) {
   std::array<int, 2> ends{};
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) {
     return base::ErrnoStatus(errno, "make the runner's control channel");
@@ -47,7 +44,7 @@ absl::StatusOr<RunnerProcess> RunnerProcess::Start(const std::string& program, c
   options.passed_fds = {{.from = child_end.get(), .to = kControlFd}};
   options.own_process_group = true;
   options.parent_death_signal = SIGKILL;
-  options.oom_score_adj = kRunnerOomScoreAdj;
+  options.oom_score_adj = oom_score_adj;
   options.cgroups = std::move(cgroups);
   BALLAST_ASSIGN_OR_RETURN(runner.child_, base::ChildProcess::Start(options));
   v1::RunnerCommand command;
@@ -79,6 +76,12 @@ absl::Status RunnerProcess::RequestShrink(std::uint64_t bytes, std::chrono::nano
   const auto seconds = std::chrono::floor<std::chrono::seconds>(pause);
   command->mutable_shrink()->mutable_pause()->set_seconds(seconds.count());
   command->mutable_shrink()->mutable_pause()->set_nanos(static_cast<std::int32_t>((pause - seconds).count()));
+  return Tell(*command);
+}
+
+absl::Status RunnerProcess::RequestEndHold() {
+  ShortCommand command;
+  command->mutable_end_hold();
   return Tell(*command);
 }
 

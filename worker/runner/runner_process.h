@@ -16,8 +16,12 @@
 
 namespace ballast::runner {
 
-// Owns a runner: a child process that holds the pressure, with its own process group, oom_score_adj 1000, and a
-// parent-death signal, so that it is the first to go when memory runs out and never outlives its agent. Destruction
+// The oom_score_adj of a process that the kernel ends before all others.
+inline constexpr int kFirstToGo = 1000;
+
+// Owns a runner: a child process that holds the pressure or loads a model, with its own process group, a high
+// oom_score_adj, and a parent-death signal, so that it is the first to go when memory runs out and never outlives its
+// agent. Destruction
 // kills the whole group and reaps it. Move-only. Not thread-safe, except that RequestStop, RequestShrink and Kill may
 // be called from any thread until the end was seen by TryWait or Wait.
 class RunnerProcess {
@@ -26,7 +30,8 @@ class RunnerProcess {
   // the process: the parent-death signal is tied to it. The runner enters the cgroups of `cgroups` before anything
   // else. Codes of ChildProcess::Start.
   [[nodiscard]] static absl::StatusOr<RunnerProcess> Start(const std::string& program, const v1::RunnerStart& start,
-                                                           std::vector<std::string> cgroups = {});
+                                                           std::vector<std::string> cgroups = {},
+                                                           int oom_score_adj = kFirstToGo);
 
   RunnerProcess(RunnerProcess&&) noexcept = default;
   RunnerProcess& operator=(RunnerProcess&&) noexcept = default;
@@ -46,6 +51,8 @@ class RunnerProcess {
   // Asks the runner to give memory back at once, and to allocate nothing for `pause` after that. Does not block. OK
   // also where the runner has already ended.
   [[nodiscard]] absl::Status RequestShrink(std::uint64_t bytes, std::chrono::nanoseconds pause);
+  // Ends a hold that lasts until told. Does not block. OK also where the runner has already ended.
+  [[nodiscard]] absl::Status RequestEndHold();
   // SIGKILL to the whole group.
   void Kill();
   // Reaps the runner if it has ended.

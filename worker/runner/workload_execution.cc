@@ -29,11 +29,6 @@ absl::StatusOr<v1::RunnerFinished> ExecutePressure(const v1::PressureWorkload& w
                                                    pressure::EngineRequests* requests, const std::stop_token& stop) {
   const std::chrono::nanoseconds attempt_start(start.start_monotonic_ns());
   const bool file_cache = workload.memory_kind() == v1::FILE_CACHE;
-  if (file_cache && !workload.lock() && workload.allocate_full().until() == v1::AllocateFullPattern::OOM) {
-    return absl::InvalidArgumentError(
-        "file cache does not end in an OOM kill, the kernel drops it: it would only fill the disk; lock it, hold "
-        "another kind of memory, or end at the floor");
-  }
   // A file beyond the limit of this process (ulimit -f) is refused, not the end of it.
   std::signal(SIGXFSZ, SIG_IGN);
   BALLAST_ASSIGN_OR_RETURN(const std::unique_ptr<pressure::HeldMemory> memory,
@@ -54,15 +49,19 @@ absl::StatusOr<v1::RunnerFinished> ExecutePressure(const v1::PressureWorkload& w
                                  .pacer = &pacer,
                                  .observer = observer,
                                  .stall = stall.ok() ? stall->get() : nullptr,
-                                 .requests = requests};
+                                 .requests = requests,
+                                 .hold_until_told = start.hold_until_told()};
 
   const std::optional<v1::HotSet> hot = pressure::HotSetOf(workload);
   if (!hot) return pressure::PressureEngine(seams, attempt_start).Run(workload, stop);
   // File pages are read by the programs whose they are, heap is written.
   using Touch = pressure::HotSet::Touch;
+  using Order = pressure::HotSet::Order;
+  const bool paced = !workload.has_hot_set();  // by the pattern that wants a stall
   BALLAST_ASSIGN_OR_RETURN(const std::unique_ptr<pressure::HotSet> hot_set,
-                           pressure::HotSet::Start(*hot, file_cache ? Touch::kRead : Touch::kWrite));
-  pressure::HotMemory hot_memory(memory.get(), hot_set.get());
+                           pressure::HotSet::Start(*hot, file_cache ? Touch::kRead : Touch::kWrite,
+                                                   paced ? Order::kAtRandom : Order::kEachOnce));
+  pressure::HotMemory hot_memory(memory.get(), hot_set.get(), paced);
   pressure::HotSetObserver hot_observer([&hot_set] { return hot_set->report(); }, &pacer, observer, attempt_start);
   seams.memory = &hot_memory;
   seams.observer = &hot_observer;

@@ -4,8 +4,8 @@
 #include <stop_token>
 
 #include "ballast/v1/runner.pb.h"
-#include "worker/pressure/run_log.h"
 #include "worker/pressure/engine_requests.h"
+#include "worker/pressure/run_log.h"
 
 namespace ballast::runner {
 

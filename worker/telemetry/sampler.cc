@@ -31,6 +31,13 @@ void Put(MetricId id, std::optional<std::uint64_t> value, SampleRow* row) {
   (*row)[metrics::IndexOf(id)] = static_cast<std::int64_t>(*value);
 }
 
+// On top of what is there.
+void Add(MetricId id, std::optional<std::uint64_t> value, SampleRow* row) {
+  const std::int64_t before = (*row)[metrics::IndexOf(id)];
+  if (value && before != metrics::kAbsent) *value += static_cast<std::uint64_t>(before);
+  Put(id, value, row);
+}
+
 // A value with decimals, stored in the metric's scale.
 void PutScaled(MetricId id, double value, SampleRow* row) {
   const metrics::Metric& metric = metrics::AllMetrics()[metrics::IndexOf(id)];
@@ -87,6 +94,14 @@ constexpr std::array kProcessStatusRoutes = {
     Route<os::ProcessStatus>{MetricId::kRunnerSwapBytes, &os::ProcessStatus::swapped},
 };
 
+constexpr std::array kLoadStatusRoutes = {
+    Route<os::ProcessStatus>{MetricId::kLoadResidentBytes, &os::ProcessStatus::resident},
+    Route<os::ProcessStatus>{MetricId::kLoadAnonBytes, &os::ProcessStatus::resident_anon},
+    Route<os::ProcessStatus>{MetricId::kLoadFileBytes, &os::ProcessStatus::resident_file},
+    Route<os::ProcessStatus>{MetricId::kLoadShmemBytes, &os::ProcessStatus::resident_shmem},
+    Route<os::ProcessStatus>{MetricId::kLoadSwapBytes, &os::ProcessStatus::swapped},
+};
+
 // Room for the first line of /proc/stat.
 constexpr std::size_t kProcessorTimesBytes = 1024;
 
@@ -125,14 +140,12 @@ class ProcSampler final : public Sampler {
         page_bytes_(static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE))),
         ticks_per_second_(static_cast<std::uint64_t>(::sysconf(_SC_CLK_TCK))) {}
 
-  void WatchProcess(pid_t pid) override {
-    const std::string directory = fmt::format("{}/{}", proc_, pid);
-    process_.stat = os::FileReader::OpenOptional(directory + "/stat");
-    process_.status = os::FileReader::OpenOptional(directory + "/status");
-    process_.io = os::FileReader::OpenOptional(directory + "/io");
-  }
-
+  void WatchProcess(pid_t pid) override { process_ = Open(pid); }
   void ForgetProcess() override { process_ = ProcessFiles(); }
+  void WatchLoad(const std::vector<pid_t>& processes) override {
+    load_.clear();
+    for (const pid_t pid : processes) load_.push_back(Open(pid));
+  }
 
   void Sample(SampleRow* row) override {
     row->fill(metrics::kAbsent);
@@ -140,6 +153,7 @@ class ProcSampler final : public Sampler {
     SampleMachine(row);
     SamplePressure(row);
     SampleProcess(row);
+    for (ProcessFiles& process : load_) SampleLoad(&process, row);
     SampleCgroup(row);
     if (const auto text = self_statm_.Read(buffer_)) {
       if (const auto statm = os::ParseProcessStatm(*text)) {
@@ -149,6 +163,15 @@ class ProcSampler final : public Sampler {
   }
 
  private:
+  [[nodiscard]] ProcessFiles Open(pid_t pid) const {
+    const std::string directory = fmt::format("{}/{}", proc_, pid);
+    ProcessFiles files;
+    files.stat = os::FileReader::OpenOptional(directory + "/stat");
+    files.status = os::FileReader::OpenOptional(directory + "/status");
+    files.io = os::FileReader::OpenOptional(directory + "/io");
+    return files;
+  }
+
   void SampleLimit(SampleRow* row) {
     const absl::StatusOr<os::MemoryReading> reading = gauge_->Read();
     if (!reading.ok()) return;
@@ -222,6 +245,23 @@ class ProcSampler final : public Sampler {
     }
   }
 
+  void SampleLoad(ProcessFiles* process, SampleRow* row) {
+    if (const auto text = process->stat.Read(buffer_)) {
+      if (const auto stat = os::ParseProcessStat(*text)) {
+        Add(MetricId::kLoadMinorFaultsTotal, stat->minor_faults, row);
+        Add(MetricId::kLoadMajorFaultsTotal, stat->major_faults, row);
+        Add(MetricId::kLoadCpuMsTotal, (stat->user_ticks + stat->system_ticks) * 1000 / ticks_per_second_, row);
+      }
+    }
+    if (const auto text = process->status.Read(buffer_)) {
+      const os::ProcessStatus status = os::ParseProcessStatus(*text);
+      for (const Route<os::ProcessStatus>& route : kLoadStatusRoutes) Add(route.id, status.*(route.field), row);
+    }
+    if (const auto text = process->io.Read(buffer_)) {
+      Add(MetricId::kLoadReadBytesTotal, os::ParseProcessIo(*text).read_bytes, row);
+    }
+  }
+
   void SampleCgroup(SampleRow* row) {
     if (const auto text = cgroup_.usage.Read(buffer_)) {
       Put(MetricId::kCgroupUsageBytes, os::ParseNumber(*text), row);
@@ -252,6 +292,7 @@ class ProcSampler final : public Sampler {
   os::ZramReader zram_;
   CgroupFiles cgroup_;
   ProcessFiles process_;
+  std::vector<ProcessFiles> load_;
   std::uint64_t page_bytes_;
   std::uint64_t ticks_per_second_;
   std::array<char, os::kReadBufferBytes> buffer_;

@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "common/metrics/metric_table.h"
@@ -33,6 +34,8 @@ class Sampler {
   // From now on samples hold the process's figures too. A process that has ended leaves them absent.
   virtual void WatchProcess(pid_t pid) = 0;
   virtual void ForgetProcess() = 0;
+  // The same for the processes that load a model: their figures are added up. None ends it.
+  virtual void WatchLoad(const std::vector<pid_t>& processes) = 0;
 
   // Fills every entry of `row` (metrics::kAbsent where there is no value).
   virtual void Sample(metrics::SampleRow* row) = 0;

@@ -56,6 +56,28 @@ TEST_F(RunFindingsTest, PhasesFollowEachOther) {
   EXPECT_EQ(base::FromProto(result.phases(1).end_offset()), milliseconds(2500));
 }
 
+TEST_F(RunFindingsTest, PhasesOfALoadStandBesideThoseOfThePressure) {
+  BeginPhase(v1::Phase::HOLD, milliseconds(1000), 70);
+  Sample(milliseconds(1100), 70);
+  v1::RunnerReport load;
+  load.mutable_phase()->set_kind(v1::Phase::LOAD);
+  load.mutable_phase()->set_load_index(1);
+  *load.mutable_phase()->mutable_start_offset() = base::ToProto(milliseconds(2000));
+  findings_.AddReport(load);
+  EXPECT_EQ(findings_.current_phase(), v1::Phase::LOAD);
+  EXPECT_EQ(findings_.pressure_phase(), v1::Phase::HOLD);
+  EXPECT_EQ(findings_.target_percent(), 70);
+  Sample(milliseconds(2500), 90);  // the model, on top
+  findings_.EndLoadPhase(milliseconds(3000));
+  EXPECT_EQ(findings_.current_phase(), v1::Phase::HOLD);
+  BeginPhase(v1::Phase::RELEASE, milliseconds(4000));
+  const v1::RunResult result = Result();
+  ASSERT_EQ(result.phases_size(), 3);
+  EXPECT_EQ(base::FromProto(result.phases(0).end_offset()), milliseconds(4000));
+  EXPECT_EQ(base::FromProto(result.phases(1).end_offset()), milliseconds(3000));
+  EXPECT_EQ(result.phases(0).hold_quality().sample_count(), 1U) << "what the model takes does not count";
+}
+
 TEST_F(RunFindingsTest, APhaseThatWasCutOffHasNoEnd) {
   BeginPhase(v1::Phase::RAMP, milliseconds(0));
   EXPECT_FALSE(Result().phases(0).has_end_offset());

@@ -39,14 +39,26 @@ TEST(RunLimitsTest, ALongPlanDoesNotOverflow) {
   workload.mutable_pressure()->mutable_staircase()->set_steps(1'000'000);
   *workload.mutable_pressure()->mutable_staircase()->mutable_interval() = base::ToProto(hours(24));
   EXPECT_EQ(PlannedDuration(workload), hours(24 * 365));
-  EXPECT_GT(RunTimeout({}, PlannedDuration(workload)), hours(24 * 365));
+  v1::JobSpec spec;
+  *spec.mutable_workload() = workload;
+  EXPECT_GT(RunTimeout(spec, PlannedDuration(workload)), hours(24 * 365));
 }
 
 TEST(RunLimitsTest, TheTimeoutIsThePolicysOrThreePlansAndTenMinutes) {
-  v1::RunPolicy policy;
-  EXPECT_EQ(RunTimeout(policy, seconds(60)), minutes(13));
-  *policy.mutable_timeout() = base::ToProto(seconds(9));
-  EXPECT_EQ(RunTimeout(policy, seconds(60)), seconds(9));
+  v1::JobSpec spec;
+  EXPECT_EQ(RunTimeout(spec, seconds(60)), minutes(13));
+  *spec.mutable_policy()->mutable_timeout() = base::ToProto(seconds(9));
+  EXPECT_EQ(RunTimeout(spec, seconds(60)), seconds(9));
+}
+
+TEST(RunLimitsTest, LoadsOfModelsHaveTheirOwnTimeOnTop) {
+  v1::JobSpec spec;
+  v1::QuantizationWorkload* const workload = spec.mutable_workload()->mutable_quantization();
+  *workload->mutable_load()->mutable_timeout() = base::ToProto(minutes(2));
+  workload->add_quant_levels("Q2_K");
+  workload->add_quant_levels("Q6_K");
+  workload->set_loads_per_level(3);
+  EXPECT_EQ(RunTimeout(spec, seconds(0)), minutes(10 + 12));
 }
 
 }  // namespace

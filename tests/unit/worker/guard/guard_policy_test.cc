@@ -68,6 +68,27 @@ TEST_F(GuardPolicyTest, AQuietDeviceIsLeftAlone) {
   EXPECT_FALSE(policy_.tense());
 }
 
+TEST_F(GuardPolicyTest, ALoadThatCannotBecomeSmallerIsAskedToReleaseAll) {
+  Thresholds thresholds;
+  thresholds.can_shrink = false;
+  policy_ = GuardPolicy(thresholds);
+  const auto acts = Feed(milliseconds(100), Available(2));
+  ASSERT_FALSE(acts.empty());
+  EXPECT_EQ(acts.front().action, A::RELEASE_ASKED);
+}
+
+TEST_F(GuardPolicyTest, FreeSwapCountsWhereTheLoadIsToStall) {
+  const auto full_but_for_swap = [](Readings* r) {
+    Available(1)(r);
+    r->free_swap_bytes = kLimit / 4;
+  };
+  EXPECT_FALSE(Feed(milliseconds(100), full_but_for_swap).empty());
+  Thresholds thresholds;
+  thresholds.free_swap_counts = true;
+  policy_ = GuardPolicy(thresholds);
+  EXPECT_TRUE(Feed(seconds(10), full_but_for_swap).empty());
+}
+
 TEST_F(GuardPolicyTest, TheLoadsOwnFloorIsNoReasonToAct) {
   EXPECT_TRUE(Feed(seconds(600), Available(4.9)).empty());
 }

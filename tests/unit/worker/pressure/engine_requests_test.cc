@@ -35,6 +35,17 @@ TEST(EngineRequestsTest, RequestsThatWaitAreAddedUp) {
   EXPECT_EQ(taken->pause, milliseconds(7));
 }
 
+TEST(EngineRequestsTest, TheEndOfAHoldInterruptsOnce) {
+  EngineRequests requests;
+  EXPECT_FALSE(requests.hold_ended());
+  requests.EndHold();
+  EXPECT_TRUE(requests.hold_ended());
+  EXPECT_TRUE(requests.Interruption().stop_requested());
+  EXPECT_FALSE(requests.Take().has_value());
+  EXPECT_FALSE(requests.Interruption().stop_requested());
+  EXPECT_TRUE(requests.hold_ended());
+}
+
 TEST(EngineRequestsTest, AnInterruptionForGoodOutlivesRequests) {
   EngineRequests requests;
   requests.Interrupt();

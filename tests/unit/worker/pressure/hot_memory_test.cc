@@ -48,7 +48,7 @@ TEST_P(HotMemoryTest, OnlyHeldPagesAreTouchedWhileMemoryMoves) {
   auto hot_set = HotSet::Start(settings, HotSet::Touch::kRead);
   ASSERT_TRUE(hot_set.ok()) << hot_set.status();
   {
-    HotMemory hot(memory->get(), hot_set->get());
+    HotMemory hot(memory->get(), hot_set->get(), false);
     std::mt19937 random(1);
     const auto begun = base::RealClock().Monotonic();
     while (base::RealClock().Monotonic() - begun < std::chrono::milliseconds(600)) {

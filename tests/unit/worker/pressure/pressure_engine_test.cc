@@ -98,6 +98,47 @@ class PressureEngineTest : public ::testing::Test {
   SimulatedMachine machine_;
 };
 
+TEST_F(PressureEngineTest, AHoldUntilToldDoesNotGiveWayToWhatComesOnTop) {
+  // Something of a quarter of the memory is loaded in the middle of the hold.
+  machine_.others = [](nanoseconds now) { return (now > seconds(20) ? 1400 : 400) * kMiB; };
+  machine_.end_hold_at = seconds(60);
+  PressureEngine engine({.gauge = &machine_,
+                         .memory = &machine_,
+                         .pacer = &machine_,
+                         .observer = &machine_,
+                         .requests = &machine_.requests,
+                         .hold_until_told = true},
+                        nanoseconds(0));
+  const v1::RunnerFinished finished = engine.Run(Burst(50, seconds(2)), machine_.stop_source.get_token());
+  EXPECT_EQ(finished.outcome(), v1::COMPLETED) << finished.message();
+  const auto [from, to] = machine_.SpanOf(v1::Phase::HOLD);
+  EXPECT_NEAR(base::ToSeconds(to), 60, 0.1);
+  EXPECT_EQ(MovesIn(from + seconds(1), to), 0U);
+  for (const SimulatedSample& sample : machine_.samples) {
+    if (sample.time > seconds(21) && sample.time < to) {
+      EXPECT_GT(sample.used_percent, 70);
+    }
+  }
+}
+
+TEST_F(PressureEngineTest, NoPatternHoldsNothingUntilTold) {
+  machine_.end_hold_at = seconds(10);
+  PressureEngine engine({.gauge = &machine_,
+                         .memory = &machine_,
+                         .pacer = &machine_,
+                         .observer = &machine_,
+                         .requests = &machine_.requests,
+                         .hold_until_told = true},
+                        nanoseconds(0));
+  v1::PressureWorkload nothing;
+  *nothing.mutable_baseline() = base::ToProto(seconds(1));
+  *nothing.mutable_recovery() = base::ToProto(seconds(1));
+  const v1::RunnerFinished finished = engine.Run(nothing, machine_.stop_source.get_token());
+  EXPECT_EQ(finished.outcome(), v1::COMPLETED) << finished.message();
+  EXPECT_EQ(finished.peak_held_bytes(), 0U);
+  EXPECT_NEAR(base::ToSeconds(base::FromProto(finished.offset())), 11, 0.1);
+}
+
 TEST_F(PressureEngineTest, StaircaseTakesItsStepsOnTimeAndMeasuresThem) {
   machine_.fill_bytes_per_second = 500.0 * kMiB;  // a step takes 200 ms
   const v1::RunnerFinished finished = Run(Staircase(100 * kMiB, seconds(1), 5));

@@ -19,10 +19,10 @@
 #include "common/base/clock.h"
 #include "common/os/memory_gauge.h"
 #include "common/os/memory_stall.h"
+#include "worker/pressure/engine_requests.h"
 #include "worker/pressure/pacer.h"
 #include "worker/pressure/pressure_memory.h"
 #include "worker/pressure/run_log.h"
-#include "worker/pressure/engine_requests.h"
 
 namespace ballast::pressure {
 
@@ -47,6 +47,10 @@ struct SimulatedStall {
   // How soon that comes about, and by how much it goes up and down from one tenth of a second to the next.
   double response_s = 0.8;
   double noise = 0.3;
+  // Where it is above zero, `percent` is not asked: pages are touched at random at the pace that is set, those that are
+  // swapped out take this long to come back, and the kernel swaps out in pieces of up to this many bytes.
+  double fault_seconds = 0;
+  double piece_bytes = 0;
 };
 
 // Time, gauge, memory and observer of one simulated machine. Its fields are set before the engine runs.
@@ -69,6 +73,8 @@ class SimulatedMachine final : public os::MemoryGauge, public PressureMemory, pu
   std::optional<std::chrono::nanoseconds> shrink_at;
   ShrinkRequest shrink;
   EngineRequests requests;
+  // When a hold that lasts until told is over.
+  std::optional<std::chrono::nanoseconds> end_hold_at;
   // From here on the gauge fails.
   std::chrono::nanoseconds gauge_fails_at = std::chrono::nanoseconds::max();
 
@@ -81,6 +87,7 @@ class SimulatedMachine final : public os::MemoryGauge, public PressureMemory, pu
   std::vector<std::chrono::nanoseconds> move_times;  // of each Grow and Shrink that moved something
   std::uint64_t largest_growth = 0;
   double highest_used_percent = 0;
+  std::chrono::nanoseconds touch_interval{0};
   bool out_of_memory = false;
 
   // Pacer.
@@ -89,6 +96,7 @@ class SimulatedMachine final : public os::MemoryGauge, public PressureMemory, pu
     if (stop.stop_requested()) return false;
     if (stop_at && deadline >= *stop_at) deadline = std::max(now_, *stop_at);
     if (shrink_at && deadline >= *shrink_at) deadline = std::max(now_, *shrink_at);
+    if (end_hold_at && deadline >= *end_hold_at) deadline = std::max(now_, *end_hold_at);
     if (deadline > now_) Advance(deadline - now_);
     return !stop.stop_requested();
   }
@@ -127,6 +135,10 @@ class SimulatedMachine final : public os::MemoryGauge, public PressureMemory, pu
     Advance(std::chrono::nanoseconds(bytes / 20));  // 20 GB/s
   }
   std::size_t held_bytes() const override { return held_bytes_; }
+  bool SetTouchInterval(std::chrono::nanoseconds interval) override {
+    if (stall.fault_seconds > 0) touch_interval = interval;
+    return stall.fault_seconds > 0;
+  }
   absl::StatusOr<std::uint64_t> ResidentBytes() override { return held_bytes_ + 7 * kMiB; }
 
   // Observer.
@@ -184,11 +196,11 @@ class SimulatedMachine final : public os::MemoryGauge, public PressureMemory, pu
 
   // Tasks stall for a while. Whoever fills memory that is full stalls himself.
   void Stall(std::chrono::nanoseconds time) {
-    if (!stall.percent) return;
+    if (!stall.percent && stall.fault_seconds <= 0) return;
     const double seconds = base::ToSeconds(time);
     const double excess = Excess();
     out_of_memory = out_of_memory || excess > static_cast<double>(stall.swap_bytes);
-    const double percent = std::clamp(stall.percent(excess), 0.0, 98.0);
+    const double percent = std::clamp(stall.percent ? stall.percent(excess) : PacedPercent(excess), 0.0, 98.0);
     stall_percent_ += (percent - stall_percent_) * (1 - std::exp(-seconds / stall.response_s));
     if (now_ >= next_noise_) {
       next_noise_ = now_ + std::chrono::milliseconds(100);
@@ -205,6 +217,18 @@ class SimulatedMachine final : public os::MemoryGauge, public PressureMemory, pu
       averaged_us_ = stalled_us_;
       next_average_ += std::chrono::seconds(2);
     }
+  }
+
+  // A share of the touches meets a page that is swapped out. How much is swapped beyond what does not fit goes up and
+  // down over seconds.
+  double PacedPercent(double excess) {
+    if (now_ >= next_piece_) {
+      next_piece_ = now_ + std::chrono::seconds(3);
+      piece_ = (noise_ + 1) / 2 * stall.piece_bytes;
+    }
+    if (excess <= 0 || touch_interval.count() == 0 || held_bytes_ == 0) return 0;
+    const double faults = (excess + piece_) / static_cast<double>(kPage) / base::ToSeconds(touch_interval);
+    return 100 * faults * stall.fault_seconds;
   }
 
   os::MemoryReading ReadNow() const {
@@ -226,8 +250,9 @@ class SimulatedMachine final : public os::MemoryGauge, public PressureMemory, pu
     const std::chrono::nanoseconds end = now_ + time;
     highest_used_percent = std::max(highest_used_percent, ReadNow().used_percent());
     while (now_ < end) {
-      const std::chrono::nanoseconds next =
-          stall.percent ? std::min({end, next_sample_, now_ + kStallStep}) : std::min(end, next_sample_);
+      const std::chrono::nanoseconds next = stall.percent || stall.fault_seconds > 0
+                                                ? std::min({end, next_sample_, now_ + kStallStep})
+                                                : std::min(end, next_sample_);
       Stall(next - now_);
       now_ = next;
       if (now_ < next_sample_) continue;
@@ -238,6 +263,10 @@ class SimulatedMachine final : public os::MemoryGauge, public PressureMemory, pu
       next_sample_ += kSampleInterval;
     }
     if (stop_at && now_ >= *stop_at) stop_source.request_stop();
+    if (end_hold_at && now_ >= *end_hold_at) {
+      end_hold_at.reset();
+      requests.EndHold();
+    }
     if (shrink_at && now_ >= *shrink_at) {
       shrink_at.reset();
       requests.Post(shrink);
@@ -246,6 +275,8 @@ class SimulatedMachine final : public os::MemoryGauge, public PressureMemory, pu
 
   std::chrono::nanoseconds now_{0};
   std::chrono::nanoseconds next_sample_{0};
+  std::chrono::nanoseconds next_piece_{0};
+  double piece_ = 0;
   std::uint64_t held_bytes_ = 0;
   std::string source_ = "machine";
   StallReader stall_reader_{this};

@@ -151,6 +151,39 @@ INSTANTIATE_TEST_SUITE_P(Devices, StallPlantTest,
                                            Plant{"Emulated4G", 4096, 1024, 150, 60, 4, 1.5}),
                          [](const auto& plant) { return plant.param.name; });
 
+// Devices on which the pace of touching is free to choose: what a page costs that was swapped out differs by a factor
+// of a hundred, and the kernel swaps in pieces that are all of the wanted stall, or more, at a pace that is too fast.
+struct PacedPlant {
+  std::string name;
+  std::uint64_t memory_mib;
+  double fault_us;
+  double piece_mib;
+};
+
+class PacedStallTest : public ::testing::TestWithParam<PacedPlant> {};
+
+TEST_P(PacedStallTest, FindsThePaceAtWhichTheStallCanBeHeld) {
+  SimulatedMachine machine;
+  machine.limit_bytes = GetParam().memory_mib * kMiB;
+  machine.others = [bytes = machine.limit_bytes / 10](nanoseconds) { return bytes; };
+  machine.stall.swap_bytes = machine.limit_bytes / 2;
+  machine.stall.response_s = 0.3;
+  machine.stall.fault_seconds = GetParam().fault_us / 1e6;
+  machine.stall.piece_bytes = GetParam().piece_mib * kMiB;
+  const v1::RunnerFinished finished = Execute(StallBurst(20, seconds(70)), &machine);
+  EXPECT_EQ(finished.outcome(), v1::COMPLETED) << finished.message();
+  EXPECT_FALSE(machine.out_of_memory);
+  const Hold hold = Watch(machine, 20);
+  EXPECT_GE(static_cast<double>(hold.within_five_points), 0.95 * static_cast<double>(hold.samples))
+      << hold.min_stall << " to " << hold.max_stall << " %, everything touched in "
+      << base::ToSeconds(machine.touch_interval) << " s";
+}
+
+INSTANTIATE_TEST_SUITE_P(Devices, PacedStallTest,
+                         ::testing::Values(PacedPlant{"Zram2G", 2048, 100, 25}, PacedPlant{"Zram4G", 4096, 15, 40},
+                                           PacedPlant{"Flash4G", 4096, 150, 30}, PacedPlant{"Disk2G", 2048, 500, 20}),
+                         [](const auto& plant) { return plant.param.name; });
+
 // Without swap the stall comes from file pages that are dropped and read again, in the last few percent, and behind
 // them is the OOM kill.
 TEST(StallCliffTest, DoesNotRunOverTheCliff) {

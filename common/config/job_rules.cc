@@ -1,0 +1,73 @@
+#include "common/config/job_rules.h"
+
+#include <string>
+
+#include <fmt/format.h>
+
+namespace ballast::config {
+namespace {
+
+// The pressure of a workload with its place; nothing where it has none.
+struct Pressure {
+  const v1::PressureWorkload* workload = nullptr;
+  std::string path;
+  bool beside_model = false;
+};
+
+Pressure PressureOf(const v1::Workload& workload) {
+  switch (workload.kind_case()) {
+    case v1::Workload::kPressure:
+      return {&workload.pressure(), "workload.pressure", false};
+    case v1::Workload::kModel:
+      if (!workload.model().has_pressure()) return {};
+      return {&workload.model().pressure(), "workload.model.pressure", true};
+    case v1::Workload::kQuantization:
+      if (!workload.quantization().has_pressure()) return {};
+      return {&workload.quantization().pressure(), "workload.quantization.pressure", true};
+    case v1::Workload::kStability:
+      if (!workload.stability().has_pressure()) return {};
+      return {&workload.stability().pressure(), "workload.stability.pressure", workload.stability().has_load()};
+    default:
+      return {};
+  }
+}
+
+}  // namespace
+
+std::vector<Violation> FindContradictions(const v1::JobSpec& spec) {
+  std::vector<Violation> found;
+  const Pressure pressure = PressureOf(spec.workload());
+  if (pressure.workload == nullptr) return found;
+  const v1::PressureWorkload& workload = *pressure.workload;
+  const bool until_oom = workload.allocate_full().until() == v1::AllocateFullPattern::OOM;
+  if (until_oom && workload.memory_kind() == v1::FILE_CACHE && !workload.lock()) {
+    found.push_back({pressure.path + ".allocate_full.until",
+                     "file cache does not end in an OOM kill, the kernel drops it: it would only fill the disk; lock it, "
+                     "hold another kind of memory, or end at the floor"});
+  }
+  if (until_oom && pressure.beside_model) {
+    found.push_back({pressure.path + ".allocate_full.until",
+                     "it has no hold in which a model could be loaded; end at the floor"});
+  }
+  const double guard = spec.guard().min_available_percent();
+  if (spec.guard().mode() != v1::GuardSpec::OFF && !until_oom && guard > 0 && guard >= workload.floor_percent()) {
+    found.push_back({"guard.min_available_percent",
+                     fmt::format("{:g} % is not below the load's own floor of {:g} %: the guard would end what the load may "
+                                 "do; lower it, or raise the floor",
+                                 guard, workload.floor_percent())});
+  }
+  return found;
+}
+
+absl::Status Validate(const v1::JobSpec& spec) {
+  const auto& message = static_cast<const google::protobuf::Message&>(spec);
+  if (absl::Status status = Validate(message); !status.ok()) return status;
+  std::string problems;
+  for (const Violation& violation : FindContradictions(spec)) {
+    if (!problems.empty()) problems += '\n';
+    problems += fmt::format("{}: {}", violation.field_path, violation.problem);
+  }
+  return problems.empty() ? absl::OkStatus() : absl::InvalidArgumentError(problems);
+}
+
+}  // namespace ballast::config
