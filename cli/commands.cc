@@ -6,6 +6,9 @@ ExitCode RunCommandLine(const std::vector<std::string>& arguments, Context& cont
   CommandTree tree("ballast",
                    "Puts memory under measured load, here or on a fleet of devices, and tells what survives.");
   AddSimpleCommand(tree);
+  AddModelCommand(tree);
+  AddQuantizationCommand(tree);
+  AddStabilityCommand(tree);
   AddSubmitCommand(tree);
   AddWatchCommand(tree);
   AddJobsCommands(tree);

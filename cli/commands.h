@@ -7,6 +7,9 @@
 namespace ballast::cli {
 
 void AddSimpleCommand(CommandTree& tree);
+void AddModelCommand(CommandTree& tree);
+void AddQuantizationCommand(CommandTree& tree);
+void AddStabilityCommand(CommandTree& tree);
 void AddSubmitCommand(CommandTree& tree);
 void AddWatchCommand(CommandTree& tree);
 void AddJobsCommands(CommandTree& tree);

@@ -27,7 +27,7 @@ absl::Status FillGuard(const JobFlags& flags, v1::JobSpec* spec) {
 
 }  // namespace
 
-void AddJobFlags(CLI::App* command, JobFlags* flags) {
+void AddJobFlags(CLI::App* command, JobFlags* flags, const std::string& repeat) {
   const auto text = [command](const char* name, std::string* value, const char* type, const char* help,
                               const char* group) {
     command->add_option(name, *value, help)->type_name(type)->group(group);
@@ -43,7 +43,7 @@ void AddJobFlags(CLI::App* command, JobFlags* flags) {
   command->add_flag("--all", flags->all, "Every device")->group("Where");
   text("--env", &flags->environment, "NAME", "Environment profile to run in", "Where");
   text("--name", &flags->name, "TEXT", "Name for people, shown in lists and reports", "Job");
-  text("--repeat", &flags->repeat, "N", "Runs on each device (default 1)", "Job");
+  text(repeat.c_str(), &flags->repeat, "N", "Runs on each device (default 1)", "Job");
   text("--priority", &flags->priority, "N", "Higher ones start first, -1000 to 1000 (default 0)", "Job");
   text("--timeout", &flags->timeout, "TIME", "Longest time of a run (0 and default: three times its plan and 10m)",
        "Job");

@@ -17,7 +17,7 @@ struct JobFlags {
   std::vector<std::string> devices;
   bool all = false;
   std::string environment;
-  std::string repeat;
+  std::string repeat;  // runs on each device, by whatever name
   std::string priority;
   std::string timeout;
   std::string sample_interval;
@@ -28,7 +28,8 @@ struct JobFlags {
   std::vector<std::string> annotations;
 };
 
-void AddJobFlags(CLI::App* command, JobFlags* flags);
+// `repeat` is the name of the flag for runs on each device.
+void AddJobFlags(CLI::App* command, JobFlags* flags, const std::string& repeat = "--repeat");
 
 // Sets what was given. INVALID_ARGUMENT names the flag.
 [[nodiscard]] absl::Status FillJob(const JobFlags& flags, v1::JobSpec* spec);

@@ -61,12 +61,13 @@ std::string NameFlags(std::string problem, std::string_view mode) {
 
 }  // namespace
 
-void AddPressureFlags(CLI::App* command, PressureFlags* flags) {
+void AddPressureFlags(CLI::App* command, PressureFlags* flags, const std::vector<std::string>& without) {
   command->add_option("--mode", flags->mode, fmt::format("Pattern of pressure: {}", fmt::join(Modes(), ", ")))
       ->type_name("MODE")
       ->group("Pressure");
   for (const PressureFlag& flag : PressureFlagTable()) {
     const std::string name = flag.name;
+    if (std::ranges::find(without, name) != without.end()) continue;
     if (flag.type == nullptr) {
       command
           ->add_flag_callback(

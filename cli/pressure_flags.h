@@ -3,6 +3,7 @@
 
 #include <map>
 #include <string>
+#include <vector>
 
 #include "CLI/CLI.hpp"
 #include "absl/status/status.h"
@@ -16,7 +17,8 @@ struct PressureFlags {
   std::map<std::string, std::string> values;
 };
 
-void AddPressureFlags(CLI::App* command, PressureFlags* flags);
+// All but those that the command has a meaning of its own for.
+void AddPressureFlags(CLI::App* command, PressureFlags* flags, const std::vector<std::string>& without = {});
 
 // Sets `spec->workload.pressure`. INVALID_ARGUMENT names the flag: unknown mode, a flag that the mode does not have
 // (with the modes that do), a value out of range.

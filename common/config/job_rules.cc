@@ -41,20 +41,22 @@ std::vector<Violation> FindContradictions(const v1::JobSpec& spec) {
   const v1::PressureWorkload& workload = *pressure.workload;
   const bool until_oom = workload.allocate_full().until() == v1::AllocateFullPattern::OOM;
   if (until_oom && workload.memory_kind() == v1::FILE_CACHE && !workload.lock()) {
-    found.push_back({pressure.path + ".allocate_full.until",
-                     "file cache does not end in an OOM kill, the kernel drops it: it would only fill the disk; lock it, "
-                     "hold another kind of memory, or end at the floor"});
+    found.push_back(
+        {pressure.path + ".allocate_full.until",
+         "file cache does not end in an OOM kill, the kernel drops it: it would only fill the disk; lock it, "
+         "hold another kind of memory, or end at the floor"});
   }
   if (until_oom && pressure.beside_model) {
-    found.push_back({pressure.path + ".allocate_full.until",
-                     "it has no hold in which a model could be loaded; end at the floor"});
+    found.push_back(
+        {pressure.path + ".allocate_full.until", "it has no hold in which a model could be loaded; end at the floor"});
   }
   const double guard = spec.guard().min_available_percent();
   if (spec.guard().mode() != v1::GuardSpec::OFF && !until_oom && guard > 0 && guard >= workload.floor_percent()) {
-    found.push_back({"guard.min_available_percent",
-                     fmt::format("{:g} % is not below the load's own floor of {:g} %: the guard would end what the load may "
-                                 "do; lower it, or raise the floor",
-                                 guard, workload.floor_percent())});
+    found.push_back(
+        {"guard.min_available_percent",
+         fmt::format("{:g} % is not below the load's own floor of {:g} %: the guard would end what the load may "
+                     "do; lower it, or raise the floor",
+                     guard, workload.floor_percent())});
   }
   return found;
 }

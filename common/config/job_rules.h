@@ -8,8 +8,8 @@
 
 namespace ballast::config {
 
-// What contradicts itself in a job that has its defaults: an end that cannot come, a hold that cannot be reached, a guard
-// that would act where the load is meant to be.
+// What contradicts itself in a job that has its defaults: an end that cannot come, a hold that cannot be reached, a
+// guard that would act where the load is meant to be.
 [[nodiscard]] std::vector<Violation> FindContradictions(const v1::JobSpec& spec);
 
 // As Validate() of any message, and contradictions.

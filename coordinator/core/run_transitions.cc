@@ -6,6 +6,9 @@
 namespace ballast::core {
 namespace {
 
+// Attempts of a soak that brought it on by no cycle: more of them in all, and it cannot be carried out there.
+constexpr std::uint32_t kSoakAttempts = 3;
+
 v1::Attempt* Last(v1::Run* run) {
   return run->mutable_attempts(run->attempts_size() - 1);
 }
@@ -19,6 +22,8 @@ void SlimOutcome(v1::Outcome* outcome) {
 void SlimResult(v1::RunResult* result) {
   result->clear_phases();
   result->clear_steps();
+  result->clear_loads();
+  result->clear_cycles();
   if (result->has_outcome()) SlimOutcome(result->mutable_outcome());
 }
 
@@ -125,8 +130,11 @@ void AddLateResult(std::uint32_t attempt, v1::RunResult result, base::SystemTime
   late->mutable_result()->Swap(&result);
 }
 
-bool MayRetry(const v1::Run& run, const v1::RunPolicy& policy) {
-  if (LastAttempt(run) >= std::max(policy.max_attempts(), 1U)) return false;
+bool MayRetry(const v1::Run& run, const v1::JobSpec& spec) {
+  const bool soak = spec.workload().has_stability();
+  const auto counts = [soak](const v1::Attempt& attempt) { return !soak || attempt.result().cycles().empty(); };
+  const auto counted = static_cast<std::uint32_t>(std::ranges::count_if(run.attempts(), counts));
+  if (counted >= std::max(spec.policy().max_attempts(), soak ? kSoakAttempts : 1U)) return false;
   const v1::Attempt& attempt = run.attempts(run.attempts_size() - 1);
   switch (attempt.result().outcome().kind()) {
     case v1::WORKER_CRASHED:
@@ -138,6 +146,19 @@ bool MayRetry(const v1::Run& run, const v1::RunPolicy& policy) {
     default:
       return false;
   }
+}
+
+v1::SoakProgress SoakSoFar(const v1::Run& run) {
+  v1::SoakProgress progress;
+  std::chrono::nanoseconds elapsed{0};
+  for (const v1::Attempt& attempt : run.attempts()) {
+    if (!attempt.has_result() || !attempt.has_start_time() || !attempt.has_end_time()) continue;
+    elapsed += std::max(base::FromProto(attempt.end_time()) - base::FromProto(attempt.start_time()),
+                        base::SystemTime::duration(0));
+    if (!attempt.result().cycles().empty()) progress.set_cycle_count(attempt.result().cycles().rbegin()->index());
+  }
+  *progress.mutable_elapsed() = base::ToProto(elapsed);
+  return progress;
 }
 
 void Slim(v1::Run* run) {

@@ -15,6 +15,7 @@
 #include "ballast/v1/job.pb.h"
 #include "ballast/v1/record.pb.h"
 #include "ballast/v1/run.pb.h"
+#include "ballast/v1/worker_service.pb.h"
 #include "common/base/clock.h"
 
 namespace ballast::core {
@@ -54,10 +55,14 @@ void EndQueuedRun(v1::OutcomeKind kind, std::string message, base::SystemTime no
 void AddLateResult(std::uint32_t attempt, v1::RunResult result, base::SystemTime now, v1::Run* run);
 
 // Whether the policy allows another attempt after the last one. Only failures of the infrastructure do: the agent's
-// crash, a reboot, a device that was lost before it started.
-[[nodiscard]] bool MayRetry(const v1::Run& run, const v1::RunPolicy& policy);
+// crash, a reboot, a device that was lost before it started. Of a soak, attempts that brought it on do not count.
+[[nodiscard]] bool MayRetry(const v1::Run& run, const v1::JobSpec& spec);
 
-// Drops what is bulky: phases, steps, the last samples and the kernel log. What is left is what watchers see.
+// How far the attempts of a soak that have ended have come together.
+[[nodiscard]] v1::SoakProgress SoakSoFar(const v1::Run& run);
+
+// Drops what is bulky: phases, steps, loads, cycles, the last samples and the kernel log. What is left is what watchers
+// see.
 void Slim(v1::Run* run);
 
 // Limits of a policy, with the defaults where a field is absent.

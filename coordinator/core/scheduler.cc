@@ -62,6 +62,8 @@ void Scheduler::SendAssignment(Turn& turn, DeviceEntry* device) {
   assignment->set_run_id(run->run.run_id());
   assignment->set_attempt(LastAttempt(run->run));
   *assignment->mutable_spec() = run->job->job.spec();
+  *assignment->mutable_models() = run->job->job.models();
+  if (run->job->job.spec().workload().has_stability()) *assignment->mutable_soak() = SoakSoFar(run->run);
   turn.Send(device->session, std::move(message));
 }
 
@@ -81,7 +83,7 @@ void Scheduler::End(Turn& turn, RunEntry* run) {
 void Scheduler::ConcludeAttempt(Turn& turn, DeviceEntry* device) {
   RunEntry* run = std::exchange(device->active, nullptr);
   turn.Changed(device);
-  if (!run->job->job.cancel_requested() && MayRetry(run->run, PolicyOf(*run))) {
+  if (!run->job->job.cancel_requested() && MayRetry(run->run, run->job->job.spec())) {
     Requeue(&run->run);
     Enqueue(run);
     turn.Changed(run);

@@ -8,6 +8,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/units.h"
+#include "worker/agent/load_plan.h"
 
 namespace ballast::agent {
 namespace {
@@ -67,6 +68,7 @@ RunValidity::RunValidity(const v1::JobSpec& spec)
     : spec_(spec.validity()),
       locked_file_pages_(spec.workload().pressure().memory_kind() == v1::FILE_CACHE &&
                          spec.workload().pressure().lock()),
+      locked_weights_(LoadOf(spec.workload()) != nullptr && LoadOf(spec.workload())->lock()),
       first_row_(metrics::EmptyRow()),
       row_(metrics::EmptyRow()) {}
 
@@ -94,10 +96,14 @@ std::optional<double> RunValidity::OthersMemory(const SampleRow& row) const {
   double runner = *anon + At(row, MetricId::kRunnerShmemBytes).value_or(0);
   // The kernel calls pages of files available unless they are locked.
   if (locked_file_pages_) runner += At(row, MetricId::kRunnerFileBytes).value_or(0);
+  runner += At(row, MetricId::kLoadAnonBytes).value_or(0) + At(row, MetricId::kLoadShmemBytes).value_or(0);
+  if (locked_weights_) runner += At(row, MetricId::kLoadFileBytes).value_or(0);
   double others = *limit - *available - runner;
   // On the machine as a whole what is swapped out still belongs to somebody: that the load drives it out is no change.
   if (At(row, MetricId::kMemTotalBytes) == limit) {
-    if (const auto swap = SwapUsed(row)) others += swap->first - At(row, MetricId::kRunnerSwapBytes).value_or(0);
+    if (const auto swap = SwapUsed(row))
+      others +=
+          swap->first - At(row, MetricId::kRunnerSwapBytes).value_or(0) - At(row, MetricId::kLoadSwapBytes).value_or(0);
     others -= At(row, MetricId::kZramCompressedBytes).value_or(0);  // the same pages once more
   }
   return others;
@@ -106,7 +112,6 @@ std::optional<double> RunValidity::OthersMemory(const SampleRow& row) const {
 void RunValidity::AddSample(const SampleRow& row) {
   if (!begun_) return;
   row_ = row;
-  if (const auto cpu = At(row, MetricId::kRunnerCpuMsTotal)) runner_cpu_ms_ = static_cast<std::uint64_t>(*cpu);
   const std::int64_t zram = row[metrics::IndexOf(MetricId::kZramDataBytes)];
   if (zram > zram_data_bytes_) {
     zram_data_bytes_ = zram;
@@ -163,9 +168,10 @@ void RunValidity::JudgeBackground(v1::Validity* validity) const {
   const auto busy = Rise(first_row_, row_, MetricId::kCpuBusyMsTotal);
   const auto idle = Rise(first_row_, row_, MetricId::kCpuIdleMsTotal);
   if (busy && idle && *busy + *idle > 0) {
-    // A child that was waited for is known to the microsecond; until then the last sample has to do.
-    const double runner = std::max(1e3 * base::ToSeconds(last_.children_cpu - first_.children_cpu),
-                                   static_cast<double>(runner_cpu_ms_.value_or(0)));
+    // A child that was waited for is known to the microsecond; of one that lives the last sample has to do.
+    const double runner = 1e3 * base::ToSeconds(last_.children_cpu - first_.children_cpu) +
+                          At(row_, MetricId::kRunnerCpuMsTotal).value_or(0) +
+                          At(row_, MetricId::kLoadCpuMsTotal).value_or(0);
     const double own = runner + 1e3 * base::ToSeconds(last_.agent_cpu - first_.agent_cpu) +
                        1e3 * base::ToSeconds(last_.reclaim_cpu - first_.reclaim_cpu);
     const double percent = std::clamp(100.0 * (*busy - own) / (*busy + *idle), 0.0, 100.0);

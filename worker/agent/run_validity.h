@@ -49,6 +49,7 @@ class RunValidity {
 
   const v1::ValiditySpec spec_;
   const bool locked_file_pages_;
+  const bool locked_weights_;
 
   bool begun_ = false;
   metrics::SampleRow first_row_;
@@ -61,7 +62,6 @@ class RunValidity {
   std::optional<double> not_settled_seconds_;
   std::string not_settled_problem_;
 
-  std::optional<std::uint64_t> runner_cpu_ms_;
   std::array<double, 3> others_{};  // the last three, in turns
   std::size_t others_count_ = 0;
   double least_others_bytes_ = 0;

@@ -40,8 +40,8 @@ constexpr double kUnrestResponses = 3;
 
 // Bounds of the span in shares of the limit, where only memory moves, and where the pace of touching does too.
 constexpr double kLeastSpan = 1.0 / 65536;
-constexpr double kLeastPacedSpan = 1.0 / 32;
-constexpr double kMostSpan = 1.0 / 8;
+constexpr double kLeastPacedSpan = 1.0 / 16;
+constexpr double kMostSpan = 1.0 / 4;
 // Bounds of the time in which everything is touched, and how much of it changes at once.
 constexpr double kFastestTouchSeconds = 1;
 constexpr double kSlowestTouchSeconds = 90;
@@ -182,9 +182,10 @@ double StallControl::MoveHolding(const StallLook& look, double seconds) {
   const double proportional = -kCrossover * std::clamp(rise, -1.0, 1.0);
   double moved = span_bytes_ * (integral + proportional);
   if (since_relief_s_ < kReliefResponses * response_s_) moved = std::min(moved, 0.0);
-  // Allocating is a stall itself where the device is slow. A loop that goes to and fro answers what it has caused.
+  // Allocating is a stall itself where the device is slow. A loop that goes to and fro answers what it has caused. Not at a
+  // pace of its own choice: there the span is no smaller than what the kernel's own pieces make it do.
   unrest_bytes_ = Decay(seconds, kUnrestResponses * response_s_) * unrest_bytes_ + std::abs(moved);
-  if (unrest_bytes_ > span_bytes_) {
+  if (!paces_ && unrest_bytes_ > span_bytes_) {
     span_bytes_ *= 0.7;
     unrest_bytes_ /= 2;
     BoundSpan(look);
