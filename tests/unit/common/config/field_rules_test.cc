@@ -125,9 +125,10 @@ TEST(FindViolationsTest, WhatIsMissing) {
       ViolationsOf(spec),
       ElementsAre(Violation{"workload.kind", "is missing; give pressure, model, quantization, stability or capacity"}));
   spec.mutable_workload()->mutable_quantization()->mutable_load();
-  EXPECT_THAT(ViolationsOf(spec), ElementsAre(Violation{"workload.quantization.load.model_id", "must be given"},
-                                              Violation{"workload.quantization.quant_levels",
-                                                        "must have at least 1 and at most 32 entries, not 0"}));
+  EXPECT_THAT(ViolationsOf(spec), ElementsAre(Violation{"workload.quantization.load.model_id", "must be given"}));
+  spec.mutable_workload()->mutable_pressure()->mutable_trace();
+  EXPECT_THAT(ViolationsOf(spec), ElementsAre(Violation{"workload.pressure.trace.points",
+                                                        "must have at least 2 and at most 20000 entries, not 0"}));
 }
 
 TEST(FindViolationsTest, NumbersThatAreNone) {

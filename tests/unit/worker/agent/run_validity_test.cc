@@ -113,6 +113,8 @@ TEST_F(RunValidityTest, WorkOfTheRunnerTheAgentAndReclaimIsNoBackground) {
   EXPECT_TRUE(valid());
   // Once the runner was waited for, all of its time is known.
   reading_.children_cpu += milliseconds(1100);
+  Set(MetricId::kRunnerCpuMsTotal, metrics::kAbsent);
+  Sample();
   Look();
   EXPECT_DOUBLE_EQ(Find(Remark::BACKGROUND_CPU)->value(), 10);
 }
