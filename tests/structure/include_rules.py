@@ -28,10 +28,11 @@ RULES = {
     "coordinator/report": ["storage/*.h", "common", PROTO],
     "coordinator/rpc": ["coordinator/core", "coordinator/report", "storage/*.h", "common", PROTO],
     "worker/pressure": ["common", PROTO],
+    "worker/model": ["common", PROTO],
     "worker/telemetry": ["common", PROTO],
     "worker/environment": ["common", PROTO],
     "worker/guard": ["common", PROTO],
-    "worker/runner": ["worker/pressure", "common", PROTO],
+    "worker/runner": ["worker/pressure", "worker/model", "common", PROTO],
     "worker/agent": ["worker", "common", PROTO],
     "cli": ["common", PROTO],
 }
