@@ -52,7 +52,7 @@ absl::StatusOr<std::unique_ptr<PageFiller>> PageFiller::Create(const v1::PageCon
   filler->block_ = MakePageBlock(content, kBlockPages, seed);
   filler->next_stamp_ = seed;
   filler->threads_ = std::max(threads, 1U);
-  BALLAST_ASSIGN_OR_RETURN(filler->team_, ThreadTeam::Start(filler->threads_));
+  BALLAST_ASSIGN_OR_RETURN(filler->team_, base::ThreadTeam::Start(filler->threads_, "fill memory"));
   return filler;
 }
 

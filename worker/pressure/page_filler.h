@@ -12,7 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "ballast/v1/workload.pb.h"
-#include "worker/pressure/thread_team.h"
+#include "common/base/thread_team.h"
 
 namespace ballast::pressure {
 
@@ -51,7 +51,7 @@ class PageFiller {
   std::vector<std::uint64_t> block_;
   std::uint64_t next_stamp_ = 0;
   unsigned threads_ = 1;
-  std::unique_ptr<ThreadTeam> team_;
+  std::unique_ptr<base::ThreadTeam> team_;
 };
 
 }  // namespace ballast::pressure

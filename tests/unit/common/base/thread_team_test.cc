@@ -1,4 +1,4 @@
-#include "worker/pressure/thread_team.h"
+#include "common/base/thread_team.h"
 
 #include <gtest/gtest.h>
 
@@ -7,11 +7,11 @@
 #include <set>
 #include <thread>
 
-namespace ballast::pressure {
+namespace ballast::base {
 namespace {
 
 TEST(ThreadTeamTest, EachJobRunsOnAllThreadsAtOnce) {
-  auto team = ThreadTeam::Start(4);
+  auto team = ThreadTeam::Start(4, "test");
   ASSERT_TRUE(team.ok()) << team.status();
   for (int job = 0; job < 100; ++job) {
     std::barrier together(4);  // fewer than four would wait for ever
@@ -28,7 +28,7 @@ TEST(ThreadTeamTest, EachJobRunsOnAllThreadsAtOnce) {
 }
 
 TEST(ThreadTeamTest, OneIsTheCallerAlone) {
-  auto team = ThreadTeam::Start(1);
+  auto team = ThreadTeam::Start(1, "test");
   ASSERT_TRUE(team.ok()) << team.status();
   int calls = 0;
   (*team)->Run([&] { ++calls; });
@@ -36,4 +36,4 @@ TEST(ThreadTeamTest, OneIsTheCallerAlone) {
 }
 
 }  // namespace
-}  // namespace ballast::pressure
+}  // namespace ballast::base

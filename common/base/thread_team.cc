@@ -1,20 +1,20 @@
-#include "worker/pressure/thread_team.h"
+#include "common/base/thread_team.h"
 
 #include <system_error>
 
 #include <fmt/format.h>
 
-namespace ballast::pressure {
+namespace ballast::base {
 
-absl::StatusOr<std::unique_ptr<ThreadTeam>> ThreadTeam::Start(unsigned threads) {
+absl::StatusOr<std::unique_ptr<ThreadTeam>> ThreadTeam::Start(unsigned threads, std::string_view purpose) {
   std::unique_ptr<ThreadTeam> team(new ThreadTeam);
   try {
     for (unsigned thread = 1; thread < threads; ++thread) team->threads_.emplace_back(&ThreadTeam::Work, team.get());
   } catch (const std::system_error& error) {  // the only way in which the library tells
     return absl::ResourceExhaustedError(
-        fmt::format("start {} threads that fill memory: {}; ask for fewer, or raise the limit of tasks (ulimit -u, "
+        fmt::format("start {} threads that {}: {}; ask for fewer, or raise the limit of tasks (ulimit -u, "
                     "pids.max)",
-                    threads, error.what()));
+                    threads, purpose, error.what()));
   }
   return team;
 }
@@ -56,4 +56,4 @@ void ThreadTeam::Work() {
   }
 }
 
-}  // namespace ballast::pressure
+}  // namespace ballast::base

@@ -6,19 +6,21 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <string_view>
 #include <thread>
 #include <vector>
 
 #include "absl/status/statusor.h"
 
-namespace ballast::pressure {
+namespace ballast::base {
 
 // Some threads that wait between jobs. They are started once, before memory is short: a thread that is started while a
 // device runs out of memory may not get its stack. Not thread-safe: one owner gives the jobs.
 class ThreadTeam {
  public:
-  // `threads` counts the caller's own, so 1 starts none. RESOURCE_EXHAUSTED when the system refuses a thread.
-  [[nodiscard]] static absl::StatusOr<std::unique_ptr<ThreadTeam>> Start(unsigned threads);
+  // `threads` counts the caller's own, so 1 starts none. RESOURCE_EXHAUSTED when the system refuses a thread; `purpose`
+  // ("fill memory") is in its message.
+  [[nodiscard]] static absl::StatusOr<std::unique_ptr<ThreadTeam>> Start(unsigned threads, std::string_view purpose);
   ThreadTeam(const ThreadTeam&) = delete;
   ThreadTeam& operator=(const ThreadTeam&) = delete;
   // Joins the threads.
@@ -41,4 +43,4 @@ class ThreadTeam {
   std::vector<std::thread> threads_;
 };
 
-}  // namespace ballast::pressure
+}  // namespace ballast::base
