@@ -1,7 +1,6 @@
 #include "worker/pressure/held_memory.h"
 
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,6 +14,7 @@
 
 #include "common/base/status.h"
 #include "common/base/units.h"
+#include "common/os/memory_lock.h"
 
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
@@ -125,7 +125,7 @@ absl::StatusOr<std::byte*> HeldMemory::Map(std::size_t bytes) const {
 
 absl::Status HeldMemory::FillMapping(std::byte* begin, std::size_t bytes, const std::stop_token& stop,
                                      std::size_t* filled) {
-  if (lock_) BALLAST_RETURN_IF_ERROR(Lock(begin, bytes));
+  if (lock_) BALLAST_RETURN_IF_ERROR(os::LockAsTouched(begin, bytes));
   if (!file_) return filler_->Fill(begin, bytes, stop, {}, filled);
   BALLAST_RETURN_IF_ERROR(file_->Resize(held_bytes_ + bytes));
   const absl::Status status = filler_->Fill(
@@ -134,23 +134,6 @@ absl::Status HeldMemory::FillMapping(std::byte* begin, std::size_t bytes, const 
   const absl::Status written = file_->WaitForWriteBack(held_bytes_, *filled);
   if (!written.ok()) *filled = 0;
   return written.ok() ? status : written;
-}
-
-absl::Status HeldMemory::Lock(std::byte* begin, std::size_t bytes) const {
-  // Pages are locked as they come, so that filling goes on in its own way, and the limit is checked for all of them
-  // now.
-  if (::mlock2(begin, bytes, MLOCK_ONFAULT) == 0) return absl::OkStatus();
-  if (errno == ENOSYS && ::mlock(begin, bytes) == 0) return absl::OkStatus();  // before 4.4
-  const int error = errno;
-  rlimit limit{};
-  if ((error != ENOMEM && error != EPERM && error != EAGAIN) || ::getrlimit(RLIMIT_MEMLOCK, &limit) != 0) {
-    return base::ErrnoStatus(error, "lock pages");
-  }
-  return absl::ResourceExhaustedError(fmt::format(
-      "{} (RLIMIT_MEMLOCK is {}); give the worker CAP_IPC_LOCK, raise the limit (ulimit -l, LimitMEMLOCK= of its "
-      "service), or leave out the lock",
-      std::string(base::ErrnoStatus(error, "lock pages").message()),
-      limit.rlim_cur == RLIM_INFINITY ? "unlimited" : base::FormatBytes(limit.rlim_cur)));
 }
 
 void HeldMemory::Append(std::byte* begin, std::size_t bytes) {

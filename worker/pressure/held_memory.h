@@ -72,7 +72,6 @@ class HeldMemory final : public PressureMemory {
 
   absl::StatusOr<std::byte*> Map(std::size_t bytes) const;
   absl::Status FillMapping(std::byte* begin, std::size_t bytes, const std::stop_token& stop, std::size_t* filled);
-  [[nodiscard]] absl::Status Lock(std::byte* begin, std::size_t bytes) const;
   void Append(std::byte* begin, std::size_t bytes);
   absl::StatusOr<os::ProcessStatm> ReadStatm();
 

@@ -210,7 +210,7 @@ TEST_P(WeightSumTest, EveryByteCounts) {
   std::vector<std::uint8_t> bytes(std::size_t{info.block_bytes} * 9);
   // Scales and quants of which none is zero, and numbers that are not too small.
   for (std::uint8_t& byte : bytes) {
-    byte = info.block_elements == 1 ? 0x3c : static_cast<std::uint8_t>(0x11U | (random() & 0x22U));
+    byte = info.block_elements == 1 ? 0x3c : static_cast<std::uint8_t>(0x55U | (random() & 0xaaU));
   }
   const std::uint64_t sum = SumWeights(GetParam(), AsBytes(bytes));
   // What is cut off after the 24th binary place does not.
