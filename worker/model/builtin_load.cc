@@ -1,10 +1,8 @@
 #include "worker/model/builtin_load.h"
 
-#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <string>
-#include <thread>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -14,6 +12,7 @@
 #include "common/base/thread_team.h"
 #include "common/base/units.h"
 #include "common/gguf/model_file.h"
+#include "worker/model/threads.h"
 #include "worker/model/weight_memory.h"
 #include "worker/model/weight_pass.h"
 
@@ -21,12 +20,6 @@ namespace ballast::model {
 namespace {
 
 using std::chrono::nanoseconds;
-
-unsigned ThreadsOf(const v1::ModelLoad& load) {
-  if (load.threads() != 0) return load.threads();
-  // All of them would wait for whichever shares its processor with the rest of the device.
-  return std::max(std::thread::hardware_concurrency(), 2U) - 1;
-}
 
 absl::StatusOr<gguf::ModelFile> Parse(const v1::LoadTask& task, LoadLog* log) {
   log->BeginStage();

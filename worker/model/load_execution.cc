@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "common/base/status.h"
 #include "worker/model/builtin_load.h"
+#include "worker/model/llama_load.h"
 #include "worker/model/load_log.h"
 #include "worker/model/page_cache.h"
 
@@ -31,7 +32,9 @@ v1::RunnerFinished ExecuteLoad(const v1::LoadTask& task, std::chrono::nanosecond
   if (task.paths().empty()) return log.Refuse("a load without a file; name the files of the model");
   if (const absl::Status prepared = Prepare(task, &log, stop); !prepared.ok()) return log.Fail(prepared);
   log.BeginPhase(v1::Phase::LOAD);
-  const absl::StatusOr<std::string> loaded = LoadWithBuiltin(task, &log, stop);
+  const absl::StatusOr<std::string> loaded = task.load().runtime() == v1::ModelLoad::LLAMA_CPP
+                                                 ? LoadWithLlama(task, &log, stop)
+                                                 : LoadWithBuiltin(task, &log, stop);
   return loaded.ok() ? log.Complete(*loaded) : log.Fail(loaded.status());
 }
 

@@ -65,6 +65,7 @@ v1::RunnerFinished LoadLog::Complete(const std::string& message) {
 v1::RunnerFinished LoadLog::Fail(const absl::Status& status) {
   std::string message(status.message());
   if (absl::IsCancelled(status)) return Finish(v1::CANCELLED, std::move(message));
+  if (absl::IsAborted(status)) return Finish(v1::OOM_KILLED, std::move(message));
   if (absl::IsResourceExhausted(status)) AddEvent(v1::Event::ALLOCATION_REFUSED, message);
   return Finish(v1::LOAD_FAILED, std::move(message));
 }

@@ -31,7 +31,7 @@ class LoadLog {
   [[nodiscard]] StageMeter* meter() { return &meter_; }
 
   [[nodiscard]] v1::RunnerFinished Complete(const std::string& message);
-  // CANCELLED becomes the outcome CANCELLED, all else LOAD_FAILED.
+  // CANCELLED becomes the outcome CANCELLED, ABORTED OOM_KILLED, all else LOAD_FAILED.
   [[nodiscard]] v1::RunnerFinished Fail(const absl::Status& status);
   // The task makes no sense: INVALID.
   [[nodiscard]] v1::RunnerFinished Refuse(const std::string& message);
