@@ -44,6 +44,7 @@ class StageTimes final : public LoadObserver {
  public:
   void OnPhase(const v1::Phase& /*phase*/) override {}
   void OnEvent(const v1::Event& /*event*/) override {}
+  void OnRuntime(pid_t /*pid*/) override {}
   void OnStage(const v1::LoadStage& stage) override {
     const double seconds = base::ToSeconds(base::FromProto(stage.duration()));
     if (stage.kind() == v1::LoadStage::PASSES) again_ += seconds;

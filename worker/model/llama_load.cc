@@ -231,7 +231,7 @@ absl::StatusOr<std::string> LoadWithLlama(const v1::LoadTask& task, LoadLog* log
   log->BeginStage();
   BALLAST_ASSIGN_OR_RETURN(const std::unique_ptr<LlamaServer> server,
                            LlamaServer::Start(program, plan.arguments, port, stop));
-  log->meter()->AddProcess(server->pid());
+  log->AddRuntime(server->pid());
   absl::StatusOr<std::string> message = LlamaStages(load, server.get(), log).Run();
   // Only this process sees how its child ended. Where the cgroup does not die as a whole, the kernel takes the server
   // alone.

@@ -1,6 +1,8 @@
 // One load of a model and its use: what a load's runner does.
 #pragma once
 
+#include <sys/types.h>
+
 #include <chrono>
 #include <stop_token>
 
@@ -20,6 +22,8 @@ class LoadObserver {
   virtual void OnEvent(const v1::Event& event) = 0;
   // A stage has ended.
   virtual void OnStage(const v1::LoadStage& stage) = 0;
+  // A runtime was started as a child of this process: what it does is to be counted with what this one does.
+  virtual void OnRuntime(pid_t pid) = 0;
 };
 
 // Carries a load out in this process and blocks until it has ended and everything was given back. `task.load` has its
@@ -27,10 +31,10 @@ class LoadObserver {
 // `attempt_start` (CLOCK_MONOTONIC).
 //
 // The outcome is COMPLETED; LOAD_FAILED where the file, the kernel or the runtime refused, or the file changed under
-// the load; CANCELLED on `stop`; INVALID where the task makes no sense. The message is one sentence with the cause, the
-// place and, for a failure, the next step. `load` has what only this process knows: index, loader, runtime, lock,
-// sizes, state of the page cache, checksum, threads, what the runtime says. Stages are told to the observer as they end
-// and are not in it.
+// the load; OOM_KILLED where the kernel killed the runtime and left this process; CANCELLED on `stop`; INVALID where
+// the task makes no sense. The message is one sentence with the cause, the place and, for a failure, the next step.
+// `load` has what only this process knows: index, loader, runtime, lock, sizes, state of the page cache, checksum,
+// threads, what the runtime says. Stages are told to the observer as they end and are not in it.
 //
 // A runtime (llama.cpp) is a child in this process's group and cgroups, and ends before this returns. While the
 // built-in loader works, this process's handler of SIGBUS is its own. The process may be OOM-killed in here: call it in

@@ -46,6 +46,11 @@ void LoadLog::BeginPhase(v1::Phase::Kind kind) {
   AddEvent(v1::Event::PHASE_STARTED, NameOf(kind));
 }
 
+void LoadLog::AddRuntime(pid_t pid) {
+  meter_.AddProcess(pid);
+  observer_->OnRuntime(pid);
+}
+
 std::chrono::nanoseconds LoadLog::EndStage(v1::LoadStage::Kind kind, std::uint64_t weight_bytes, std::uint32_t passes) {
   v1::LoadStage stage = meter_.End(kind);
   stage.set_weight_bytes(weight_bytes);

@@ -20,6 +20,8 @@ class LoadLog {
 
   // Ends the phase before and begins this one.
   void BeginPhase(v1::Phase::Kind kind);
+  // A runtime was started: it counts from now on.
+  void AddRuntime(pid_t pid);
   void BeginStage() { meter_.Begin(); }
   // Returns how long it took.
   std::chrono::nanoseconds EndStage(v1::LoadStage::Kind kind, std::uint64_t weight_bytes, std::uint32_t passes = 0);

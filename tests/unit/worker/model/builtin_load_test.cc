@@ -1,3 +1,4 @@
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -270,6 +271,18 @@ TEST_F(BuiltinLoadTest, AFileThatShrinksBeforeItIsReadFailsTheLoad) {
     EXPECT_THAT(finished.message(), HasSubstr("cut short"));
     std::filesystem::remove(file);
   }
+}
+
+TEST_F(BuiltinLoadTest, AFileSystemThatCannotReadPastTheCacheIsNamed) {
+  const std::filesystem::path mount = directory_.path() / "ram";
+  std::filesystem::create_directory(mount);
+  if (::mount("none", mount.c_str(), "ramfs", 0, nullptr) != 0)
+    GTEST_SKIP() << "needs the right to mount (run as root)";
+  std::filesystem::copy(WriteModel(), mount / "model.gguf");
+  const v1::RunnerFinished finished = Execute(Task(mount / "model.gguf", v1::ModelLoad::DIRECT));
+  EXPECT_EQ(::umount(mount.c_str()), 0);
+  EXPECT_EQ(finished.outcome(), v1::LOAD_FAILED);
+  EXPECT_THAT(finished.message(), HasSubstr("does not read past the page cache (O_DIRECT); choose another loader"));
 }
 
 TEST_F(BuiltinLoadTest, WeightsThatChangeBetweenPassesAreFound) {

@@ -2,7 +2,7 @@
 """Stands in for llama-server: the flags of an old or a new version, and the ways in which it can go wrong.
 
 FAKE_LLAMA_VERSION is `old` or `new`; FAKE_LLAMA_MODE one of the modes below; FAKE_LLAMA_ARGUMENTS a file for the arguments
-that it was started with.
+that it was started with; where it hangs, it says so in FAKE_LLAMA_ARGUMENTS.hangs.
 """
 
 import ctypes
@@ -44,6 +44,12 @@ MODE = os.environ.get("FAKE_LLAMA_MODE", "")
 LOAD_SECONDS = 0.2
 
 
+def hang():
+    with open(os.environ["FAKE_LLAMA_ARGUMENTS"] + ".hangs", "w", encoding="utf-8"):
+        pass
+    time.sleep(600)
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     ready_at = 0.0
@@ -58,6 +64,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def do_GET(self):
+        if MODE == "health_hangs":
+            hang()
         if MODE == "hangs" or time.monotonic() < self.ready_at:
             self.answer(503, {"error": {"code": 503, "message": "Loading model"}})
         elif MODE == "health_error":
@@ -71,7 +79,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             print("ggml_abort: cannot compute", file=sys.stderr, flush=True)
             os.kill(os.getpid(), signal.SIGSEGV)
         if MODE == "prompt_hangs":
-            time.sleep(600)
+            hang()
         if MODE == "prompt_error":
             self.answer(400, {"error": {"message": "the prompt is too long"}})
             return
@@ -98,7 +106,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def main():
     new = os.environ.get("FAKE_LLAMA_VERSION") == "new"
     if MODE == "help_hangs":
-        time.sleep(600)
+        hang()
     if "--help" in sys.argv:
         print(NEW_HELP if new else OLD_HELP)
         return 0

@@ -1,5 +1,7 @@
 #include "worker/model/llama_load.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,6 +17,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fmt/format.h>
+
+#include "common/base/file.h"
+#include "common/os/cgroup.h"
 #include "tests/unit/worker/model/load_fixture.h"
 
 namespace ballast::model {
@@ -80,6 +86,7 @@ TEST_F(LlamaLoadTest, TellsStagesAndFigures) {
     EXPECT_GT(observer_.Stage(v1::LoadStage::LOAD).footprint().resident_bytes(),
               observer_.Stage(v1::LoadStage::PARSE).footprint().resident_bytes() + (5U << 20U));
     EXPECT_EQ(finished.load().checksum(), 0U);
+    EXPECT_EQ(observer_.runtimes.size(), 1U);
     ExpectNoChild();
   }
 }
@@ -192,10 +199,14 @@ TEST_F(LlamaLoadTest, OneThatHangsFailsAtTheTimeout) {
 }
 
 TEST_F(LlamaLoadTest, AStopIsHeardAtOnce) {
-  for (const std::string mode : {"hangs", "prompt_hangs", "help_hangs"}) {
+  const std::filesystem::path hangs = arguments_file_.string() + ".hangs";
+  for (const std::string mode : {"health_hangs", "prompt_hangs", "help_hangs"}) {
     stop_ = std::stop_source();
-    std::jthread later([this] {
-      std::this_thread::sleep_for(std::chrono::milliseconds(500));
+    std::filesystem::remove(hangs);
+    std::jthread when_it_hangs([this, &hangs](const std::stop_token& test_ended) {
+      while (!test_ended.stop_requested() && !std::filesystem::exists(hangs)) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(2));
+      }
       stop_.request_stop();
     });
     const auto begun = base::RealClock().Monotonic();
@@ -204,6 +215,31 @@ TEST_F(LlamaLoadTest, AStopIsHeardAtOnce) {
     EXPECT_LT(base::RealClock().Monotonic() - begun, std::chrono::seconds(10));
     ExpectNoChild();
   }
+}
+
+// The kernel takes the largest process of a cgroup, which is the server, and the runner is left to tell.
+TEST_F(LlamaLoadTest, AServerThatTheKernelKillsIsOomKilled) {
+  const auto location = os::LocateCgroups();
+  if (!location.ok() || location->memory_version != 1) GTEST_SKIP() << "needs the version 1 memory controller";
+  const std::string home = location->memory_directories.front();
+  const std::string group = fmt::format("{}/ballast-model-test-{}", home, ::getpid());
+  if (::mkdir(group.c_str(), 0755) != 0) GTEST_SKIP() << "needs the right to make a cgroup (run as root)";
+  const auto write = [](const std::string& path, const std::string& text) {
+    const auto file = base::OpenFile(path, O_WRONLY);
+    return file.ok() && base::WriteAll(file->get(), text).ok();
+  };
+  const v1::LoadTask task = LlamaTask("new", "eats_memory");
+  const bool joined = write(group + "/memory.limit_in_bytes", "256M") && write(group + "/cgroup.procs", "0");
+  write(group + "/memory.memsw.limit_in_bytes", "256M");
+  const v1::RunnerFinished finished = joined ? Execute(task) : v1::RunnerFinished();
+  ASSERT_TRUE(write(home + "/cgroup.procs", "0"));
+  const auto deadline = base::RealClock().Monotonic() + std::chrono::seconds(20);
+  while (::rmdir(group.c_str()) != 0 && base::RealClock().Monotonic() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  if (!joined) GTEST_SKIP() << "cannot enter a limited cgroup";
+  EXPECT_EQ(finished.outcome(), v1::OOM_KILLED);
+  EXPECT_THAT(finished.message(), HasSubstr("OOM killer ended llama-server"));
 }
 
 TEST_F(LlamaLoadTest, WhatIsNotInstalledIsNamed) {

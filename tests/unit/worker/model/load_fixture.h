@@ -22,6 +22,7 @@ class RecordingObserver final : public LoadObserver {
  public:
   void OnPhase(const v1::Phase& phase) override { phases.push_back(phase); }
   void OnEvent(const v1::Event& event) override { events.push_back(event); }
+  void OnRuntime(pid_t pid) override { runtimes.push_back(pid); }
   void OnStage(const v1::LoadStage& stage) override {
     stages.push_back(stage);
     if (on_stage) on_stage(stage);
@@ -49,6 +50,7 @@ class RecordingObserver final : public LoadObserver {
   std::vector<v1::Phase> phases;
   std::vector<v1::Event> events;
   std::vector<v1::LoadStage> stages;
+  std::vector<pid_t> runtimes;
   std::function<void(const v1::LoadStage&)> on_stage;
 };
 
@@ -81,6 +83,7 @@ class LoadFixture : public testing::Test {
     observer_.phases.clear();
     observer_.events.clear();
     observer_.stages.clear();
+    observer_.runtimes.clear();
     return ExecuteLoad(task, base::RealClock().Monotonic(), &observer_, stop_.get_token());
   }
 

@@ -3,12 +3,14 @@
 
 #include <unistd.h>
 
+#include <cstdint>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <random>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace ballast::model {
 
@@ -33,9 +35,9 @@ class ModelDirectory {
   }
   std::filesystem::path WriteRandom(const std::string& name, std::size_t bytes) const {
     std::mt19937_64 random(bytes);
-    std::string content(bytes, '\0');
-    for (char& byte : content) byte = static_cast<char>(random());
-    return Write(name, content);
+    std::vector<std::uint64_t> words(bytes / sizeof(std::uint64_t) + 1);
+    for (std::uint64_t& word : words) word = random();
+    return Write(name, std::string_view(reinterpret_cast<const char*>(words.data()), bytes));
   }
 
  private:
