@@ -69,7 +69,7 @@ absl::StatusOr<std::string> LoadWithBuiltin(const v1::LoadTask& task, LoadLog* l
   log->BeginStage();
   BALLAST_ASSIGN_OR_RETURN(
       const std::unique_ptr<WeightMemory> memory,
-      WeightMemory::Load(model, {.loader = load.loader(), .lock = load.lock(), .team = team.get()}, stop));
+      WeightMemory::Load(model, {.loader = load.loader(), .lock = load.lock(), .readers = ReadersOf(threads)}, stop));
   const nanoseconds load_time = log->EndStage(v1::LoadStage::LOAD, model.tensor_bytes);
 
   WeightPass pass(model, *memory, team.get());

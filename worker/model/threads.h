@@ -14,4 +14,10 @@ namespace ballast::model {
   return load.threads() != 0 ? load.threads() : std::max(std::thread::hardware_concurrency(), 2U) - 1;
 }
 
+// How many threads read a model's files: all processors, but no more than four, which keep any disk busy. Copying and
+// clearing pages takes a processor longer than the disk's part where the file is in the page cache.
+[[nodiscard]] inline unsigned ReadersOf(unsigned threads) {
+  return std::max(threads, std::min(std::thread::hardware_concurrency(), 4U));
+}
+
 }  // namespace ballast::model

@@ -18,6 +18,7 @@
 
 #include "common/base/file.h"
 #include "common/base/status.h"
+#include "common/base/thread_team.h"
 #include "common/base/units.h"
 #include "common/os/memory_lock.h"
 
@@ -99,7 +100,7 @@ absl::StatusOr<std::unique_ptr<WeightMemory>> WeightMemory::Load(const gguf::Mod
   BALLAST_RETURN_IF_ERROR(memory->OpenParts(direct));
   if (direct || options.loader == v1::ModelLoad::READ) {
     BALLAST_RETURN_IF_ERROR(memory->Reserve(kHugePageBytes));
-    BALLAST_RETURN_IF_ERROR(memory->Read(options.lock, options.team, stop));
+    BALLAST_RETURN_IF_ERROR(memory->Read(options.lock, options.readers, stop));
   } else {
     BALLAST_RETURN_IF_ERROR(memory->Reserve(PageBytes()));
     const bool populate = options.lock || options.loader == v1::ModelLoad::MMAP_POPULATE;
@@ -164,6 +165,7 @@ absl::Status WeightMemory::Map(bool populate, bool lock, const std::stop_token& 
   }
   if (!populate) return absl::OkStatus();
   for (const Part& part : parts_) BALLAST_RETURN_IF_ERROR(Populate(part, stop));
+  populated_ = true;
   return Check();
 }
 
@@ -190,7 +192,7 @@ absl::Status WeightMemory::Populate(const Part& part, const std::stop_token& sto
   return absl::OkStatus();
 }
 
-absl::Status WeightMemory::Read(bool lock, base::ThreadTeam* team, const std::stop_token& stop) {
+absl::Status WeightMemory::Read(bool lock, unsigned readers, const std::stop_token& stop) {
   for (const Part& part : parts_) {
     // A read past the page cache may end up to a unit of it behind the file's end.
     const std::uint64_t bytes = RoundUp(part.size_bytes, part.unit_bytes);
@@ -208,6 +210,8 @@ absl::Status WeightMemory::Read(bool lock, base::ThreadTeam* team, const std::st
   for (const Part& part : parts_) {
     for (std::uint64_t offset = 0; offset < part.size_bytes; offset += kReadBytes) pieces.push_back({&part, offset});
   }
+  BALLAST_ASSIGN_OR_RETURN(const std::unique_ptr<base::ThreadTeam> team,
+                           base::ThreadTeam::Start(readers, "read weights"));
   std::atomic<std::size_t> next = 0;
   std::mutex mutex;
   absl::Status status;
@@ -231,6 +235,14 @@ absl::Status WeightMemory::Read(bool lock, base::ThreadTeam* team, const std::st
 std::span<const std::byte> WeightMemory::WeightsOf(const gguf::Tensor& tensor) const {
   const Part& part = parts_[tensor.part_index];
   return {part.begin + (model_->PositionOf(tensor) - part.begin_in_file), tensor.size_bytes};
+}
+
+void WeightMemory::BringIn(std::span<const std::byte> weights) const {
+  if (!guard_ || populated_) return;
+  const auto begin = reinterpret_cast<std::uintptr_t>(weights.data());
+  const std::uintptr_t page = begin / PageBytes() * PageBytes();
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): the beginning of its page
+  ::madvise(reinterpret_cast<void*>(page), weights.size() + (begin - page), MADV_POPULATE_READ);
 }
 
 absl::Status WeightMemory::Check() const {

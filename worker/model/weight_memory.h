@@ -13,7 +13,6 @@
 #include "absl/status/statusor.h"
 #include "ballast/v1/workload.pb.h"
 #include "common/base/fd.h"
-#include "common/base/thread_team.h"
 #include "common/gguf/model_file.h"
 #include "worker/model/mapped_file_guard.h"
 
@@ -27,8 +26,8 @@ class WeightMemory {
     v1::ModelLoad::Loader loader = v1::ModelLoad::MMAP;
     // Whether the weights stay in memory; what is mapped is then brought in at once.
     bool lock = false;
-    // Read with all of its threads; only while loading.
-    base::ThreadTeam* team = nullptr;
+    // Threads that read.
+    unsigned readers = 1;
   };
 
   // Brings the data sections of all parts in: maps them, or reads them into anonymous memory (huge pages where the
@@ -45,6 +44,10 @@ class WeightMemory {
 
   // A tensor of the model.
   [[nodiscard]] std::span<const std::byte> WeightsOf(const gguf::Tensor& tensor) const;
+
+  // What is mapped and not brought in yet comes in, as far as the kernel can; what cannot is found when it is touched.
+  // In one call, because a fault for each 64 KiB takes longer than using the weights. Thread-safe.
+  void BringIn(std::span<const std::byte> weights) const;
 
   // DATA_LOSS where a file that is mapped was cut short or could not be read, so that weights that were used were none.
   // Thread-safe.
@@ -67,13 +70,14 @@ class WeightMemory {
   [[nodiscard]] absl::Status Reserve(std::size_t granule_bytes);
   [[nodiscard]] absl::Status Map(bool populate, bool lock, const std::stop_token& stop);
   [[nodiscard]] absl::Status Populate(const Part& part, const std::stop_token& stop) const;
-  [[nodiscard]] absl::Status Read(bool lock, base::ThreadTeam* team, const std::stop_token& stop);
+  [[nodiscard]] absl::Status Read(bool lock, unsigned readers, const std::stop_token& stop);
 
   const gguf::ModelFile* model_;
   std::vector<Part> parts_;
   std::byte* reservation_ = nullptr;
   std::size_t reserved_bytes_ = 0;
-  std::optional<MappedFileGuard> guard_;
+  std::optional<MappedFileGuard> guard_;  // where files are mapped
+  bool populated_ = false;
 };
 
 }  // namespace ballast::model

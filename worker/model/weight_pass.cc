@@ -68,10 +68,12 @@ absl::StatusOr<std::uint64_t> WeightPass::Run(const std::stop_token& stop) {
         break;
       }
       const Piece& piece = pieces_[i];
+      if (first_) memory_->BringIn(piece.weights);
       own_sum += piece.factor * SumWeights(piece.type, piece.weights);
     }
     sum.fetch_add(own_sum);
   });
+  first_ = false;
   BALLAST_RETURN_IF_ERROR(memory_->Check());
   if (broken_off.load()) return absl::CancelledError("stopped while the weights were used");
   return sum.load();

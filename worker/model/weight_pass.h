@@ -47,6 +47,7 @@ class WeightPass {
   const WeightMemory* memory_;
   base::ThreadTeam* team_;
   std::vector<Piece> pieces_;
+  bool first_ = true;
   std::uint64_t weight_bytes_ = 0;
   std::vector<std::string> undequantised_types_;
 };

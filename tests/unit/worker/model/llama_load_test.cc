@@ -157,7 +157,7 @@ TEST_F(LlamaLoadTest, IsUsedForAsLongAsAsked) {
   const v1::RunnerFinished finished = Execute(task);
   EXPECT_EQ(finished.outcome(), v1::COMPLETED) << finished.message();
   EXPECT_GE(base::FromProto(observer_.Stage(v1::LoadStage::PASSES).duration()), std::chrono::milliseconds(199));
-  EXPECT_GT(finished.load().runtime_figures().generated_tokens(), 32U);
+  EXPECT_GE(finished.load().runtime_figures().generated_tokens(), 32U);
 }
 
 struct Failure {
