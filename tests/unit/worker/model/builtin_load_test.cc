@@ -12,7 +12,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tests/unit/common/gguf/model_bytes.h"
+#include "tests/fuzz/model_bytes.h"
 #include "tests/unit/worker/model/load_fixture.h"
 #include "worker/model/page_cache.h"
 #include "worker/model/weight_pass.h"
