@@ -1,5 +1,7 @@
 #include "worker/model/weight_sum.h"
 
+#include <vector>
+
 #include "worker/model/weight_sum_instruction_sets.h"
 
 namespace ballast::model {
@@ -7,18 +9,6 @@ namespace {
 
 // Of types that are not dequantised.
 constexpr std::size_t kWordsUnitBytes = 4096;
-
-std::uint64_t SumWith(SumKernel kernel, gguf::TensorType type, std::span<const std::byte> piece) {
-  return kernel(type, reinterpret_cast<const std::uint8_t*>(piece.data()), piece.size(),
-                piece.size() / gguf::InfoOf(type).block_bytes);
-}
-
-SumKernel BestKernel() {
-#ifdef __x86_64__
-  if (__builtin_cpu_supports("avx2") != 0) return SumWithAvx2;
-#endif
-  return SumPortably;
-}
 
 }  // namespace
 
@@ -49,13 +39,23 @@ std::size_t PieceUnitBytes(gguf::TensorType type) {
   return std::size_t{info.block_bytes} * (info.block_elements == 1 ? 32 : 8);
 }
 
-std::uint64_t SumWeights(gguf::TensorType type, std::span<const std::byte> piece) {
-  static const SumKernel best = BestKernel();
-  return SumWith(best, type, piece);
+std::span<const InstructionSet> UsableInstructionSets() {
+  static const std::vector<InstructionSet> usable = [] {
+    std::vector<InstructionSet> sets;
+#ifdef __x86_64__
+    if (__builtin_cpu_supports("avx2") != 0) sets.push_back({"AVX2", SumWithAvx2});
+    if (__builtin_cpu_supports("sse4.2") != 0) sets.push_back({"SSE4", SumWithSse4});
+#endif
+    sets.push_back({"portable", SumPortably});
+    return sets;
+  }();
+  return usable;
 }
 
-std::uint64_t SumWeightsPortably(gguf::TensorType type, std::span<const std::byte> piece) {
-  return SumWith(SumPortably, type, piece);
+std::uint64_t SumWeights(gguf::TensorType type, std::span<const std::byte> piece) {
+  static const SumKernel fastest = UsableInstructionSets().front().sum;
+  return fastest(type, reinterpret_cast<const std::uint8_t*>(piece.data()), piece.size(),
+                 piece.size() / gguf::InfoOf(type).block_bytes);
 }
 
 }  // namespace ballast::model

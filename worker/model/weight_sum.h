@@ -28,11 +28,8 @@ namespace ballast::model {
 // - Types that cannot be dequantised: each four bytes (little-endian, the last ones filled up with zeros) are a number.
 //
 // `piece` begins at a multiple of PieceUnitBytes of the tensor, and ends at one or with the tensor. No alignment is
-// needed. Thread-safe. Uses AVX2 where the processor has it.
+// needed. Thread-safe. Uses the best instructions that the processor has.
 [[nodiscard]] std::uint64_t SumWeights(gguf::TensorType type, std::span<const std::byte> piece);
-
-// As SumWeights, without regard to what the processor can do more: for tests and comparisons.
-[[nodiscard]] std::uint64_t SumWeightsPortably(gguf::TensorType type, std::span<const std::byte> piece);
 
 // 1 to 32.
 [[nodiscard]] constexpr int PositionFactor(std::size_t place) {

@@ -13,6 +13,8 @@
 
 #include <gtest/gtest.h>
 
+#include "worker/model/weight_sum_instruction_sets.h"
+
 namespace ballast::model {
 namespace {
 
@@ -179,8 +181,10 @@ TEST_P(WeightSumTest, IsThatOfEachWeightByTheFormat) {
     std::vector<std::uint8_t> bytes(blocks * info.block_bytes);
     for (std::uint8_t& byte : bytes) byte = static_cast<std::uint8_t>(random());
     const std::uint64_t expected = Expected(GetParam(), bytes);
-    EXPECT_EQ(SumWeightsPortably(GetParam(), AsBytes(bytes)), expected) << blocks << " blocks, portably";
-    EXPECT_EQ(SumWeights(GetParam(), AsBytes(bytes)), expected) << blocks << " blocks, with what the processor has";
+    for (const InstructionSet& set : UsableInstructionSets()) {
+      EXPECT_EQ(set.sum(GetParam(), bytes.data(), bytes.size(), blocks), expected) << blocks << " blocks, " << set.name;
+    }
+    EXPECT_EQ(SumWeights(GetParam(), AsBytes(bytes)), expected);
   }
 }
 
@@ -189,8 +193,9 @@ TEST_P(WeightSumTest, HoldsTheLargestNumbers) {
   for (const unsigned byte : {0xffU, 0x7fU, 0x80U, 0x00U}) {
     const std::vector<std::uint8_t> bytes(std::size_t{info.block_bytes} * 24, static_cast<std::uint8_t>(byte));
     const std::uint64_t expected = Expected(GetParam(), bytes);
-    EXPECT_EQ(SumWeightsPortably(GetParam(), AsBytes(bytes)), expected) << byte;
-    EXPECT_EQ(SumWeights(GetParam(), AsBytes(bytes)), expected) << byte;
+    for (const InstructionSet& set : UsableInstructionSets()) {
+      EXPECT_EQ(set.sum(GetParam(), bytes.data(), bytes.size(), 24), expected) << byte << ", " << set.name;
+    }
   }
 }
 
