@@ -18,11 +18,10 @@ class StallTest(DeviceTest):
         stall = quality["stall"]
         print(f"avg10 from {stall['min_percent']} to {stall['max_percent']} %, {stall['mean_percent']:.1f} % in the mean, with "
               f"{quality['mean_held_bytes'] >> 20} MiB held")  # fmt: skip
-        # The kernel's own figure over a minute: the first ten seconds of the hold do not count. The host of the machine is shared, and
-        # what it does meanwhile is a stall as well.
+        # The kernel's own figure over a minute: the first ten seconds of the hold do not count.
         self.assertGreater(stall["sample_count"], 300)
-        self.assertAlmostEqual(stall["mean_percent"], 20, delta=3)
-        self.assertGreaterEqual(stall["within_five_points_count"], 0.95 * stall["sample_count"])
+        self.assertGreaterEqual(stall["min_percent"], 15)
+        self.assertLessEqual(stall["max_percent"], 25)
         self.assertGreater(quality["min_held_bytes"], 1 << 30)
 
     def test_with_swap_on_a_disk(self):
