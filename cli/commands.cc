@@ -14,6 +14,7 @@ ExitCode RunCommandLine(const std::vector<std::string>& arguments, Context& cont
   AddJobsCommands(tree);
   AddRunsCommands(tree);
   AddDevicesCommands(tree);
+  AddModelsCommands(tree);
   AddReportCommand(tree);
   AddCompareCommand(tree);
   AddVersionCommand(tree);

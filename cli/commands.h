@@ -15,6 +15,7 @@ void AddWatchCommand(CommandTree& tree);
 void AddJobsCommands(CommandTree& tree);
 void AddRunsCommands(CommandTree& tree);
 void AddDevicesCommands(CommandTree& tree);
+void AddModelsCommands(CommandTree& tree);
 void AddReportCommand(CommandTree& tree);
 void AddCompareCommand(CommandTree& tree);
 void AddVersionCommand(CommandTree& tree);

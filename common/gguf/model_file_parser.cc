@@ -403,9 +403,9 @@ absl::Status CheckData(const ModelFile& model, std::uint64_t data_end) {
   });
   const std::uint64_t needed =
       data_end > kMostBytes - part.data_offset_bytes ? kMostBytes : part.data_offset_bytes + data_end;
-  return absl::DataLossError(
-      fmt::format("truncated: {} of {} bytes are missing, from tensor {} {} on; download or copy the file again",
-                  needed - part.file_size_bytes, needed, cut - model.tensors.begin() + 1, base::Quoted(cut->name)));
+  return absl::DataLossError(fmt::format("truncated: {} of {} bytes are missing, from tensor {} {} on",
+                                         needed - part.file_size_bytes, needed, cut - model.tensors.begin() + 1,
+                                         base::Quoted(cut->name)));
 }
 
 }  // namespace

@@ -15,8 +15,9 @@ namespace ballast::gguf {
 
 enum class QuantLevel { kQ2_K, kQ3_K_M, kQ4_0, kQ4_K_M, kQ5_K_M, kQ6_K, kQ8_0, kF16 };
 
-// Every level, lowest quality first. The order is the usual one of perplexity, which is also that of bits per weight:
-// Q4_0 is below Q4_K_M although the two are nearly of one size.
+// Every level, lowest quality first. The order is the usual one of perplexity, and that of bits per weight in shapes
+// whose rows divide by 256; in the others (0.5B) types that stand in for those of 256 may make a lower level the larger
+// one.
 [[nodiscard]] std::span<const QuantLevel> LevelsByQuality();
 
 // "Q4_K_M".
