@@ -20,9 +20,12 @@
 
 #include <fmt/format.h>
 
+#include "ballast/v1/model.pb.h"
 #include "cli/error_text.h"
+#include "cli/target.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
+#include "common/config/yaml.h"
 
 namespace ballast::cli {
 namespace {
@@ -154,6 +157,20 @@ absl::StatusOr<std::filesystem::path> FindProgram(const std::string& name, const
       fmt::format("install {} beside this program, or give --coordinator ADDR", name));
 }
 
+absl::StatusOr<std::filesystem::path> UsersCatalogue(const Context& context) {
+  const auto config = ConfigFile(context);
+  if (!config.ok()) return std::filesystem::path();  // without a home there is none
+  const std::filesystem::path file = config->parent_path() / "models.yaml";
+  v1::ModelCatalogue catalogue;
+  const absl::Status read = config::ReadYamlFile(file, &catalogue);
+  if (absl::IsNotFound(read)) return std::filesystem::path();
+  if (!read.ok()) {
+    return WithNextStep(absl::InvalidArgumentError(std::string(read.message())),
+                        fmt::format("mend {}; configs/models.yaml shows how one looks", file.string()));
+  }
+  return file;
+}
+
 LocalFleet::LocalFleet(std::filesystem::path directory, Context& context)
     : directory_(std::move(directory)), context_(context) {}
 
@@ -255,8 +272,9 @@ absl::Status LocalFleet::StartCoordinator() {
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) return base::ErrnoStatus(errno, "pipe");
   coordinator_stdout_ = base::Fd(ends[0]);
   base::Fd writer(ends[1]);
-  const std::vector<std::string> arguments = {"--listen", address(), "--data-dir",
-                                              (directory_ / "coordinator").string()};
+  std::vector<std::string> arguments = {"--listen", address(), "--data-dir", (directory_ / "coordinator").string()};
+  BALLAST_ASSIGN_OR_RETURN(const std::filesystem::path catalogue, UsersCatalogue(context_));
+  if (!catalogue.empty()) arguments.insert(arguments.end(), {"--models", catalogue.string()});
   BALLAST_ASSIGN_OR_RETURN(coordinator_, StartChild("ballast-coordinator", arguments, "coordinator", writer.get()));
   writer.Reset();  // so that its end shows as end of file
 

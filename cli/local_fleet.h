@@ -97,6 +97,10 @@ class LocalFleet {
 [[nodiscard]] absl::StatusOr<std::filesystem::path> SocketPath(const std::filesystem::path& data_directory,
                                                                const Context& context);
 
+// `models.yaml` beside the configuration file, checked; empty where there is none. INVALID_ARGUMENT lists every problem
+// as FILE:LINE:COLUMN.
+[[nodiscard]] absl::StatusOr<std::filesystem::path> UsersCatalogue(const Context& context);
+
 // The path of a program of this project: beside this one, or on PATH. NOT_FOUND is reported as UNAVAILABLE: nothing can
 // be run.
 [[nodiscard]] absl::StatusOr<std::filesystem::path> FindProgram(const std::string& name, const Context& context);

@@ -77,7 +77,11 @@ absl::Status SetFromFlag(google::protobuf::Message* message, const std::string& 
 }
 
 void AddModelsCommands(CommandTree& tree) {
-  CLI::App* group = tree.AddGroup("models", "Models: what a file holds, what it needs, and models made for tests.");
+  CLI::App* group =
+      tree.AddGroup("models", "Models: which there are, what a file holds, what it needs, and models made for tests.");
+  AddModelsListCommand(tree, group);
+  AddModelsPushCommand(tree, group);
+  AddModelsRemoveCommand(tree, group);
   AddModelsInspectCommand(tree, group);
   AddModelsCreateCommand(tree, group);
   AddModelsEstimateCommand(tree, group);

@@ -16,6 +16,9 @@ namespace ballast::cli {
 void AddModelsInspectCommand(CommandTree& tree, CLI::App* group);
 void AddModelsCreateCommand(CommandTree& tree, CLI::App* group);
 void AddModelsEstimateCommand(CommandTree& tree, CLI::App* group);
+void AddModelsListCommand(CommandTree& tree, CLI::App* group);
+void AddModelsPushCommand(CommandTree& tree, CLI::App* group);
+void AddModelsRemoveCommand(CommandTree& tree, CLI::App* group);
 
 // The shape that --shape names. INVALID_ARGUMENT with the nearest names.
 [[nodiscard]] absl::StatusOr<gguf::ModelShape> ParseShape(const std::string& text);

@@ -8,6 +8,7 @@
 #include "cli/error_text.h"
 #include "cli/models.h"
 #include "cli/render/model_fields.h"
+#include "cli/render/transfer_progress.h"
 #include "common/base/clock.h"
 #include "common/base/status.h"
 #include "common/base/units.h"
@@ -17,8 +18,6 @@
 
 namespace ballast::cli {
 namespace {
-
-constexpr std::chrono::milliseconds kProgressInterval(100);
 
 struct CreateFlags {
   std::string shape;
@@ -44,53 +43,19 @@ absl::StatusOr<std::uint64_t> ParseSeed(const std::string& text) {
   return model.seed();
 }
 
-// One line that is written over, where somebody looks at it.
-class ProgressLine {
- public:
-  explicit ProgressLine(Context& context) : context_(context), begun_(context.clock.Monotonic()) {}
-  ~ProgressLine() {
-    if (shown_) context_.err << "\r\x1b[K" << std::flush;
-  }
-  ProgressLine(const ProgressLine&) = delete;
-  ProgressLine& operator=(const ProgressLine&) = delete;
-
-  void Show(std::uint64_t done, std::uint64_t total) {
-    const std::chrono::nanoseconds now = context_.clock.Monotonic();
-    if (!context_.terminal.err_is_live || (shown_ && now - last_ < kProgressInterval)) return;
-    if (!shown_) {
-      begun_ = now;
-      first_ = done;
-    }
-    const double seconds = std::chrono::duration<double>(now - begun_).count();
-    const auto rate = seconds > 0 ? static_cast<std::uint64_t>(static_cast<double>(done - first_) / seconds) : 0;
-    context_.err << fmt::format("\r\x1b[K{} of {}, {}/s", base::FormatBytes(done), base::FormatBytes(total),
-                                base::FormatBytes(rate))
-                 << std::flush;
-    shown_ = true;
-    last_ = now;
-  }
-
- private:
-  Context& context_;
-  std::chrono::nanoseconds begun_;
-  std::chrono::nanoseconds last_{0};
-  std::uint64_t first_ = 0;
-  bool shown_ = false;
-};
-
 absl::Status Write(const gguf::SyntheticModel& model, const CreateFlags& flags, unsigned threads, Context& context) {
   std::stop_source stop;
   const Interrupts::Scope scope(context.interrupts, [&stop] { stop.request_stop(); });
   const std::chrono::nanoseconds begun = context.clock.Monotonic();
   absl::StatusOr<gguf::WriteResult> written;
   {
-    ProgressLine line(context);
+    TransferProgress progress(context, fmt::format("writing {}", flags.file), model.file_size_bytes());
     written = gguf::WriteSyntheticModel(
         model, flags.file,
         {.threads = threads,
          .keep_partial = flags.keep_partial,
          .stop = stop.get_token(),
-         .progress = [&line](std::uint64_t done, std::uint64_t total) { line.Show(done, total); }});
+         .progress = [&progress](std::uint64_t done, std::uint64_t /*total*/) { progress.Update(done); }});
   }
   if (absl::IsAlreadyExists(written.status()))
     return WithNextStep(written.status(), "another name, or remove it first");

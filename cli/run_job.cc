@@ -63,8 +63,10 @@ absl::StatusOr<v1::Job> Submit(const v1::JobSpec& spec, Session& session, Contex
     job = session.Call(&v1::JobService::Stub::SubmitJob, request);
   }
   if (job.ok()) return job;
-  return WithNextStep(job.status(), absl::IsInvalidArgument(job.status()) ? "mend the job and submit it again"
-                                                                          : "ballast devices list");
+  if (absl::IsInvalidArgument(job.status())) return WithNextStep(job.status(), "mend the job and submit it again");
+  return WithNextStep(job.status(), request.spec().workload().has_pressure()
+                                        ? "ballast devices list"
+                                        : "ballast models list, or ballast devices list");
 }
 
 std::filesystem::path ReportDirectory(const ResultFlags& flags) {

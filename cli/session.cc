@@ -57,6 +57,7 @@ absl::Status Session::ConnectOnce(Use use) {
   runs_ = v1::RunService::NewStub(channel_);
   devices_ = v1::DeviceService::NewStub(channel_);
   reports_ = v1::ReportService::NewStub(channel_);
+  models_ = v1::ModelService::NewStub(channel_);
   return WaitUntilConnected();
 }
 

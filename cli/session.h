@@ -115,6 +115,12 @@ class Session {
   [[nodiscard]] std::unique_ptr<grpc::ClientReader<v1::JobUpdate>> Watch(grpc::ClientContext* context,
                                                                          const std::string& job_id);
 
+  // Starts a push; the stream and `context` must be gone before this session.
+  [[nodiscard]] std::unique_ptr<grpc::ClientReaderWriter<v1::PushModelRequest, v1::PushModelResponse>> PushModel(
+      grpc::ClientContext* context) {
+    return models_->PushModel(context);
+  }
+
   // Asks for a job's end, with a context of the caller's. Not explained, not repeated.
   [[nodiscard]] absl::Status Cancel(grpc::ClientContext* context, const std::string& job_id);
 
@@ -143,6 +149,8 @@ class Session {
       return *runs_;
     } else if constexpr (std::is_same_v<Stub, v1::DeviceService::Stub>) {
       return *devices_;
+    } else if constexpr (std::is_same_v<Stub, v1::ModelService::Stub>) {
+      return *models_;
     } else {
       static_assert(std::is_same_v<Stub, v1::ReportService::Stub>);
       return *reports_;
@@ -160,6 +168,7 @@ class Session {
   std::unique_ptr<v1::RunService::Stub> runs_;
   std::unique_ptr<v1::DeviceService::Stub> devices_;
   std::unique_ptr<v1::ReportService::Stub> reports_;
+  std::unique_ptr<v1::ModelService::Stub> models_;
 };
 
 }  // namespace ballast::cli

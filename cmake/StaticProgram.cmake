@@ -28,7 +28,7 @@ endfunction()
 
 # ballast_link_statically(PROGRAM LIBRARY…): links an executable target with libraries of this project and all they need.
 function(ballast_link_statically program)
-  pkg_check_modules(BALLAST_STATIC REQUIRED QUIET grpc++ protobuf yaml-cpp libzstd re2 libcares)
+  pkg_check_modules(BALLAST_STATIC REQUIRED QUIET grpc++ protobuf yaml-cpp libzstd re2 libcares libcrypto)
   set(archives "")
   foreach(library IN LISTS ARGN)
     ballast_collect_archives(${library} archives)

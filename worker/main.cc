@@ -19,9 +19,11 @@
 #include "common/rpc/channel.h"
 #include "worker/agent/data_directory.h"
 #include "worker/agent/device_facts.h"
+#include "worker/agent/model_cache.h"
 #include "worker/agent/recovery.h"
 #include "worker/agent/run_supervisor.h"
 #include "worker/agent/self_protection.h"
+#include "worker/agent/session/model_client.h"
 #include "worker/agent/session/session.h"
 #include "worker/agent/spool.h"
 #include "worker/agent/worker_flags.h"
@@ -87,9 +89,14 @@ int Serve(const v1::WorkerConfig& config) {
 
   const auto scratch = directory->ScratchDirectory();
   if (!scratch.ok()) return Fail(kFailed, scratch.status(), "give another --data-dir, or remove what is in the way");
+  agent::ModelClient model_client(config.coordinator(), config.insecure());
+  const auto models = agent::ModelCache::Open(
+      {.directory = directory->path() / "models", .quota_bytes = config.model_quota_bytes()}, &model_client);
+  if (!models.ok()) return Fail(kFailed, models.status(), "give another --data-dir, or remove what is in the way");
   agent::RunSupervisor supervisor({.runner_program = "/proc/self/exe",
                                    .scratch_dir = *scratch,
                                    .cgroup_home = cgroup_home.get(),
+                                   .models = models->get(),
                                    .device = first_facts},
                                   spool->get());
   agent::Session session(

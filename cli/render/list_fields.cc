@@ -114,4 +114,23 @@ std::vector<Field<v1::Device>> DeviceFields() {
   };
 }
 
+std::vector<Field<v1::ModelEntry>> ModelEntryFields() {
+  using Entry = v1::ModelEntry;
+  return {
+      {"model_id", "MODEL", Align::kLeft, [](const Entry& e) { return e.model_id(); }},
+      {"quant", "LEVEL", Align::kLeft, [](const Entry& e) { return e.quant(); }},
+      {"file_bytes", "SIZE", Align::kRight, [](const Entry& e) { return BytesOrDash(e.model().file_bytes()); },
+       [](const Entry& e) { return std::to_string(e.model().file_bytes()); }},
+      {"weight_bytes", "", Align::kRight, [](const Entry& e) { return std::to_string(e.model().weight_bytes()); }},
+      {"parameter_count", "", Align::kRight,
+       [](const Entry& e) { return std::to_string(e.model().parameter_count()); }},
+      {"source", "SOURCE", Align::kLeft, [](const Entry& e) { return e.problem().empty() ? e.source() : "unusable"; },
+       [](const Entry& e) { return e.source(); }},
+      {"path", "", Align::kLeft, [](const Entry& e) { return e.path(); }},
+      {"sha256", "", Align::kLeft, [](const Entry& e) { return e.sha256(); }},
+      {"problem", "", Align::kLeft, [](const Entry& e) { return e.problem(); }},
+      {"description", "DESCRIPTION", Align::kLeft, [](const Entry& e) { return e.description(); }},
+  };
+}
+
 }  // namespace ballast::cli

@@ -1,11 +1,14 @@
 #include "common/config/field_rules.h"
 
+#include <map>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include <fmt/format.h>
 
+#include "common/base/text.h"
 #include "common/config/field_value.h"
 #include "common/config/rule_walk.h"
 #include "google/protobuf/descriptor.h"
@@ -92,6 +95,7 @@ class RuleWalk {
     if (std::optional<std::string> problem = ProblemWithCount(message, field)) Add(field_path, *problem);
     const int count = message.GetReflection()->FieldSize(message, &field);
     if (!RulesOf(field).ascending().empty()) CheckAscending(message, field, field_path);
+    if (!RulesOf(field).unique().empty()) CheckUnique(message, field, field_path);
     for (int i = 0; i < count; ++i) {
       const std::string entry_path = fmt::format("{}[{}]", field_path, i);
       if (!IsWrittenAsText(field)) {
@@ -133,6 +137,22 @@ class RuleWalk {
           fmt::format("must be above that of the entry before ({}), not {}", ValueText(before, *key),
                       ValueText(entry, *key)));
       return;
+    }
+  }
+
+  void CheckUnique(const Message& message, const FieldDescriptor& field, const std::string& field_path) {
+    const FieldDescriptor* const key =
+        field.message_type() == nullptr ? nullptr : field.message_type()->FindFieldByName(RulesOf(field).unique());
+    if (key == nullptr || key->is_repeated()) return;
+    std::map<std::string, int> first;
+    const int count = message.GetReflection()->FieldSize(message, &field);
+    for (int i = 0; i < count; ++i) {
+      const std::string value = ValueText(message.GetReflection()->GetRepeatedMessage(message, &field, i), *key);
+      if (const auto [found, is_new] = first.emplace(value, i); !is_new) {
+        Add(JoinPath(fmt::format("{}[{}]", field_path, i), key->name()),
+            fmt::format("must differ from that of every other entry; {}[{}] has {} too", field.name(), found->second,
+                        base::Quoted(value)));
+      }
     }
   }
 

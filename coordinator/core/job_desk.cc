@@ -65,6 +65,7 @@ absl::StatusOr<v1::Job> JobDesk::Submit(Turn& turn, Submission submission) {
   job.set_state(v1::Job::QUEUED);
   *job.mutable_create_time() = base::ToProto(turn.wall());
   job.set_submitter(std::move(submission.submitter));
+  job.mutable_models()->Swap(&submission.models);
   job.set_run_count(static_cast<std::uint32_t>(run_count));
   job.set_request_id(std::move(submission.request_id));
   JobEntry& entry = state_->AddJob(std::move(job));

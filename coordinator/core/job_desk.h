@@ -6,9 +6,12 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "ballast/v1/job.pb.h"
+#include "ballast/v1/model.pb.h"
 #include "coordinator/core/scheduler.h"
 #include "coordinator/core/state.h"
 #include "coordinator/core/turn.h"
+#include "google/protobuf/repeated_ptr_field.h"
 
 namespace ballast::core {
 
@@ -18,6 +21,7 @@ struct Submission {
   v1::JobSpec spec;
   std::string request_id;
   std::string submitter;
+  google::protobuf::RepeatedPtrField<v1::ResolvedModel> models;  // that the specification names
 };
 
 // Not thread-safe.

@@ -31,6 +31,8 @@ constexpr std::array kConfigFlags = {
                        "How often workers send a sign of life [2s]"},
     config::ConfigFlag{"--offline-after", "offline_after", "TIME",
                        "A worker not heard for this long is taken for offline [15s]"},
+    config::ConfigFlag{"--models", "models", "FILE",
+                       "Model catalogue that stands before the one that comes with the program"},
     config::ConfigFlag{"--log-level", "log_level", "LEVEL", "trace, debug, info, warn or error [info]"},
     config::ConfigFlag{"--insecure", "insecure", nullptr, "Accept plain text on addresses other than loopback"},
 };

@@ -1,5 +1,7 @@
 #include "coordinator/rpc/job_service.h"
 
+#include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <utility>
 
@@ -8,6 +10,7 @@
 #include "common/base/status.h"
 #include "common/config/job_rules.h"
 #include "common/rpc/channel.h"
+#include "coordinator/models/job_models.h"
 #include "coordinator/rpc/watch_stream.h"
 
 namespace ballast::coordinator {
@@ -16,6 +19,8 @@ namespace {
 // A specification is kept with its job and goes out with every assignment.
 constexpr std::size_t kMaxSpecBytes = 64U << 10U;
 constexpr std::size_t kMaxNameBytes = 128;
+// How long a submission waits for the digest of a large file; after that the user is told how far it has come.
+constexpr std::chrono::seconds kDigestPatience(20);
 
 // The submitted specification with its defaults, checked.
 absl::StatusOr<v1::JobSpec> Complete(v1::JobSpec spec) {
@@ -29,7 +34,7 @@ absl::StatusOr<v1::JobSpec> Complete(v1::JobSpec spec) {
 }
 
 absl::StatusOr<v1::Job> Submit(const v1::SubmitJobRequest& request, std::chrono::system_clock::time_point deadline,
-                               Actor* actor, storage::Store* store, JobIds* ids) {
+                               Actor* actor, storage::Store* store, JobIds* ids, models::ModelLibrary* library) {
   if (request.request_id().size() > kMaxNameBytes || request.submitter().size() > kMaxNameBytes) {
     return absl::InvalidArgumentError(fmt::format("request_id and submitter may have at most {} bytes", kMaxNameBytes));
   }
@@ -38,8 +43,13 @@ absl::StatusOr<v1::Job> Submit(const v1::SubmitJobRequest& request, std::chrono:
     if (known.ok() || known.status().code() != absl::StatusCode::kNotFound) return known;
   }
   BALLAST_ASSIGN_OR_RETURN(v1::JobSpec spec, Complete(request.spec()));
+  // What the job needs stays until the job is stored, and as long as it has not ended.
+  const auto keep = library->KeepAll();
+  const auto patience = std::min(deadline, std::chrono::system_clock::now() + kDigestPatience);
+  BALLAST_ASSIGN_OR_RETURN(auto models, models::ResolveModels(library, patience, &spec));
   BALLAST_ASSIGN_OR_RETURN(std::string job_id, NextUnusedJobId(ids, store));
-  core::Submission submission{std::move(job_id), std::move(spec), request.request_id(), request.submitter()};
+  core::Submission submission{std::move(job_id), std::move(spec), request.request_id(), request.submitter(),
+                              std::move(models)};
   return actor->Call<v1::Job>(deadline, [submission = std::move(submission)](core::Core& core, const core::Instant& now,
                                                                              core::Actions* actions) {
     return core.Submit(now, submission, actions);
@@ -56,7 +66,7 @@ grpc::Status Answer(absl::StatusOr<T> result, T* reply) {
 }  // namespace
 
 grpc::Status JobService::SubmitJob(grpc::ServerContext* context, const v1::SubmitJobRequest* request, v1::Job* reply) {
-  return Answer(Submit(*request, context->deadline(), actor_, store_, ids_), reply);
+  return Answer(Submit(*request, context->deadline(), actor_, store_, ids_, models_), reply);
 }
 
 grpc::Status JobService::GetJob(grpc::ServerContext* /*context*/, const v1::GetJobRequest* request, v1::Job* reply) {

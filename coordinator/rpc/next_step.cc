@@ -51,4 +51,14 @@ absl::Status OfStore(absl::Status status) {
   return WithNextStep(std::move(status), step);
 }
 
+absl::Status OfModels(absl::Status status) {
+  std::string_view step = StepOfDisk(status.code());
+  if (absl::IsInvalidArgument(status) || absl::IsNotFound(status)) {
+    step = "mend the catalogue; configs/models.yaml shows how one looks";
+  } else if (absl::IsDataLoss(status)) {
+    step = "mend that file, or remove it";
+  }
+  return WithNextStep(std::move(status), step);
+}
+
 }  // namespace ballast::coordinator

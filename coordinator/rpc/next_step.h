@@ -17,5 +17,7 @@ namespace ballast::coordinator {
 // A failure of the data directory or of the store in it, with its next step.
 [[nodiscard]] absl::Status OfDataDirectory(absl::Status status);
 [[nodiscard]] absl::Status OfStore(absl::Status status);
+// A failure of the model catalogue or of the store of models, with its next step.
+[[nodiscard]] absl::Status OfModels(absl::Status status);
 
 }  // namespace ballast::coordinator

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <filesystem>
 #include <mutex>
 #include <utility>
 
@@ -12,11 +13,13 @@
 #include "common/base/version.h"
 #include "common/config/field_text.h"
 #include "common/rpc/channel.h"
+#include "coordinator/models/model_library.h"
 #include "coordinator/rpc/actor.h"
 #include "coordinator/rpc/device_service.h"
 #include "coordinator/rpc/job_ids.h"
 #include "coordinator/rpc/job_service.h"
 #include "coordinator/rpc/listen_address.h"
+#include "coordinator/rpc/model_service.h"
 #include "coordinator/rpc/next_step.h"
 #include "coordinator/rpc/report_service.h"
 #include "coordinator/rpc/run_service.h"
@@ -58,11 +61,13 @@ class GrpcServer final : public Server {
   storage::Store* const store_;
   const base::Clock& clock_;
   std::string address_;
+  std::unique_ptr<models::ModelLibrary> models_;
   std::unique_ptr<JobIds> job_ids_;
   std::unique_ptr<Actor> actor_;
   std::unique_ptr<JobService> job_service_;
   std::unique_ptr<RunService> run_service_;
   std::unique_ptr<DeviceService> device_service_;
+  std::unique_ptr<ModelService> model_service_;
   std::unique_ptr<WorkerService> worker_service_;
   ReportService report_service_;
   std::mutex serving_mutex_;
@@ -93,6 +98,9 @@ absl::Status GrpcServer::Begin(const v1::CoordinatorConfig& config) {
   const absl::StatusOr<std::string> greatest = store_->GreatestJobId();
   if (!greatest.ok()) return OfStore(greatest.status());
   job_ids_ = std::make_unique<JobIds>(&clock_, *greatest);
+  auto library = models::ModelLibrary::Open(std::filesystem::path(config.data_dir()) / "models", config.models());
+  if (!library.ok()) return OfModels(library.status());
+  models_ = *std::move(library);
 
   ActorOptions options;
   options.core.heartbeat_interval = base::FromProto(config.heartbeat_interval());
@@ -105,10 +113,11 @@ absl::Status GrpcServer::Begin(const v1::CoordinatorConfig& config) {
   absl::StatusOr<std::unique_ptr<Actor>> actor = Actor::Start(store_, &clock_, std::move(options));
   if (!actor.ok()) return OfStore(actor.status());
   actor_ = *std::move(actor);
-  job_service_ = std::make_unique<JobService>(actor_.get(), store_, job_ids_.get());
+  job_service_ = std::make_unique<JobService>(actor_.get(), store_, job_ids_.get(), models_.get());
   run_service_ = std::make_unique<RunService>(*store_);
   device_service_ = std::make_unique<DeviceService>(actor_.get(), store_);
-  worker_service_ = std::make_unique<WorkerService>(actor_.get());
+  model_service_ = std::make_unique<ModelService>(models_.get(), store_);
+  worker_service_ = std::make_unique<WorkerService>(actor_.get(), models_.get());
 
   gpr_set_log_function(LogFromGrpc);
   grpc::EnableDefaultHealthCheckService(true);
@@ -128,6 +137,7 @@ absl::Status GrpcServer::Begin(const v1::CoordinatorConfig& config) {
   builder.RegisterService(run_service_.get());
   builder.RegisterService(device_service_.get());
   builder.RegisterService(&report_service_);
+  builder.RegisterService(model_service_.get());
   builder.RegisterService(worker_service_.get());
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   if (server == nullptr || (port == 0 && !config.listen().starts_with("unix:"))) {
@@ -152,6 +162,8 @@ void GrpcServer::Stop() {
   if (std::exchange(stopped_, true)) return;
   SetServing(false);
   if (actor_ != nullptr) actor_->Stop();
+  if (model_service_ != nullptr) model_service_->Stop();
+  if (worker_service_ != nullptr) worker_service_->Stop();
   if (server_ != nullptr) {
     server_->Shutdown(std::chrono::system_clock::now() + kCallGrace);
     server_->Wait();

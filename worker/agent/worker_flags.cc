@@ -31,6 +31,7 @@ constexpr std::array kConfigFlags = {
     config::ConfigFlag{"--device-id", "device_id", "ID",
                        "Identifier of the device [made once and kept in the data directory]"},
     config::ConfigFlag{"--spool-quota", "spool_quota_bytes", "SIZE", "Most telemetry that waits on disk [256MiB]"},
+    config::ConfigFlag{"--model-quota", "model_quota_bytes", "SIZE", "Most model files that are kept [32GiB]"},
     config::ConfigFlag{"--reconnect-max", "reconnect_max", "TIME", "Longest time between two tries to connect [30s]"},
     config::ConfigFlag{"--log-level", "log_level", "LEVEL", "trace, debug, info, warn or error [info]"},
     config::ConfigFlag{"--labels", "labels", "K=V,…", "Labels, by which jobs choose devices"},

@@ -9,6 +9,7 @@
 
 #include "ballast/v1/config.pb.h"
 #include "ballast/v1/job.pb.h"
+#include "ballast/v1/model.pb.h"
 #include "common/config/yaml.h"
 
 namespace ballast::config {
@@ -25,6 +26,7 @@ const fs::path& ConfigsDirectory() {
 std::unique_ptr<google::protobuf::Message> MessageFor(const fs::path& relative) {
   if (relative.parent_path() == "jobs") return std::make_unique<v1::JobSpec>();
   if (relative == "coordinator.yaml") return std::make_unique<v1::CoordinatorConfig>();
+  if (relative == "models.yaml") return std::make_unique<v1::ModelCatalogue>();
   if (relative == "worker.yaml") return std::make_unique<v1::WorkerConfig>();
   return nullptr;
 }

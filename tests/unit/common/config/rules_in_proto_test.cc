@@ -151,6 +151,17 @@ TEST(RulesInProtoTest, AscendingNamesANumberOfTheEntries) {
   }
 }
 
+TEST(RulesInProtoTest, UniqueNamesATextOfTheEntries) {
+  for (const FieldDescriptor* const field : AllFields()) {
+    const std::string& name = Rules(*field).unique();
+    if (name.empty()) continue;
+    ASSERT_TRUE(field->is_repeated() && field->message_type() != nullptr) << field->full_name();
+    const FieldDescriptor* const key = field->message_type()->FindFieldByName(name);
+    ASSERT_NE(key, nullptr) << field->full_name() << ": " << name;
+    EXPECT_TRUE(key->type() == FieldDescriptor::TYPE_STRING && !key->is_repeated()) << key->full_name();
+  }
+}
+
 // A zero outside presence is "not given": where it were acceptable as well, nobody could ask for it.
 TEST(RulesInProtoTest, NumbersWithADefaultRefuseZero) {
   for (const FieldDescriptor* const field : AllFields()) {

@@ -105,6 +105,7 @@ void ServerTest::StartServer(const std::function<void(v1::CoordinatorConfig*)>& 
   store_ = std::make_unique<GatedStore>(database_.get());
   v1::CoordinatorConfig config;
   config.set_listen("127.0.0.1:0");
+  config.set_data_dir(directory_.string());
   config.mutable_heartbeat_interval()->set_seconds(2);
   config.mutable_offline_after()->set_seconds(15);
   if (change) change(&config);
@@ -116,6 +117,7 @@ void ServerTest::StartServer(const std::function<void(v1::CoordinatorConfig*)>& 
   runs_ = v1::RunService::NewStub(channel_);
   devices_ = v1::DeviceService::NewStub(channel_);
   reports_ = v1::ReportService::NewStub(channel_);
+  models_ = v1::ModelService::NewStub(channel_);
 }
 
 void ServerTest::StopServer() {

@@ -73,6 +73,7 @@ class ServerTest : public testing::Test {
   std::unique_ptr<v1::RunService::Stub> runs_;
   std::unique_ptr<v1::DeviceService::Stub> devices_;
   std::unique_ptr<v1::ReportService::Stub> reports_;
+  std::unique_ptr<v1::ModelService::Stub> models_;
 };
 
 }  // namespace ballast::coordinator

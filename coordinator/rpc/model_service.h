@@ -1,0 +1,40 @@
+// ModelService over the library of models.
+#pragma once
+
+#include <stop_token>
+
+#include "ballast/v1/client_service.grpc.pb.h"
+#include "coordinator/models/model_library.h"
+#include "storage/store.h"
+
+namespace ballast::coordinator {
+
+// What it is given must outlive it. Thread-safe.
+class ModelService final : public v1::ModelService::Service {
+ public:
+  ModelService(models::ModelLibrary* library, storage::Store* store) : library_(library), store_(store) {}
+
+  // Ends pushes that are going on with UNAVAILABLE; what came of them stays for the next time.
+  void Stop() { stop_.request_stop(); }
+
+  grpc::Status ListModels(grpc::ServerContext* context, const v1::ListModelsRequest* request,
+                          v1::ListModelsResponse* reply) override;
+  grpc::Status PushModel(grpc::ServerContext* context,
+                         grpc::ServerReaderWriter<v1::PushModelResponse, v1::PushModelRequest>* stream) override;
+  grpc::Status RemoveModel(grpc::ServerContext* context, const v1::RemoveModelRequest* request,
+                           v1::ModelEntry* reply) override;
+
+ private:
+  using PushStream = grpc::ServerReaderWriter<v1::PushModelResponse, v1::PushModelRequest>;
+
+  [[nodiscard]] absl::Status Push(PushStream* stream);
+  [[nodiscard]] absl::StatusOr<v1::ModelEntry> Remove(const v1::RemoveModelRequest& request);
+  // FAILED_PRECONDITION where a job that has not ended needs the file.
+  [[nodiscard]] absl::Status CheckUnneeded(const std::string& sha256);
+
+  models::ModelLibrary* const library_;
+  storage::Store* const store_;
+  std::stop_source stop_;
+};
+
+}  // namespace ballast::coordinator

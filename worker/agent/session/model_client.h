@@ -1,0 +1,27 @@
+// Fetches models over gRPC.
+#pragma once
+
+#include <string>
+#include <utility>
+
+#include "worker/agent/model_fetcher.h"
+
+namespace ballast::agent {
+
+// Each fetch has a connection of its own, so that gigabytes never stand in the way of the session. Thread-safe.
+class ModelClient final : public ModelFetcher {
+ public:
+  ModelClient(std::string coordinator, bool insecure) : coordinator_(std::move(coordinator)), insecure_(insecure) {}
+
+  [[nodiscard]] bool same_machine() const override { return coordinator_.starts_with("unix:"); }
+  [[nodiscard]] absl::Status Fetch(const v1::FetchModelRequest& request,
+                                   const std::function<absl::Status(const v1::FilePiece&)>& visit,
+                                   std::chrono::steady_clock::time_point deadline,
+                                   const std::stop_token& stop) override;
+
+ private:
+  const std::string coordinator_;  // address
+  const bool insecure_;
+};
+
+}  // namespace ballast::agent
