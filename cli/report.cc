@@ -2,6 +2,7 @@
 #include <memory>
 
 #include "cli/commands.h"
+#include "cli/model_limit_flags.h"
 #include "cli/report_files.h"
 #include "common/base/status.h"
 
@@ -15,6 +16,7 @@ struct ReportFlags {
   std::string formats;
   std::string output_directory;
   bool include_invalid = false;
+  ModelLimitFlags limits;
 };
 
 // A name for the files: the identifier, or the first and how many more.
@@ -27,7 +29,8 @@ absl::StatusOr<ExitCode> RunReport(const ReportFlags& flags, Context& context) {
   BALLAST_ASSIGN_OR_RETURN(const auto formats, ParseReportFormats(flags.formats.empty() ? "json,csv" : flags.formats));
   BALLAST_RETURN_IF_ERROR(
       RequireArgument(!flags.ids.empty(), "the job or run", "ballast report JOB; ballast jobs list shows them"));
-  const v1::GetReportRequest scope = ReportScope(flags.ids, flags.include_invalid);
+  v1::GetReportRequest scope = ReportScope(flags.ids, flags.include_invalid);
+  if (flags.limits.any()) BALLAST_RETURN_IF_ERROR(FillModelLimits(flags.limits, scope.mutable_model_limits()));
   BALLAST_ASSIGN_OR_RETURN(const auto session, Session::Open(context, flags.connection, Session::Use::kHistory));
   switch (output) {
     case OutputFormat::kTable:
@@ -55,7 +58,8 @@ void AddReportCommand(CommandTree& tree) {
   CLI::App* command =
       tree.Add(nullptr, "report", "Print the results of jobs and runs, and write them to files.",
                {"ballast report j-0123456789", "ballast report j-0123456789 j-9876543210 --format csv --output-dir out",
-                "ballast report j-0123456789.1 --output json", "ballast report j-0123456789 --include-invalid"},
+                "ballast report j-0123456789.1 --output json", "ballast report j-0123456789 --include-invalid",
+                "ballast report j-0123456789 --max-load 30s --devices 80%"},
                [flags](Context& context) { return RunReport(*flags, context); });
   command->add_option("ids", flags->ids, "Jobs and runs")->type_name("JOB|RUN");
   command->add_option("--format", flags->formats, "Files to write: json, csv (default json,csv)")->type_name("FORMAT");
@@ -65,6 +69,7 @@ void AddReportCommand(CommandTree& tree) {
       ->type_name("DIR");
   AddOutputFlag(command, &flags->output);
   AddIncludeInvalidFlag(command, &flags->include_invalid);
+  AddModelLimitFlags(command, &flags->limits);
   AddConnectionFlags(command, &flags->connection);
 }
 

@@ -11,6 +11,7 @@
 
 #include "cli/error_text.h"
 #include "cli/key_value.h"
+#include "cli/render/model_tables.h"
 #include "cli/render/records.h"
 #include "cli/render/text_value.h"
 #include "cli/render/text_width.h"
@@ -45,6 +46,17 @@ v1::ExportReportRequest ExportRequest(const v1::GetReportRequest& scope, ReportF
   *request.mutable_scope() = scope;
   request.set_format(format);
   return request;
+}
+
+// A file that is written, and what stands behind the report's name in its own.
+struct ReportFile {
+  ReportFormat format;
+  const char* suffix;
+};
+
+std::vector<ReportFile> FilesOf(ReportFormat format) {
+  if (format == v1::ExportReportRequest::JSON) return {{format, ".json"}};
+  return {{v1::ExportReportRequest::CSV, ".csv"}, {v1::ExportReportRequest::CSV_LOADS, "-loads.csv"}};
 }
 
 absl::Status ExplainMissing(const absl::Status& status) {
@@ -146,17 +158,22 @@ absl::Status WriteReportFiles(const v1::GetReportRequest& scope, const std::vect
                               Context& context) {
   BALLAST_RETURN_IF_ERROR(PrepareReportDirectory(directory));
   for (const ReportFormat format : formats) {
-    std::string content;
-    const absl::Status status = session.Stream(&v1::ReportService::Stub::ExportReport, ExportRequest(scope, format),
-                                               [&content](const v1::ExportPiece& piece) {
-                                                 content += piece.content();
-                                                 return absl::OkStatus();
-                                               });
-    if (!status.ok()) return ExplainMissing(status);
-    const char* extension = format == v1::ExportReportRequest::JSON ? ".json" : ".csv";
-    const std::filesystem::path path = directory / (SafeStem(stem) + extension);
-    if (const absl::Status written = base::WriteFileAtomically(path, content); !written.ok()) return FileError(written);
-    context.err << fmt::format("report: {}\n", path.string()) << std::flush;
+    for (const ReportFile& file : FilesOf(format)) {
+      std::string content;
+      const absl::Status status =
+          session.Stream(&v1::ReportService::Stub::ExportReport, ExportRequest(scope, file.format),
+                         [&content](const v1::ExportPiece& piece) {
+                           content += piece.content();
+                           return absl::OkStatus();
+                         });
+      if (!status.ok()) return ExplainMissing(status);
+      // A report without loads has no table of them.
+      if (content.empty()) continue;
+      const std::filesystem::path path = directory / (SafeStem(stem) + file.suffix);
+      if (const absl::Status written = base::WriteFileAtomically(path, content); !written.ok())
+        return FileError(written);
+      context.err << fmt::format("report: {}\n", path.string()) << std::flush;
+    }
   }
   return absl::OkStatus();
 }
@@ -215,6 +232,12 @@ absl::Status PrintReportTable(const v1::GetReportRequest& scope, Session& sessio
     context.out << fmt::format("\n{} runs: {}{}\n", report.overall().run_count(),
                                OutcomeCounts(report.overall().outcomes()),
                                left_out == 0 ? "" : fmt::format(" ({} invalid, left out)", left_out));
+  }
+  for (const v1::ModelComparison& model : report.models()) {
+    context.out << '\n' << LevelTable(model, report, TableWidth(context)) << AdviceText(model.advice());
+  }
+  for (const v1::RunReport* entry : ordered) {
+    if (entry->has_soak()) context.out << '\n' << SoakText(entry->run().run_id(), entry->soak(), TableWidth(context));
   }
   for (const v1::RunReport* entry : ordered) {
     const v1::Outcome& outcome = entry->run().outcome();

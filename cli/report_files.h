@@ -28,8 +28,9 @@ using ReportFormat = v1::ExportReportRequest::Format;
 // --include-invalid: whether runs that are not valid count in statistics.
 void AddIncludeInvalidFlag(CLI::App* command, bool* include_invalid);
 
-// Writes a report in each format as `STEM.json`, `STEM.csv`, whole files only (temporary file and rename), and says on
-// `context.err` where they lie. The directory is created. Codes of the call, and of the file system as INTERNAL.
+// Writes a report in each format as `STEM.json`, `STEM.csv` (and `STEM-loads.csv`, where models were loaded), whole
+// files only (temporary file and rename), and says on `context.err` where they lie. The directory is created. Codes of
+// the call, and of the file system as INTERNAL.
 [[nodiscard]] absl::Status WriteReportFiles(const v1::GetReportRequest& scope, const std::vector<ReportFormat>& formats,
                                             const std::filesystem::path& directory, const std::string& stem,
                                             Session& session, Context& context);

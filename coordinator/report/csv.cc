@@ -6,11 +6,11 @@
 
 #include "common/render/csv.h"
 #include "common/render/scalar_text.h"
+#include "coordinator/report/csv_cells.h"
 #include "coordinator/report/figures.h"
 #include "coordinator/report/invalid_runs.h"
 #include "coordinator/report/report.h"
 #include "fmt/format.h"
-#include "google/protobuf/descriptor.h"
 
 namespace ballast::report {
 namespace {
@@ -23,32 +23,6 @@ constexpr std::string_view kLeadingColumns[] = {
 };
 // Columns after the figures.
 constexpr std::string_view kTrailingColumns[] = {"annotations", "valid", "invalid_reasons"};
-
-// The name of the pattern of a pressure workload, or of the pressure beside a model; empty where there is none.
-std::string ModeOf(const v1::Workload& workload) {
-  const v1::PressureWorkload* pressure = nullptr;
-  switch (workload.kind_case()) {
-    case v1::Workload::kPressure:
-      pressure = &workload.pressure();
-      break;
-    case v1::Workload::kModel:
-      pressure = &workload.model().pressure();
-      break;
-    case v1::Workload::kQuantization:
-      pressure = &workload.quantization().pressure();
-      break;
-    case v1::Workload::kStability:
-      pressure = &workload.stability().pressure();
-      break;
-    case v1::Workload::kCapacity:
-    case v1::Workload::KIND_NOT_SET:
-      return {};
-  }
-  const google::protobuf::OneofDescriptor* pattern = v1::PressureWorkload::descriptor()->FindOneofByName("pattern");
-  const google::protobuf::FieldDescriptor* field =
-      pressure->GetReflection()->GetOneofFieldDescriptor(*pressure, pattern);
-  return field == nullptr ? std::string() : field->name();
-}
 
 // `key=value` joined by semicolons, ordered by key; a backslash before every `=`, `;` and backslash inside.
 std::string AnnotationsText(const google::protobuf::Map<std::string, std::string>& annotations) {
@@ -66,15 +40,6 @@ std::string AnnotationsText(const google::protobuf::Map<std::string, std::string
     append_escaped(value, &text);
   }
   return text;
-}
-
-// The name of an enum value; the number where this build does not know it, and nothing where it is unspecified.
-template <typename Enum>
-std::string EnumText(Enum value, const google::protobuf::EnumDescriptor& type) {
-  const int number = value;
-  if (number == 0) return {};
-  const google::protobuf::EnumValueDescriptor* name = type.FindValueByNumber(number);
-  return name == nullptr ? fmt::format("{}", number) : name->name();
 }
 
 std::vector<std::string> Header() {
@@ -96,9 +61,9 @@ std::vector<std::string> Row(const v1::RunReport& report, const v1::JobSpec& spe
       fmt::format("{}", run.repetition()),
       fmt::format("{}", run.attempts_size()),
       run.workload_kind(),
-      ModeOf(spec.workload()),
-      EnumText(run.state(), *v1::Run::State_descriptor()),
-      EnumText(run.outcome().kind(), *v1::OutcomeKind_descriptor()),
+      PressureMode(spec.workload()),
+      EnumCell(run.state()),
+      EnumCell(run.outcome().kind()),
       run.outcome().message(),
       run.has_start_time() ? render::TimeText(run.start_time()) : std::string(),
       run.has_end_time() ? render::TimeText(run.end_time()) : std::string(),
@@ -108,9 +73,7 @@ std::vector<std::string> Row(const v1::RunReport& report, const v1::JobSpec& spe
     row.push_back(figure == report.figures().end() ? std::string() : render::NumberText(figure->value()));
   }
   row.push_back(AnnotationsText(run.annotations()));
-  const v1::Attempt* attempt = LastAttempt(run);
-  const bool judged = attempt != nullptr && attempt->result().has_validity();
-  row.emplace_back(!judged ? "" : attempt->result().validity().valid() ? "true" : "false");
+  row.push_back(ValidCell(run));
   row.push_back(fmt::format("{}", fmt::join(InvalidReasons(run), "; ")));
   return row;
 }

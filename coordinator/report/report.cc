@@ -12,12 +12,16 @@
 #include "absl/status/status.h"
 #include "common/base/status.h"
 #include "common/base/version.h"
+#include "common/config/field_rules.h"
 #include "common/metrics/metric_table.h"
+#include "coordinator/report/advice.h"
 #include "coordinator/report/figures.h"
 #include "coordinator/report/group_summary.h"
 #include "coordinator/report/invalid_runs.h"
+#include "coordinator/report/model_comparison.h"
 #include "coordinator/report/run_selection.h"
 #include "coordinator/report/run_telemetry.h"
+#include "coordinator/report/soak.h"
 
 namespace ballast::report {
 namespace {
@@ -69,6 +73,28 @@ std::optional<std::uint32_t> SamplesPerRun(const ReportOptions& options, std::si
   return static_cast<std::uint32_t>(std::min<std::size_t>(options.max_samples_per_run, share));
 }
 
+// Puts the levels of each model side by side, with advice for the devices on which it was loaded.
+void AddModels(const ModelLoads& loads, const v1::ModelLimits& limits, v1::Report* report) {
+  for (ComparedModel& model : loads.Compare()) {
+    std::vector<v1::Device> devices;
+    for (const v1::Device& device : report->devices()) {
+      const bool loaded = std::ranges::any_of(model.comparison.by_device(), [&device](const v1::LevelSummary& level) {
+        return level.device_id() == device.device_id();
+      });
+      if (loaded) devices.push_back(device);
+    }
+    v1::ModelAdvice advice = AdviseOnLevels({.comparison = model.comparison,
+                                             .load = model.load,
+                                             .descriptions = model.descriptions,
+                                             .devices = devices,
+                                             .limits = limits});
+    v1::ModelComparison& comparison = *report->add_models();
+    comparison = std::move(model.comparison);
+    *comparison.mutable_advice() = std::move(advice);
+  }
+  for (std::string& warning : loads.CacheWarnings()) report->add_warnings(std::move(warning));
+}
+
 }  // namespace
 
 absl::StatusOr<v1::Report> BuildReport(storage::Store& store, const v1::GetReportRequest& scope,
@@ -76,6 +102,9 @@ absl::StatusOr<v1::Report> BuildReport(storage::Store& store, const v1::GetRepor
   if (scope.job_ids().empty() && scope.run_ids().empty()) {
     return absl::InvalidArgumentError("a report needs at least one job or run: name it by its identifier");
   }
+  v1::ModelLimits limits = scope.model_limits();
+  config::ApplyDefaults(&limits);
+  BALLAST_RETURN_IF_ERROR(config::Validate(limits));
   BALLAST_ASSIGN_OR_RETURN(RunSelection selection,
                            SelectRuns(store, Strings(scope.job_ids()), Strings(scope.run_ids())));
 
@@ -94,6 +123,7 @@ absl::StatusOr<v1::Report> BuildReport(storage::Store& store, const v1::GetRepor
   const std::optional<std::uint32_t> max_samples = SamplesPerRun(options, selection.runs.size());
   std::map<std::string, GroupAccumulator> by_device;
   GroupAccumulator overall;
+  ModelLoads loads;
   InvalidRuns invalid(scope.include_invalid());
   for (v1::Run& run : selection.runs) {
     v1::RunReport& run_report = *report.add_runs();
@@ -111,8 +141,10 @@ absl::StatusOr<v1::Report> BuildReport(storage::Store& store, const v1::GetRepor
     const bool left_out = invalid.LeavesOut(run);
     by_device[run.device_id()].Add(run, figures, left_out);
     overall.Add(run, figures, left_out);
+    if (!left_out) loads.Add(run, selection.JobOf(run));
 
     BALLAST_ASSIGN_OR_RETURN(RunTelemetry telemetry, ReadTelemetry(store, run, max_samples));
+    if (run.workload_kind() == "stability") *run_report.mutable_soak() = BuildSoakReport(run, telemetry.cycles);
     for (v1::Event& event : telemetry.events) *run_report.add_events() = std::move(event);
     if (telemetry.samples.has_value()) *run_report.mutable_samples() = *std::move(telemetry.samples);
     for (std::string& warning : telemetry.warnings) report.add_warnings(std::move(warning));
@@ -132,6 +164,7 @@ absl::StatusOr<v1::Report> BuildReport(storage::Store& store, const v1::GetRepor
   }
   *report.mutable_overall() = overall.Summarize();
   for (std::string& warning : invalid.Warnings()) report.add_warnings(std::move(warning));
+  AddModels(loads, limits, &report);
   AddMetricDescriptions(&report);
   return report;
 }

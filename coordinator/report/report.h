@@ -43,4 +43,7 @@ struct ReportOptions {
 // common/render's business: render::ToJson(report).
 [[nodiscard]] std::string ReportToCsv(const v1::Report& report);
 
+// The loads of models in a report as CSV: a row a load, likewise. Empty where there are none, without the headings.
+[[nodiscard]] std::string LoadsToCsv(const v1::Report& report);
+
 }  // namespace ballast::report

@@ -1,9 +1,12 @@
 #include "coordinator/report/run_telemetry.h"
 
+#include <algorithm>
 #include <utility>
 
+#include "common/base/clock.h"
 #include "common/base/status.h"
 #include "common/metrics/chunk_codec.h"
+#include "common/metrics/metric_table.h"
 #include "coordinator/report/figures.h"
 #include "coordinator/report/sample_thinner.h"
 #include "fmt/format.h"
@@ -62,6 +65,7 @@ class TelemetryReader {
       }
       return;
     }
+    AddCycles(*decoded);
     for (v1::Event& event : decoded->events) {
       if (result_.events.size() < kMaxEventsPerRun) {
         result_.events.push_back(std::move(event));
@@ -71,6 +75,35 @@ class TelemetryReader {
     }
     if (!thinner_.has_value()) return;
     for (std::size_t i = 0; i < decoded->rows.size(); ++i) thinner_->Add(decoded->offsets[i], decoded->rows[i]);
+  }
+
+  void AddCycles(const metrics::DecodedChunk& chunk) {
+    for (const v1::Event& event : chunk.events) {
+      if (event.kind() != v1::Event::CYCLE_COMPLETED) continue;
+      v1::StabilityCycle cycle;
+      cycle.set_index(static_cast<std::uint32_t>(std::clamp(event.value(), 0.0, 4e9)));
+      if (!result_.cycles.empty()) *cycle.mutable_start_offset() = result_.cycles.back().end_offset();
+      *cycle.mutable_end_offset() = event.offset();
+      // The message is `cycle N: OUTCOME`.
+      const std::string& message = event.message();
+      if (v1::OutcomeKind outcome{}; v1::OutcomeKind_Parse(message.substr(message.rfind(' ') + 1), &outcome)) {
+        cycle.set_outcome(outcome);
+      }
+      const auto after = std::ranges::upper_bound(chunk.offsets, base::FromProto(event.offset()));
+      if (after != chunk.offsets.begin()) {
+        const metrics::SampleRow& row = chunk.rows[static_cast<std::size_t>(after - chunk.offsets.begin()) - 1];
+        cycle.set_agent_resident_bytes(At(row, metrics::MetricId::kAgentRssBytes));
+        const std::uint64_t limit = At(row, metrics::MetricId::kMemLimitBytes);
+        const std::uint64_t available = At(row, metrics::MetricId::kMemLimitAvailableBytes);
+        cycle.set_system_used_bytes(limit - std::min(limit, available));
+      }
+      result_.cycles.push_back(std::move(cycle));
+    }
+  }
+
+  static std::uint64_t At(const metrics::SampleRow& row, metrics::MetricId id) {
+    const std::int64_t value = row[metrics::IndexOf(id)];
+    return value == metrics::kAbsent || value < 0 ? 0 : static_cast<std::uint64_t>(value);
   }
 
   RunTelemetry result_;

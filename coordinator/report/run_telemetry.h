@@ -21,6 +21,8 @@ struct RunTelemetry {
   std::vector<v1::Event> events;            // in order
   std::optional<v1::SampleSeries> samples;  // absent where they were not asked for
   std::vector<std::string> warnings;        // what is missing, one sentence each
+  // Of a soak: its cycles, as far as their events and the samples beside these tell. Its result has more, at the end.
+  std::vector<v1::StabilityCycle> cycles;
 };
 
 // Reads the last attempt of a run; empty where it has none. Samples are thinned to at most `max_samples`, and left out

@@ -25,12 +25,14 @@ absl::StatusOr<std::string> Print(storage::Store& store, const v1::ExportReportR
       BALLAST_ASSIGN_OR_RETURN(const v1::Report report, report::BuildReport(store, request.scope(), options, clock));
       return render::ToJson(report) + "\n";
     }
-    case v1::ExportReportRequest::CSV: {
+    case v1::ExportReportRequest::CSV:
+    case v1::ExportReportRequest::CSV_LOADS: {
       BALLAST_ASSIGN_OR_RETURN(const v1::Report report, report::BuildReport(store, request.scope(), options, clock));
-      return report::ReportToCsv(report);
+      return request.format() == v1::ExportReportRequest::CSV ? report::ReportToCsv(report)
+                                                              : report::LoadsToCsv(report);
     }
     default:
-      return absl::InvalidArgumentError("unknown report format; this coordinator has JSON and CSV");
+      return absl::InvalidArgumentError("unknown report format; this coordinator has JSON, CSV and CSV_LOADS");
   }
 }
 

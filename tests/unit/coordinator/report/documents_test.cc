@@ -8,12 +8,14 @@
 #include "common/base/file.h"
 #include "common/render/json.h"
 #include "coordinator/report/figures.h"
+#include "coordinator/report/loads.h"
 #include "coordinator/report/report.h"
 #include "fmt/format.h"
 #include "fmt/ranges.h"
 #include "gmock/gmock.h"
 #include "golden_file.h"
 #include "gtest/gtest.h"
+#include "recorded_loads.h"
 #include "stored_history.h"
 
 namespace ballast::report {
@@ -31,6 +33,20 @@ class DocumentsTest : public StoredHistoryTest {
     scope.add_job_ids(kStaircaseJob);
     scope.add_job_ids(kBurstJob);
     absl::StatusOr<v1::Report> report = BuildReport(*store_, scope, {.include_samples = true}, clock_);
+    EXPECT_TRUE(report.ok()) << report.status();
+    if (!report.ok()) return {};
+    report->set_ballast_version("0.0.0");
+    return *std::move(report);
+  }
+
+  // A quantization job on two devices and a soak.
+  [[nodiscard]] v1::Report ReportOfLoads() {
+    Write(RecordedLoads());
+    v1::GetReportRequest scope;
+    scope.add_job_ids(kQuantizationJob);
+    scope.add_job_ids(kSoakJob);
+    scope.mutable_model_limits()->mutable_max_load()->set_seconds(3);
+    absl::StatusOr<v1::Report> report = BuildReport(*store_, scope, {}, clock_);
     EXPECT_TRUE(report.ok()) << report.status();
     if (!report.ok()) return {};
     report->set_ballast_version("0.0.0");
@@ -79,6 +95,14 @@ TEST_F(DocumentsTest, ReportAsCsv) {
   EXPECT_TRUE(MatchesGoldenFile(ReportToCsv(WholeReport()), kGolden / "report.csv"));
 }
 
+TEST_F(DocumentsTest, ReportOfLoadsAsJson) {
+  EXPECT_TRUE(MatchesGoldenFile(render::ToJson(ReportOfLoads()) + "\n", kGolden / "loads_report.json"));
+}
+
+TEST_F(DocumentsTest, LoadsAsCsv) {
+  EXPECT_TRUE(MatchesGoldenFile(LoadsToCsv(ReportOfLoads()), kGolden / "loads.csv"));
+}
+
 TEST_F(DocumentsTest, ComparisonsAsJson) {
   EXPECT_TRUE(MatchesGoldenFile(render::ToJson(Compare(v1::CompareRunsRequest::ITEM)) + "\n",
                                 kGolden / "comparison_by_item.json"));
@@ -96,6 +120,7 @@ TEST_F(DocumentsTest, ReportsOnOneLineAndEmptyOnesKeepToTheirSchema) {
   const std::string line = Save("line.json", render::ToJson(WholeReport(), {.indent_spaces = 0}));
   EXPECT_TRUE(RunScript("check_schema.py", {schema, line}));
   EXPECT_TRUE(RunScript("check_schema.py", {schema, Save("empty.json", render::ToJson(v1::Report()))}));
+  EXPECT_TRUE(RunScript("check_schema.py", {schema, Save("loads.json", render::ToJson(ReportOfLoads()))}));
 }
 
 TEST_F(DocumentsTest, ComparisonsKeepToTheirSchemaAndBrokenOnesDoNot) {
@@ -134,6 +159,40 @@ TEST_F(DocumentsTest, CsvIsReadBackByAnotherReader) {
   EXPECT_TRUE(RunScript("check_csv.py", {csv, expected}));
 }
 
+TEST_F(DocumentsTest, CsvOfLoadsIsReadBackByAnotherReader) {
+  const v1::Report report = ReportOfLoads();
+  std::vector<std::string> rows;
+  for (const v1::RunReport& run : report.runs()) {
+    for (const LoadOfRun& entry : LoadsOf(run.run())) {
+      const v1::ModelLoadResult& load = *entry.load;
+      const bool survived = load.outcome().kind() == v1::COMPLETED;
+      std::vector<std::string> cells = {
+          fmt::format("\"run_id\": {}", render::JsonString(run.run().run_id())),
+          fmt::format("\"attempt\": {}", entry.attempt),
+          fmt::format("\"load\": {}", load.index()),
+          fmt::format("\"quant\": {}", render::JsonString(load.quant())),
+          fmt::format("\"outcome\": \"{}\"", survived ? "COMPLETED" : "OOM_KILLED"),
+          fmt::format("\"message\": {}", render::JsonString((survived ? "" : "'") + load.outcome().message())),
+          fmt::format("\"stages\": \"PARSE;LOAD{}\"", survived ? ";FIRST_PASS;PASSES" : ""),
+          fmt::format("\"killer\": \"{}\"", survived ? "" : "KERNEL_MEMCG_OOM"),
+          fmt::format("\"valid\": \"true\""),
+      };
+      if (!survived) cells.emplace_back("\"first_pass_seconds\": \"\"");
+      for (const v1::Figure& figure : ComputeLoadFigures(load)) {
+        cells.push_back(fmt::format("\"{}\": {:.17g}", figure.name(), figure.value()));
+      }
+      rows.push_back(fmt::format("{{{}}}", fmt::join(cells, ", ")));
+    }
+  }
+  EXPECT_EQ(rows.size(), 18);
+  const std::string csv = Save("loads.csv", LoadsToCsv(report));
+  EXPECT_TRUE(RunScript("check_csv.py", {csv, Save("expected.json", fmt::format("[{}]", fmt::join(rows, ", ")))}));
+}
+
+TEST_F(DocumentsTest, CsvOfNoLoadsIsEmpty) {
+  EXPECT_EQ(LoadsToCsv(WholeReport()), "");
+}
+
 TEST_F(DocumentsTest, CsvOfNoRunsIsItsHeader) {
   const std::string csv = ReportToCsv(v1::Report());
   EXPECT_TRUE(csv.starts_with("\xEF\xBB\xBFjob_id,run_id,"));
@@ -147,12 +206,16 @@ TEST(ReportGuide, ExplainsEveryFigureAndColumn) {
     EXPECT_THAT(*guide, testing::HasSubstr(fmt::format("| `{}` |", name)));
   };
   for (const FigureDefinition& figure : AllFigures()) expect_row(figure.name);
-  const std::string csv = ReportToCsv(v1::Report());
-  std::string_view header = std::string_view(csv).substr(3, csv.find("\r\n") - 3);
-  while (!header.empty()) {
-    const std::string_view column = header.substr(0, header.find(','));
-    expect_row(column);
-    header.remove_prefix(std::min(column.size() + 1, header.size()));
+  for (const LoadFigureDefinition& figure : AllLoadFigures()) expect_row(figure.name);
+  v1::Report with_load;
+  with_load.add_runs()->mutable_run()->add_attempts()->mutable_result()->add_loads();
+  for (const std::string& csv : {ReportToCsv(v1::Report()), LoadsToCsv(with_load)}) {
+    std::string_view header = std::string_view(csv).substr(3, csv.find("\r\n") - 3);
+    while (!header.empty()) {
+      const std::string_view column = header.substr(0, header.find(','));
+      expect_row(column);
+      header.remove_prefix(std::min(column.size() + 1, header.size()));
+    }
   }
 }
 

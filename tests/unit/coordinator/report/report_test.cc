@@ -262,5 +262,44 @@ TEST_F(ReportTest, KeepsRunsAsTheyAreStored) {
   EXPECT_EQ(render::ToJson(MustBuild({}, {"j-0000000001.2"}).runs(0).run()), render::ToJson(*stored));
 }
 
+// A report may be asked for while a soak goes on: its result is not there yet, but its events and samples are.
+TEST_F(ReportTest, HasTheCyclesOfASoakThatGoesOn) {
+  v1::Run run;
+  run.set_run_id("j-0000000002.3");
+  run.set_job_id(kBurstJob);
+  run.set_device_id(kDevice);
+  run.set_workload_kind("stability");
+  run.set_state(v1::Run::RUNNING);
+  run.add_attempts()->set_attempt(1);
+  metrics::ChunkBuilder builder;
+  for (const int second : {1, 2, 3, 4}) {
+    metrics::SampleRow row = metrics::EmptyRow();
+    row[metrics::IndexOf(MetricId::kAgentRssBytes)] = 1000 * second;
+    row[metrics::IndexOf(MetricId::kMemLimitBytes)] = 9000;
+    row[metrics::IndexOf(MetricId::kMemLimitAvailableBytes)] = 4000;
+    builder.AddSample(std::chrono::seconds(second), row);
+  }
+  for (const int cycle : {7, 8}) {
+    v1::Event event;
+    event.mutable_offset()->set_seconds(2 * (cycle - 6));
+    event.set_kind(v1::Event::CYCLE_COMPLETED);
+    event.set_message(cycle == 7 ? "cycle 7: COMPLETED" : "cycle 8: OOM_KILLED");
+    event.set_value(cycle);
+    builder.AddEvent(event);
+  }
+  Write({storage::PutRun{.run = run},
+         storage::PutChunk{.run_id = run.run_id(), .attempt = 1, .seq = 2, .chunk = builder.Finish()}});
+  const v1::SoakReport soak = MustBuild({}, {run.run_id()}).runs(0).soak();
+  EXPECT_EQ(soak.cycle_count(), 2);
+  EXPECT_EQ(soak.survived_count(), 1);
+  ASSERT_EQ(soak.cycles_size(), 2);
+  EXPECT_EQ(soak.cycles(0).index(), 7);
+  EXPECT_EQ(soak.cycles(0).agent_resident_bytes(), 2000);
+  EXPECT_EQ(soak.cycles(1).start_offset().seconds(), 2);
+  EXPECT_EQ(soak.cycles(1).end_offset().seconds(), 4);
+  EXPECT_EQ(soak.cycles(1).outcome(), v1::OOM_KILLED);
+  EXPECT_EQ(soak.cycles(1).system_used_bytes(), 5000);
+}
+
 }  // namespace
 }  // namespace ballast::report

@@ -7,7 +7,7 @@
 
 #include "common/metrics/chunk_codec.h"
 #include "common/metrics/metric_table.h"
-#include "google/protobuf/text_format.h"
+#include "message_text.h"
 #include "storage/sqlite/sqlite_store.h"
 
 namespace ballast::report {
@@ -18,13 +18,6 @@ using metrics::MetricId;
 using std::chrono::milliseconds;
 
 constexpr std::int64_t kMiB = 1024 * 1024;
-
-template <typename Message>
-Message Parse(const std::string& text) {
-  Message message;
-  EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(text, &message));
-  return message;
-}
 
 // Device and runs come as text, since that is how they read best.
 constexpr char kDevice[] = R"pb(
