@@ -21,7 +21,7 @@ struct Submission {
   v1::JobSpec spec;
   std::string request_id;
   std::string submitter;
-  google::protobuf::RepeatedPtrField<v1::ResolvedModel> models;  // that the specification names
+  google::protobuf::RepeatedPtrField<v1::ResolvedModel> models{};  // that the specification names
 };
 
 // Not thread-safe.

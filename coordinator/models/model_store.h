@@ -20,7 +20,7 @@
 namespace ballast::models {
 
 struct ModelStoreOptions {
-  std::filesystem::path directory;
+  std::filesystem::path directory{};
   // Stays free on the disk, which the database is on as well.
   std::uint64_t reserve_bytes = 64U << 20U;
   // What belongs to no entry is removed at a start after this time: pushes that nobody went on with.

@@ -10,6 +10,7 @@
 #include <iostream>
 #include <string>
 
+#include "common/base/logging.h"
 #include "worker/agent/model_cache.h"
 #include "worker/agent/session/model_client.h"
 
@@ -48,6 +49,7 @@ class StoppingFetcher final : public agent::ModelFetcher {
 
 int main(int argc, char** argv) {
   if (argc < 5) return 2;
+  if (!ballast::base::InitLogging("model_fetch", "info").ok()) return 1;
   v1::ResolvedModel model;
   model.set_model_id("model");
   model.set_quant("Q");

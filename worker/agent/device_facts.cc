@@ -47,6 +47,9 @@ class FactReader {
     facts_.set_worker_version(base::kVersion);
     facts_.set_page_size_bytes(static_cast<std::uint32_t>(::sysconf(_SC_PAGESIZE)));
     facts_.add_capabilities(v1::WORKLOAD_PRESSURE);
+    facts_.add_capabilities(v1::WORKLOAD_MODEL);
+    facts_.add_capabilities(v1::WORKLOAD_QUANTIZATION);
+    facts_.add_capabilities(v1::WORKLOAD_STABILITY);
     ProbePsi();
     for (const std::string& name : environment::FindOomDaemons(root_.empty() ? "/" : root_))
       facts_.add_oom_daemons(name);

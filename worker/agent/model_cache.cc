@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -68,10 +69,18 @@ bool IsSealed(const std::filesystem::path& path, std::uint64_t size_bytes) {
          static_cast<std::uint64_t>(info.st_size) == size_bytes;
 }
 
+// To the nanosecond: the kernel's own idea of now (UTIME_NOW) only changes with its tick.
+timespec TimeOfNow() {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  return now;
+}
+
 // Read-only, dated, durable, and out of the page cache.
 absl::Status Seal(const std::filesystem::path& path) {
+  const timespec now = TimeOfNow();
   BALLAST_ASSIGN_OR_RETURN(const base::Fd fd, base::OpenFile(path, O_RDONLY));
-  const timespec times[2] = {{.tv_sec = 0, .tv_nsec = UTIME_NOW}, {.tv_sec = kSealTime, .tv_nsec = 0}};
+  const timespec times[2] = {now, {.tv_sec = kSealTime, .tv_nsec = 0}};
   if (::fchmod(fd.get(), 0444) != 0 || ::futimens(fd.get(), times) != 0 || ::fsync(fd.get()) != 0) {
     return base::ErrnoStatus(errno, fmt::format("seal {}", path.string()));
   }
@@ -81,7 +90,7 @@ absl::Status Seal(const std::filesystem::path& path) {
 
 // From now on it is the one that was used last.
 void Touch(const std::filesystem::path& path) {
-  const timespec times[2] = {{.tv_sec = 0, .tv_nsec = UTIME_NOW}, {.tv_sec = 0, .tv_nsec = UTIME_OMIT}};
+  const timespec times[2] = {TimeOfNow(), {.tv_sec = 0, .tv_nsec = UTIME_OMIT}};
   (void)::utimensat(AT_FDCWD, path.c_str(), times, AT_SYMLINK_NOFOLLOW);
 }
 

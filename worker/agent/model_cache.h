@@ -20,7 +20,7 @@
 namespace ballast::agent {
 
 struct ModelCacheOptions {
-  std::filesystem::path directory;
+  std::filesystem::path directory{};
   // Most bytes of files, those that are on their way included.
   std::uint64_t quota_bytes = std::uint64_t{32} << 30U;
   // Stays free on the disk, which the spool is on as well.

@@ -48,7 +48,7 @@ struct PrepareOptions {
   std::chrono::nanoseconds timeout = std::chrono::hours(24);
   // Called from the calling thread, a few times a second while bytes move; not at all where the file is there already.
   // Must not block. May be empty.
-  std::function<void(const PrepareProgress&)> on_progress;
+  std::function<void(const PrepareProgress&)> on_progress{};
 };
 
 // Brings models onto the device. Thread-safe: two calls for one file share one transfer.

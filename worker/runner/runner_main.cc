@@ -38,7 +38,7 @@ bool IsSocket(int fd) {
 
 // Passes what the engine tells on to the agent. When the agent cannot be reached the workload is stopped: nobody would
 // end it.
-class ReportingObserver final : public pressure::PressureObserver {
+class ReportingObserver final : public RunnerObserver {
  public:
   ReportingObserver(FrameSender* sender, std::stop_source* stop) : sender_(sender), stop_(stop) {}
 
@@ -55,6 +55,16 @@ class ReportingObserver final : public pressure::PressureObserver {
   void OnStep(const v1::Step& step) override {
     v1::RunnerReport report;
     *report.mutable_step() = step;
+    Check(sender_->Send(report));
+  }
+  void OnStage(const v1::LoadStage& stage) override {
+    v1::RunnerReport report;
+    *report.mutable_load_stage() = stage;
+    Check(sender_->Send(report));
+  }
+  void OnRuntime(pid_t pid) override {
+    v1::RunnerReport report;
+    report.mutable_state()->set_runtime_pid(pid);
     Check(sender_->Send(report));
   }
   void OnState(const v1::RunnerState& state) override {
@@ -140,7 +150,7 @@ int RunnerMain() {
   });
 
   v1::RunnerReport report;
-  *report.mutable_finished() = ExecuteWorkload(*start, &observer, &requests, stop.get_token());
+  *report.mutable_finished() = ExecuteTask(*start, &observer, &requests, stop.get_token());
   if (std::optional<v1::SignalSender> sender_of_signal = (*termination)->Finish())
     *report.mutable_finished()->mutable_terminated_by() = *std::move(sender_of_signal);
   const absl::Status sent = sender.Send(report);

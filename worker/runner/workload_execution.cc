@@ -80,14 +80,13 @@ v1::RunnerFinished Invalid(std::chrono::nanoseconds attempt_start, std::string m
 
 }  // namespace
 
-v1::RunnerFinished ExecuteWorkload(const v1::RunnerStart& start, pressure::PressureObserver* observer,
-                                   pressure::EngineRequests* requests, const std::stop_token& stop) {
+v1::RunnerFinished ExecuteTask(const v1::RunnerStart& start, RunnerObserver* observer,
+                               pressure::EngineRequests* requests, const std::stop_token& stop) {
   const std::chrono::nanoseconds attempt_start(start.start_monotonic_ns());
+  if (start.has_load()) return model::ExecuteLoad(start.load(), attempt_start, observer, stop);
   const v1::Workload& workload = start.workload();
   if (!workload.has_pressure()) {
-    return Invalid(attempt_start,
-                   "this worker carries out pressure workloads only; send this kind to a device whose facts list it as "
-                   "a capability");
+    return Invalid(attempt_start, "this runner was given neither pressure nor a model to load");
   }
   absl::StatusOr<v1::RunnerFinished> finished = ExecutePressure(workload.pressure(), start, observer, requests, stop);
   if (finished.ok()) return *std::move(finished);

@@ -34,7 +34,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadInput{{"simpel"}, {"no command 'simpel'", "did you mean 'simple'?", "ballast --help"}},
         BadInput{{"jobs"}, {"ballast jobs needs a command: list, show, cancel"}},
         BadInput{{"jobs", "lst"}, {"ballast jobs has no command 'lst'", "'list'"}},
-        BadInput{{"models"}, {"ballast models needs a command: inspect, create, estimate"}},
+        BadInput{{"models"}, {"ballast models needs a command: list, push, remove, inspect, create, estimate"}},
         BadInput{{"models", "inspect"}, {"the file is missing", "ballast models inspect FILE"}},
         BadInput{{"models", "create"}, {"--shape is missing", "qwen2.5-7b"}},
         BadInput{{"models", "create", "--shape", "qwen2.5-7"}, {"--shape: there is no shape", "'qwen2.5-7b'"}},

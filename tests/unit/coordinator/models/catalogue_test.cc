@@ -55,7 +55,7 @@ TEST_F(CatalogueTest, EveryMistakeHasItsPlace) {
   };
   const std::string file = (directory_ / "models.yaml").string();
   EXPECT_THAT(message("models:\n  - model_id: a\n    levels: [{quant: Q, synthetik: {shape: tiny}}]\n"),
-              AllOf(HasSubstr(file + ":3:24: "), HasSubstr("did you mean 'synthetic'?")));
+              AllOf(HasSubstr(file + ":3:25: "), HasSubstr("did you mean 'synthetic'?")));
   EXPECT_THAT(message("models:\n  - model_id: a\n    levels: [{quant: Q}]\n"), HasSubstr(file + ":3:14: "));
   EXPECT_THAT(message("models:\n  - model_id: a\n    levels: []\n"), HasSubstr(file + ":3:5: "));
   EXPECT_THAT(message("models:\n"

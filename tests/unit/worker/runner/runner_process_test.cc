@@ -260,7 +260,7 @@ TEST_F(RunnerProcessTest, AWorkloadOfAnotherKindIsInvalid) {
   StartRunner(start);
   ReadToEnd();
   EXPECT_EQ(Finished().outcome(), v1::INVALID);
-  EXPECT_THAT(Finished().message(), HasSubstr("capability"));
+  EXPECT_THAT(Finished().message(), HasSubstr("neither pressure nor a model"));
 }
 
 TEST_F(RunnerProcessTest, AMissingProgramIsNotFound) {
