@@ -24,7 +24,7 @@ struct Flags {
 
 absl::StatusOr<ExitCode> RunQuantization(const Flags& flags, Context& context) {
   v1::JobSpec spec;
-  v1::QuantizationWorkload* const workload = spec.mutable_workload()->mutable_quantization();
+  spec.mutable_workload()->mutable_quantization();
   BALLAST_RETURN_IF_ERROR(FillModelLoad(flags.model, "workload.quantization.load", &spec));
   for (const std::string& list : flags.levels) {
     for (const absl::string_view level : absl::StrSplit(list, ',')) {
@@ -32,7 +32,7 @@ absl::StatusOr<ExitCode> RunQuantization(const Flags& flags, Context& context) {
         return WithNextStep(absl::InvalidArgumentError("--quant-levels: a level is empty"),
                             "--quant-levels Q2_K,Q4_K_M,Q6_K");
       }
-      workload->add_quant_levels(std::string(level));
+      spec.mutable_workload()->mutable_quantization()->add_quant_levels(std::string(level));
     }
   }
   BALLAST_RETURN_IF_ERROR(FillPressureBeside(

@@ -28,7 +28,7 @@ struct Flags {
 
 absl::StatusOr<ExitCode> RunStability(const Flags& flags, Context& context) {
   v1::JobSpec spec;
-  v1::StabilityWorkload* const workload = spec.mutable_workload()->mutable_stability();
+  spec.mutable_workload()->mutable_stability();
   if (!flags.hours.empty()) {
     double hours = 0;
     if (!absl::SimpleAtod(flags.hours, &hours) || !std::isfinite(hours) || hours <= 0 || hours > 24 * 365) {
@@ -36,7 +36,7 @@ absl::StatusOr<ExitCode> RunStability(const Flags& flags, Context& context) {
                               fmt::format("--hours: {} is not a number of hours above 0", base::Quoted(flags.hours))),
                           "--hours 1.0");
     }
-    *workload->mutable_duration() = base::ToProto(
+    *spec.mutable_workload()->mutable_stability()->mutable_duration() = base::ToProto(
         std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::duration<double, std::ratio<3600>>(hours)));
   }
   if (flags.use_model) {
@@ -51,7 +51,9 @@ absl::StatusOr<ExitCode> RunStability(const Flags& flags, Context& context) {
       flags.model, [](v1::JobSpec* job) { return job->mutable_workload()->mutable_stability()->mutable_pressure(); },
       &spec));
   // A soak without anything to do would only wait.
-  if (!workload->has_pressure() && !flags.use_model) workload->mutable_pressure()->mutable_burst();
+  if (!spec.workload().stability().has_pressure() && !flags.use_model) {
+    spec.mutable_workload()->mutable_stability()->mutable_pressure()->mutable_burst();
+  }
   BALLAST_RETURN_IF_ERROR(FillJob(flags.job, &spec));
   BALLAST_RETURN_IF_ERROR(CheckModelJob(spec, "stability"));
   return RunJob(std::move(spec), flags.result, context);
