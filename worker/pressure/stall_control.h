@@ -50,8 +50,9 @@ class StallControl {
   // The first pace at which held memory is to be touched, where it is free to choose.
   static constexpr std::chrono::nanoseconds kFirstTouchInterval = std::chrono::seconds(15);
 
-  // `paces`: touch_interval() is obeyed. Pages are 4096 bytes unless `page_bytes` says otherwise.
-  explicit StallControl(double target_percent, bool paces = false, std::uint64_t page_bytes = 4096);
+  // `paces`: touch_interval() is obeyed. `page_bytes` is the size of the kernel's pages, of which moves are whole
+  // numbers.
+  StallControl(double target_percent, bool paces, std::uint64_t page_bytes);
 
   // What to move now. The first look only begins.
   [[nodiscard]] StallMove Next(const StallLook& look);
