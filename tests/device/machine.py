@@ -84,7 +84,8 @@ class VirtualMachine:
         assert self._process is None, "the machine is running"
         self.boots += 1
         ours, theirs = socket.socketpair()
-        arguments = ["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64"]
+        # A device has processors of its own: its kernel is not to wait behind what else the host does, where that can be had.
+        arguments = ["nice", "-n", "-10", "setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64"]
         # Without the string instructions that a real processor carries out in long words, and this one byte by byte.
         arguments += ["-M", "q35", "-cpu", "max,-erms,-fsrm", "-accel", "tcg,thread=multi", "-smp", "2", "-m", str(self.memory_mib)]
         arguments += ["-nodefaults", "-display", "none", "-no-reboot"]

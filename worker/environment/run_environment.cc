@@ -52,9 +52,8 @@ void RunEnvironment::Keep(pid_t runner) {
     return;
   }
   keeper_ = RunnerKeeper();
-  AddNote(
-      fmt::format("only the kernel's parent-death signal ends the runner with its agent: {}",
-                  std::string(keeper.status().message())));
+  AddNote(fmt::format("only the kernel's parent-death signal ends the runner with its agent: {}",
+                      std::string(keeper.status().message())));
 }
 
 void RunEnvironment::FollowKeeper() {
@@ -62,9 +61,9 @@ void RunEnvironment::FollowKeeper() {
   const pid_t killed = keeper_.pid();
   if (replaced_keepers_ == kMostReplacedKeepers) {
     keeper_ = RunnerKeeper();
-    AddNote(
-        fmt::format("only the kernel's parent-death signal ends the runner with its agent: its keeper was killed {} times",
-                    replaced_keepers_ + 1));
+    AddNote(fmt::format(
+        "only the kernel's parent-death signal ends the runner with its agent: its keeper was killed {} times",
+        replaced_keepers_ + 1));
     return;
   }
   ++replaced_keepers_;

@@ -55,7 +55,7 @@ class RunEnvironment {
   OomWatch oom_watch_;
   os::CgroupLocation location_;
   bool own_group_ = false;
-  pid_t kept_ = 0;               // the runner
+  pid_t kept_ = 0;  // the runner
   int replaced_keepers_ = 0;
   std::string note_;
 };
