@@ -1,7 +1,10 @@
 #include "cli/render/details.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
+#include "cli/render/last_seconds.h"
 #include "cli/render/text_value.h"
 #include "cli/render/text_width.h"
 #include "common/base/clock.h"
@@ -21,6 +24,14 @@ class Lines {
   }
   void Heading(const std::string& name) { text_ += name + ":\n"; }
   void Item(const std::string& value) { text_ += fmt::format("  {}\n", Printable(value)); }
+  // Several lines, each an item.
+  void Block(const std::string& lines) {
+    for (std::size_t begin = 0; begin < lines.size();) {
+      const std::size_t end = std::min(lines.find('\n', begin), lines.size());
+      Item(lines.substr(begin, end - begin));
+      begin = end + 1;
+    }
+  }
   [[nodiscard]] std::string Take() { return std::move(text_); }
 
  private:
@@ -178,12 +189,7 @@ std::string JobDetails(const v1::Job& job) {
   lines.Add("started", LocalTime(job.has_start_time(), job.start_time()));
   lines.Add("ended", LocalTime(job.has_end_time(), job.end_time()));
   lines.Heading("specification");
-  const std::string yaml = config::WriteYaml(job.spec());
-  for (std::size_t begin = 0; begin < yaml.size();) {
-    const std::size_t end = std::min(yaml.find('\n', begin), yaml.size());
-    lines.Item(yaml.substr(begin, end - begin));
-    begin = end + 1;
-  }
+  lines.Block(config::WriteYaml(job.spec()));
   return lines.Take();
 }
 
@@ -201,8 +207,12 @@ std::string RunDetails(const v1::Run& run) {
     AddEvidence(run.outcome().evidence(), &lines);
     // The run's own outcome leaves it out.
     if (run.attempts_size() > 0) {
-      const v1::RunResult& result = run.attempts(run.attempts_size() - 1).result();
-      AddList("kernel log", result.outcome().evidence().kernel_log(), &lines);
+      const v1::Evidence& evidence = run.attempts(run.attempts_size() - 1).result().outcome().evidence();
+      if (const std::string table = LastSecondsTable(evidence.last_samples()); !table.empty()) {
+        lines.Heading("last seconds");
+        lines.Block(table);
+      }
+      AddList("kernel log", evidence.kernel_log(), &lines);
     }
   }
   lines.Add("annotations", KeyValues(run.annotations()));

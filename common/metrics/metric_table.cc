@@ -16,7 +16,9 @@ constexpr Metric Counter(MetricId id, std::string_view name, std::string_view so
 
 constexpr std::array kTable = {
     Gauge(MetricId::kMemUsedPercent, "mem_used_percent", 1000, "derived: (limit - available) / limit",
-          "Memory in use by everyone under the limit that holds, in percent of that limit."),
+          "Memory in use by everyone under the limit that holds, in percent of that limit; file cache that the runner "
+          "holds "
+          "is in use."),
     Gauge(MetricId::kMemLimitBytes, "mem_limit_bytes", 1, "memory gauge: limit",
           "The memory limit that holds for the worker: MemTotal, or the tightest memory cgroup's limit."),
     Gauge(MetricId::kMemLimitAvailableBytes, "mem_limit_available_bytes", 1, "memory gauge: available",

@@ -17,6 +17,7 @@ namespace {
 constexpr std::uint64_t kVersion1Unlimited = 0x7fff'ffff'0000'0000U;
 
 constexpr std::size_t kMaxProcFileBytes = 4U << 20U;
+constexpr std::size_t kMaxNumberBytes = 4096;
 
 constexpr MemoryCgroupFiles kVersion1Files = {
     .usage = "memory.usage_in_bytes",
@@ -27,6 +28,10 @@ constexpr MemoryCgroupFiles kVersion1Files = {
     .stat = "memory.stat",
     .active_file = "total_active_file",
     .inactive_file = "total_inactive_file",
+    .refault_anon = "total_workingset_refault_anon",
+    .refault_file = "total_workingset_refault_file",
+    .refault = "total_workingset_refault",
+    .swap_in = "total_pswpin",
     .oom_events = "memory.oom_control",
 };
 constexpr MemoryCgroupFiles kVersion2Files = {
@@ -38,6 +43,10 @@ constexpr MemoryCgroupFiles kVersion2Files = {
     .stat = "memory.stat",
     .active_file = "active_file",
     .inactive_file = "inactive_file",
+    .refault_anon = "workingset_refault_anon",
+    .refault_file = "workingset_refault_file",
+    .refault = "workingset_refault",
+    .swap_in = "pswpin",
     .oom_events = "memory.events",
 };
 
@@ -217,6 +226,20 @@ absl::StatusOr<CgroupLocation> LocateCgroups(const std::string& root, const std:
 
 const MemoryCgroupFiles& MemoryFilesOf(int version) {
   return version == 1 ? kVersion1Files : kVersion2Files;
+}
+
+std::string FindLimitingDirectory(const CgroupLocation& location, std::uint64_t machine_bytes) {
+  std::uint64_t smallest = machine_bytes;
+  std::string limiting;
+  for (const std::string& directory : location.memory_directories) {
+    const absl::StatusOr<std::string> text =
+        base::ReadFile(fmt::format("{}/{}", directory, MemoryFilesOf(location.memory_version).limit), kMaxNumberBytes);
+    const std::optional<std::uint64_t> limit = text.ok() ? ParseMemoryLimit(*text) : std::nullopt;
+    if (!limit || *limit >= smallest) continue;
+    smallest = *limit;
+    limiting = directory;
+  }
+  return limiting;
 }
 
 std::optional<std::uint64_t> ParseMemoryLimit(std::string_view content) {

@@ -64,9 +64,19 @@ struct MemoryCgroupFiles {
   std::string_view stat;
   std::string_view active_file;    // key in `stat`: active page cache of the group and its descendants
   std::string_view inactive_file;  // key in `stat`: inactive page cache of the group and its descendants
-  std::string_view oom_events;     // file with the key `oom_kill`
+  // Keys in `stat`, in pages, of the group and its descendants: pages that came back soon after they were dropped, and
+  // pages that were swapped in. Kernels before 5.9 know only `refault`, and few tell of `swap_in`.
+  std::string_view refault_anon;
+  std::string_view refault_file;
+  std::string_view refault;
+  std::string_view swap_in;
+  std::string_view oom_events;  // file with the key `oom_kill`
 };
 [[nodiscard]] const MemoryCgroupFiles& MemoryFilesOf(int version);
+
+// The directory of the memory cgroup whose limit holds at `location`: the smallest of its own and its ancestors' that
+// is below `machine_bytes`; of equal ones the innermost. Empty where the machine's memory is the limit.
+[[nodiscard]] std::string FindLimitingDirectory(const CgroupLocation& location, std::uint64_t machine_bytes);
 
 // A memory limit in bytes; nothing for `max`, for version 1's way of saying "none" (a number near 2^63), and for text
 // that is no number.

@@ -137,6 +137,16 @@ std::string AncestorPath(std::string path, std::size_t depth) {
 
 }  // namespace
 
+MemoryReading CountHeldFileBytes(MemoryReading reading, std::uint64_t held_file_bytes) {
+  if (reading.file_bytes == 0) return reading;
+  const double share = static_cast<double>(reading.available_file_bytes) / static_cast<double>(reading.file_bytes);
+  const std::uint64_t held = std::min(held_file_bytes, reading.file_bytes);
+  const auto counted = static_cast<std::uint64_t>(share * static_cast<double>(held));
+  reading.available_bytes -= std::min(reading.available_bytes, counted);
+  reading.headroom_bytes -= std::min(reading.headroom_bytes, counted);
+  return reading;
+}
+
 absl::StatusOr<std::unique_ptr<MemoryGauge>> MemoryGauge::Open(const std::string& root) {
   // A machine whose cgroups cannot be found out has its memory as the only limit.
   const absl::StatusOr<CgroupLocation> located = LocateCgroups(root);

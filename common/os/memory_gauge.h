@@ -35,6 +35,11 @@ struct MemoryReading {
   [[nodiscard]] double available_percent() const { return 100.0 - used_percent(); }
 };
 
+// `reading` with `held_file_bytes` of resident file pages counted as in use: for a load that holds such pages and means
+// them to be, although the kernel calls them available, because it can drop them. Of a cgroup's file pages only the
+// inactive ones are counted as available, so those held are taken to have the same share of them as all have.
+[[nodiscard]] MemoryReading CountHeldFileBytes(MemoryReading reading, std::uint64_t held_file_bytes);
+
 // Reads memory in use against the limit that holds: the machine's `(MemTotal - MemAvailable) / MemTotal`, or, where a
 // memory cgroup (version 1 or 2, this process's or any ancestor's) has a smaller limit, that cgroup's usage less its
 // inactive page cache, against its limit. Keeps its descriptors open. Read() does not allocate. Not thread-safe: one

@@ -52,16 +52,7 @@ std::string LimitingDirectory(const std::string& root, const std::string& proc, 
   const absl::StatusOr<CgroupLocation> location = LocateCgroups(root, process);
   if (!location.ok()) return {};
   const std::optional<std::string> meminfo = ReadOnce(proc + "/meminfo");
-  std::uint64_t smallest = meminfo ? ParseMemInfo(*meminfo).total.value_or(0) : 0;
-  std::string limiting;
-  for (const std::string& directory : location->memory_directories) {
-    const std::optional<std::string> text =
-        ReadOnce(fmt::format("{}/{}", directory, MemoryFilesOf(location->memory_version).limit));
-    const std::optional<std::uint64_t> limit = text ? ParseMemoryLimit(*text) : std::nullopt;
-    if (!limit || *limit >= smallest) continue;
-    smallest = *limit;
-    limiting = directory;
-  }
+  std::string limiting = FindLimitingDirectory(*location, meminfo ? ParseMemInfo(*meminfo).total.value_or(0) : 0);
   return limiting.empty() || location->memory_version == 2 ? limiting : location->unified_directory;
 }
 

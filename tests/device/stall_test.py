@@ -13,6 +13,7 @@ class StallTest(DeviceTest):
         self.assertEqual(result.code, 0, result.err)
         (run,) = result.json["runs"]
         (attempt,) = run["run"]["attempts"]
+        self.print_course(run["samples"])
         (hold,) = (phase for phase in attempt["result"]["phases"] if phase["kind"] == "HOLD")
         quality = hold["hold_quality"]
         stall = quality["stall"]
@@ -23,6 +24,21 @@ class StallTest(DeviceTest):
         self.assertGreaterEqual(stall["min_percent"], 15)
         self.assertLessEqual(stall["max_percent"], 25)
         self.assertGreater(quality["min_held_bytes"], 1 << 30)
+
+    @staticmethod
+    def print_course(samples):
+        """What the loop did, every other second: without it a failure says nothing."""
+        columns = {column["metric"]: column["values"] for column in samples["columns"]}
+        print("seconds, stall of the last two and avg10 in percent, held, available and free swap in MiB:")
+        before, stalled_before = None, None
+        for i, offset in enumerate(samples["offset_ms"]):
+            if before is not None and offset < before + 2000:
+                continue
+            stalled = columns["psi_memory_some_us_total"][i]
+            share = "" if before is None else f"{(stalled - stalled_before) / 10 / (offset - before):.1f}"
+            before, stalled_before = offset, stalled
+            mib = (int(columns[name][i] or 0) >> 20 for name in ("runner_held_bytes", "mem_available_bytes", "swap_free_bytes"))
+            print(f"{offset / 1000:6.1f} {share:>6} {columns['psi_memory_some_avg10'][i]:6.1f}", *(f"{value:6}" for value in mib))
 
     def test_with_swap_on_a_disk(self):
         self.holds_some_20(swap_mib=1024)

@@ -241,14 +241,18 @@ class LimitedGroup:
     V1 = "/sys/fs/cgroup/memory"
     V2 = "/sys/fs/cgroup"
 
+    PREFIX = "ballast-test-"
+
     def __init__(self, limit_bytes):
-        name = f"ballast-test-{os.getpid()}"
+        name = f"{self.PREFIX}{os.getpid()}"
         if os.path.isdir(self.V1):
+            self.sweep(self.V1)
             self.path = os.path.join(self.V1, name)
             limits = ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes")
         elif os.path.exists(os.path.join(self.V2, "cgroup.controllers")):
             with open(os.path.join(self.V2, "cgroup.subtree_control"), "w", encoding="ascii") as control:
                 control.write("+memory")
+            self.sweep(self.V2)
             self.path = os.path.join(self.V2, name)
             limits = ("memory.max",)
         else:
@@ -275,8 +279,29 @@ class LimitedGroup:
         return 0
 
     def remove(self):
-        for pid in self.pids():
+        self.end(self.path)
+
+    @classmethod
+    def sweep(cls, hierarchy):
+        """Ends what tests that were killed have left: groups are named after the test's process."""
+        for name in os.listdir(hierarchy):
+            pid = name.removeprefix(cls.PREFIX).split("-")[0]
+            if name.startswith(cls.PREFIX) and pid.isdecimal() and not os.path.exists(f"/proc/{pid}"):
+                with contextlib.suppress(FileNotFoundError):  # another test ends it, too
+                    cls.end(os.path.join(hierarchy, name))
+
+    @classmethod
+    def end(cls, path):
+        """Kills what is in a group and in those below it, and removes them."""
+        for directory, _, _ in os.walk(path, topdown=False):
+            wait_until(lambda directory=directory: cls._emptied(directory), 10, f"{directory} to be empty")
+            os.rmdir(directory)
+
+    @staticmethod
+    def _emptied(directory):
+        with open(os.path.join(directory, "cgroup.procs"), encoding="ascii") as procs:
+            pids = [int(pid) for pid in procs.read().split()]
+        for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: not self.pids(), 10, "the group to be empty")
-        os.rmdir(self.path)
+        return not pids

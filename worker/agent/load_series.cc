@@ -42,9 +42,9 @@ void LoadSeries::Add(const std::vector<PlannedLoad>& loads, std::uint32_t cycle)
   planned_ += static_cast<std::uint32_t>(loads.size());
 }
 
-std::array<pollfd, 3> LoadSeries::Polled() const {
+std::array<pollfd, 4> LoadSeries::Polled() const {
   if (runner_) return runner_->Polled();
-  return {{{-1, 0, 0}, {-1, 0, 0}, {-1, 0, 0}}};
+  return {{{-1, 0, 0}, {-1, 0, 0}, {-1, 0, 0}, {-1, 0, 0}}};
 }
 
 std::optional<nanoseconds> LoadSeries::deadline() const {

@@ -39,7 +39,7 @@ class LoadSeries {
   // When Follow is due by time alone.
   [[nodiscard]] std::optional<std::chrono::nanoseconds> deadline() const;
   // Descriptors that become readable when there is something to follow: for poll().
-  [[nodiscard]] std::array<pollfd, 3> Polled() const;
+  [[nodiscard]] std::array<pollfd, 4> Polled() const;
 
   // Ends the load that goes on, and drops those that are left.
   void RequestEnd(const AskedEnd& asked);

@@ -22,6 +22,7 @@
 #include "common/metrics/chunk_codec.h"
 #include "worker/agent/boot_id.h"
 #include "worker/agent/sample_history.h"
+#include "worker/agent/spool_reader.h"
 
 namespace ballast::agent {
 namespace {

@@ -31,9 +31,6 @@ std::uint64_t MeanWith(std::uint64_t mean_before, std::uint64_t value, std::uint
 
 }  // namespace
 
-RunFindings::RunFindings(const v1::Workload& workload)
-    : judges_use_(workload.pressure().memory_kind() != v1::FILE_CACHE || workload.pressure().lock()) {}
-
 void RunFindings::AddReport(const v1::RunnerReport& report) {
   switch (report.content_case()) {
     case v1::RunnerReport::kPhase:
@@ -154,7 +151,7 @@ void RunFindings::Judge(const HoldSample& sample, v1::RunResult* result) const {
     if (phase->has_end_offset() && sample.offset >= base::FromProto(phase->end_offset())) return;
     if (phase->kind() != v1::Phase::HOLD) return;
     const std::optional<double> target = UsedTarget(*phase, sample.limit_bytes);
-    if ((!target || !judges_use_) && !phase->has_target_psi()) return;
+    if (!target && !phase->has_target_psi()) return;
     const bool first = !phase->has_hold_quality();
     v1::HoldQuality* const quality = phase->mutable_hold_quality();
     quality->set_sample_count(quality->sample_count() + 1);

@@ -17,10 +17,6 @@ namespace ballast::agent {
 // keeps the first 20,000 phases and steps each (the events in the chunks have all of them). Not thread-safe.
 class RunFindings {
  public:
-  // `workload` tells whether a hold can be judged from outside: targets count file cache that is held and not locked as
-  // in use, the samples are the kernel's figures, which do not, so such a hold is not judged by them.
-  explicit RunFindings(const v1::Workload& workload = {});
-
   // Every report of the runner, in order.
   void AddReport(const v1::RunnerReport& report);
   // Every sample, in order. `stall_percent` is the kernel's average of the stall that the runner holds; absent where it
@@ -68,7 +64,6 @@ class RunFindings {
   void Judge(const HoldSample& sample, v1::RunResult* result) const;
   static void JudgeStall(const HoldSample& sample, v1::Phase* phase);
 
-  bool judges_use_ = true;
   v1::RunResult result_;  // phases, steps and peaks as they come
   // Samples whose phase is not sure yet: the runner's word of a new phase comes a little after the phase.
   std::deque<HoldSample> unjudged_;

@@ -45,6 +45,12 @@ bool HoldsShmem(const v1::Workload& workload) {
   return pressure != nullptr && pressure->memory_kind() == v1::SHARED;
 }
 
+// Which the kernel calls available, unless it is locked.
+bool HoldsFileCache(const v1::Workload& workload) {
+  const v1::PressureWorkload* const pressure = PressureOf(workload);
+  return pressure != nullptr && pressure->memory_kind() == v1::FILE_CACHE && !pressure->lock();
+}
+
 // The kernel does not count shared memory that is swapped out with the process (VmSwap is anonymous memory), although
 // nobody else has it: what is held and not resident is swapped out.
 void CountSwappedShmem(bool holds_shmem, metrics::SampleRow* row) {
@@ -75,7 +81,7 @@ RunRecord::RunRecord(const RunExecutorOptions& options, AttemptKey key, const v1
           std::max(base::FromProto(spec.telemetry().sample_interval()), nanoseconds(std::chrono::milliseconds(1)))),
       start_(options.clock->Monotonic()),
       holds_shmem_(HoldsShmem(spec.workload())),
-      findings_(spec.workload()),
+      holds_file_cache_(HoldsFileCache(spec.workload())),
       stall_watch_(options.root),
       history_(kEvidenceSpan, sample_interval_),
       row_(metrics::EmptyRow()),
@@ -131,6 +137,7 @@ bool RunRecord::TakeDueSamples() {
 
 void RunRecord::TakeSample(nanoseconds planned_offset) {
   const nanoseconds offset = Elapsed();
+  if (holds_file_cache_) sampler_->CountFilePages(pressure_speaks_ ? findings_.held_bytes() : 0);
   sampler_->Sample(&row_);
   row_[metrics::IndexOf(MetricId::kSampleDelayUs)] =
       std::chrono::duration_cast<std::chrono::microseconds>(std::max(offset - planned_offset, nanoseconds(0))).count();

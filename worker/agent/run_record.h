@@ -105,6 +105,7 @@ class RunRecord {
   std::unique_ptr<os::MemoryGauge> gauge_;
   base::Fd timer_;
   const bool holds_shmem_;
+  const bool holds_file_cache_;
   pid_t pressure_pid_ = 0;
   bool pressure_speaks_ = false;
 

@@ -48,10 +48,11 @@ absl::Status WatchedRunner::Start(const v1::RunnerStart& start) {
   return absl::OkStatus();
 }
 
-std::array<pollfd, 3> WatchedRunner::Polled() const {
+std::array<pollfd, 4> WatchedRunner::Polled() const {
   const bool running = runner_ && !exit_;
   return {{{running ? runner_->pid_fd() : -1, POLLIN, 0},
            {running && !reports_ended_ ? runner_->report_fd() : -1, POLLIN, 0},
+           {running ? environment_->keeper_fd() : -1, POLLIN, 0},
            {guard_->fd(), POLLIN, 0}}};
 }
 
@@ -66,6 +67,8 @@ void WatchedRunner::Follow(nanoseconds now, News* news) {
     exit_ = runner_->TryWait();
     ReadReports(now, news);
     FollowGuard(news);
+  } else {
+    environment_->FollowKeeper();
   }
   if (kill_at_ && now >= *kill_at_ && !exit_) {
     runner_->Kill();

@@ -49,7 +49,7 @@ class WatchedRunner {
   [[nodiscard]] absl::Status Start(const v1::RunnerStart& start);
 
   // Descriptors that become readable when there is something to follow: for poll().
-  [[nodiscard]] std::array<pollfd, 3> Polled() const;
+  [[nodiscard]] std::array<pollfd, 4> Polled() const;
 
   // What has come up since the last time.
   struct News {

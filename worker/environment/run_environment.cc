@@ -7,6 +7,11 @@
 #include "common/base/logging.h"
 
 namespace ballast::environment {
+namespace {
+
+constexpr int kMostReplacedKeepers = 5;
+
+}  // namespace
 
 RunEnvironment RunEnvironment::Create(const CgroupHome* home, const std::string& root) {
   RunEnvironment environment;
@@ -17,9 +22,8 @@ RunEnvironment RunEnvironment::Create(const CgroupHome* home, const std::string&
       environment.location_ = environment.group_.location();
       environment.own_group_ = true;
     } else {
-      environment.note_ =
-          fmt::format("the runner had no cgroup of its own in this run: {}", std::string(group.status().message()));
-      spdlog::warn("{}", environment.note_);
+      environment.AddNote(
+          fmt::format("the runner had no cgroup of its own in this run: {}", std::string(group.status().message())));
     }
   }
   if (!environment.own_group_) {
@@ -41,16 +45,35 @@ std::vector<std::string> RunEnvironment::cgroups() const {
 }
 
 void RunEnvironment::Keep(pid_t runner) {
+  kept_ = runner;
   absl::StatusOr<RunnerKeeper> keeper = RunnerKeeper::Start(runner, own_group_ ? group_.directory() : std::string());
   if (keeper.ok()) {
     keeper_ = *std::move(keeper);
     return;
   }
-  if (note_.empty()) {
-    note_ = fmt::format("only the kernel's parent-death signal ends the runner with its agent: {}",
-                        std::string(keeper.status().message()));
+  keeper_ = RunnerKeeper();
+  AddNote(fmt::format("only the kernel's parent-death signal ends the runner with its agent: {}",
+                      std::string(keeper.status().message())));
+}
+
+void RunEnvironment::FollowKeeper() {
+  if (!keeper_.killed()) return;
+  const pid_t killed = keeper_.pid();
+  if (replaced_keepers_ == kMostReplacedKeepers) {
+    keeper_ = RunnerKeeper();
+    AddNote(fmt::format(
+        "only the kernel's parent-death signal ends the runner with its agent: its keeper was killed {} times",
+        replaced_keepers_ + 1));
+    return;
   }
-  spdlog::warn("{}", note_);
+  ++replaced_keepers_;
+  AddNote(fmt::format("the runner's keeper (process {}) was killed in mid-run and replaced", killed));
+  Keep(kept_);
+}
+
+void RunEnvironment::AddNote(const std::string& note) {
+  spdlog::warn("{}", note);
+  note_ += note_.empty() ? note : "; " + note;
 }
 
 }  // namespace ballast::environment

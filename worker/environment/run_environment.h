@@ -33,7 +33,12 @@ class RunEnvironment {
   [[nodiscard]] std::vector<std::string> cgroups() const;
   // Sees to it that the runner, leader of a process group, ends with this process.
   void Keep(pid_t runner);
-  // What is not as it should be; empty where nothing is. One sentence.
+  // Readable when somebody has killed the keeper of the runner: for poll(); -1 where there is none.
+  [[nodiscard]] int keeper_fd() const { return keeper_.fd(); }
+  // Replaces a keeper that somebody has killed; note() says so. Not without end: whoever kills each one wants none.
+  // Call while the runner lives, when keeper_fd() is readable.
+  void FollowKeeper();
+  // What is not as it should be; empty where nothing is. Clauses of one sentence.
   [[nodiscard]] const std::string& note() const { return note_; }
   [[nodiscard]] OomWatch& oom_watch() { return oom_watch_; }
   // Counts from now on, for another runner in the same place. `root` as in Create.
@@ -42,12 +47,16 @@ class RunEnvironment {
  private:
   RunEnvironment() = default;
 
+  void AddNote(const std::string& note);
+
   // In this order: the keeper goes last.
   RunnerKeeper keeper_;
   OwnGroup group_;
   OomWatch oom_watch_;
   os::CgroupLocation location_;
   bool own_group_ = false;
+  pid_t kept_ = 0;  // the runner
+  int replaced_keepers_ = 0;
   std::string note_;
 };
 

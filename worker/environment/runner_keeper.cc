@@ -1,5 +1,6 @@
 #include "worker/environment/runner_keeper.h"
 
+#include <poll.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -96,6 +97,12 @@ RunnerKeeper& RunnerKeeper::operator=(RunnerKeeper&& other) noexcept {
 
 RunnerKeeper::~RunnerKeeper() {
   Dismiss();
+}
+
+bool RunnerKeeper::killed() const {
+  // It says nothing more once it is ready: what is there to read is the end of its channel.
+  pollfd end = {channel_.get(), POLLIN, 0};
+  return pid_ > 0 && ::poll(&end, 1, 0) > 0;
 }
 
 void RunnerKeeper::Dismiss() {

@@ -32,6 +32,10 @@ class RunnerKeeper {
 
   // 0 where there is none.
   [[nodiscard]] pid_t pid() const { return pid_; }
+  // Becomes readable when somebody has killed the keeper: for poll(). -1 where there is none.
+  [[nodiscard]] int fd() const { return channel_.get(); }
+  // Whether somebody has. Does not block.
+  [[nodiscard]] bool killed() const;
 
  private:
   void Dismiss();

@@ -29,8 +29,4 @@ class FileCacheGauge final : public os::MemoryGauge {
   HeldMemory* memory_;
 };
 
-// `reading` with `held_file_bytes` (resident) counted as in use. Of a cgroup's file pages only the inactive ones are
-// counted as available, so those held are taken to have the same share of them as all have.
-[[nodiscard]] os::MemoryReading CountHeldFileBytes(os::MemoryReading reading, std::uint64_t held_file_bytes);
-
 }  // namespace ballast::pressure

@@ -46,6 +46,9 @@ constexpr double kMostSpan = 1.0 / 4;
 constexpr double kFastestTouchSeconds = 1;
 constexpr double kSlowestTouchSeconds = 90;
 constexpr double kPaceStep = 1.5;
+// How far from the target the stall may be for a change of pace to make up for that, too.
+constexpr double kLeastMiss = 0.5;
+constexpr double kMostMiss = 1.5;
 
 // Errors are counted in targets. Beyond this they are large.
 constexpr double kLargeError = 0.3;
@@ -147,6 +150,7 @@ void StallControl::BeginHolding(const StallLook& look) {
   stage_ = Stage::kHolding;
   slow_before_percent_ = slow_percent_;
   unmoved_bytes_ = 0;
+  owed_bytes_ = 0;
   // What was allocated between the cause and its measure.
   const auto limit = static_cast<double>(look.limit_bytes);
   span_bytes_ = std::max(rate_bytes_per_second_ * 0.25 * response_s_, (paces_ ? kLeastPacedSpan : kLeastSpan) * limit);
@@ -174,6 +178,7 @@ double StallControl::MoveHolding(const StallLook& look, double seconds) {
     // Once, and it was this loop that went too far. Again, and it was not enough.
     span_bytes_ *= since_relief_s_ < 2 * response_s_ ? kSpanAfterSecondRelief : kSpanAfterRelief;
     BoundSpan(look);
+    owed_bytes_ = 0;
     since_relief_s_ = 0;
     return relief;
   }
@@ -181,9 +186,12 @@ double StallControl::MoveHolding(const StallLook& look, double seconds) {
   const double integral = kCrossover * std::clamp(error, -2.0, 1.0) * step;
   const double proportional = -kCrossover * std::clamp(rise, -1.0, 1.0);
   double moved = span_bytes_ * (integral + proportional);
+  const double owed = owed_bytes_ * std::min(1.0, seconds / response_s_);
+  owed_bytes_ -= owed;
+  moved += owed;
   if (since_relief_s_ < kReliefResponses * response_s_) moved = std::min(moved, 0.0);
-  // Allocating is a stall itself where the device is slow. A loop that goes to and fro answers what it has caused. Not at a
-  // pace of its own choice: there the span is no smaller than what the kernel's own pieces make it do.
+  // Allocating is a stall itself where the device is slow. A loop that goes to and fro answers what it has caused. Not
+  // at a pace of its own choice: there the span is no smaller than what the kernel's own pieces make it do.
   unrest_bytes_ = Decay(seconds, kUnrestResponses * response_s_) * unrest_bytes_ + std::abs(moved);
   if (!paces_ && unrest_bytes_ > span_bytes_) {
     span_bytes_ *= 0.7;
@@ -221,10 +229,20 @@ void StallControl::AdaptSpan(const StallLook& look, double error, double seconds
 void StallControl::BoundSpan(const StallLook& look) {
   const double least = (paces_ ? kLeastPacedSpan : kLeastSpan) * static_cast<double>(look.limit_bytes);
   const double most = kMostSpan * static_cast<double>(look.limit_bytes);
-  if (paces_ && span_bytes_ < least) touch_interval_s_ *= std::min(kPaceStep, least / span_bytes_);
-  if (paces_ && span_bytes_ > most) touch_interval_s_ /= std::min(kPaceStep, span_bytes_ / most);
-  touch_interval_s_ = std::clamp(touch_interval_s_, kFastestTouchSeconds, kSlowestTouchSeconds);
+  if (paces_ && span_bytes_ < least) SetPace(touch_interval_s_ * std::min(kPaceStep, least / span_bytes_), look);
+  if (paces_ && span_bytes_ > most) SetPace(touch_interval_s_ / std::min(kPaceStep, span_bytes_ / most), look);
   span_bytes_ = std::clamp(span_bytes_, least, most);
+}
+
+void StallControl::SetPace(double touch_interval_s, const StallLook& look) {
+  const double interval_s = std::clamp(touch_interval_s, kFastestTouchSeconds, kSlowestTouchSeconds);
+  if (interval_s == touch_interval_s_) return;
+  const double miss = std::clamp(target_percent_ / std::max(slow_percent_, 0.1), kLeastMiss, kMostMiss);
+  owed_bytes_ = static_cast<double>(look.swapped_bytes) * (interval_s / touch_interval_s_ * miss - 1);
+  touch_interval_s_ = interval_s;
+  // What the stall does next is the answer to this, and says nothing about the span.
+  side_ = 0;
+  away_s_ = 0;
 }
 
 }  // namespace ballast::pressure

@@ -15,6 +15,7 @@ struct StallLook {
   std::uint64_t available_bytes = 0;  // without swapping
   std::uint64_t left_bytes = 0;       // until the floor, free swap counted
   std::uint64_t held_bytes = 0;
+  std::uint64_t swapped_bytes = 0;         // what went out to swap since the load began
   std::chrono::nanoseconds touch_time{0};  // in which held memory is touched once, where it is
 };
 
@@ -39,7 +40,8 @@ struct StallMove {
 //
 // The kernel swaps out in pieces of some ten megabytes, so a stall that lives on a scale of less cannot be held by
 // moving memory. Where the pace of touching is free to choose, the span is kept within bounds instead: a stall that is
-// too steep is made flatter by touching more slowly, one that stays away steeper by touching faster.
+// too steep is made flatter by touching more slowly, one that stays away steeper by touching faster. At another pace
+// the same missing pages make another stall, so what is missing is changed with it.
 //
 // Not thread-safe.
 class StallControl {
@@ -50,8 +52,9 @@ class StallControl {
   // The first pace at which held memory is to be touched, where it is free to choose.
   static constexpr std::chrono::nanoseconds kFirstTouchInterval = std::chrono::seconds(15);
 
-  // `paces`: touch_interval() is obeyed. Pages are 4096 bytes unless `page_bytes` says otherwise.
-  explicit StallControl(double target_percent, bool paces = false, std::uint64_t page_bytes = 4096);
+  // `paces`: touch_interval() is obeyed. `page_bytes` is the size of the kernel's pages, of which moves are whole
+  // numbers.
+  StallControl(double target_percent, bool paces, std::uint64_t page_bytes);
 
   // What to move now. The first look only begins.
   [[nodiscard]] StallMove Next(const StallLook& look);
@@ -76,6 +79,7 @@ class StallControl {
   void AdaptSpan(const StallLook& look, double error, double seconds);
   // Keeps the span within its bounds.
   void BoundSpan(const StallLook& look);
+  void SetPace(double touch_interval_s, const StallLook& look);
 
   const double target_percent_;
   const bool paces_;
@@ -93,6 +97,7 @@ class StallControl {
   double rate_bytes_per_second_ = 0;  // of growth while near
   double span_bytes_ = 0;             // that make about the wanted stall
   double unmoved_bytes_ = 0;          // too little for a page so far
+  double owed_bytes_ = 0;             // what the last change of pace asks for, still to be moved
   double away_s_ = 0;                 // how long the error has had one sign and been large
   int side_ = 0;                      // of the target: the last on which the error was large
   double since_crossing_s_ = 0;

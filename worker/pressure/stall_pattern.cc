@@ -48,12 +48,16 @@ class StallLoop {
     BALLAST_ASSIGN_OR_RETURN(const os::StallReading stall, mover_->stall()->Read());
     const os::StallFigure& figure = full_ ? stall.full : stall.some;
     FollowAverage(figure.avg10_percent);
+    if (!first_swap_headroom_bytes_) first_swap_headroom_bytes_ = reading.swap_headroom_bytes;
+    const std::uint64_t swapped =
+        *first_swap_headroom_bytes_ - std::min(*first_swap_headroom_bytes_, reading.swap_headroom_bytes);
     const StallMove move = control_.Next({.time = mover_->Now(),
                                           .stalled_us = figure.total_us,
                                           .limit_bytes = reading.limit_bytes,
                                           .available_bytes = reading.headroom_bytes,
                                           .left_bytes = LeftAboveFloor(reading, mover_->floor_percent()),
                                           .held_bytes = mover_->held_bytes(),
+                                          .swapped_bytes = swapped,
                                           .touch_time = mover_->touch_time()});
     mover_->SetTouchInterval(control_.touch_interval());
     const bool grows = move.bytes > 0 && !mover_->paused();
@@ -111,7 +115,8 @@ class StallLoop {
   double avg10_percent_ = 0;
   StallControl control_;
   MemoryMover* mover_;
-  std::optional<nanoseconds> average_since_;  // how long it has been close to the target
+  std::optional<std::uint64_t> first_swap_headroom_bytes_;  // before anything of the load was swapped out
+  std::optional<nanoseconds> average_since_;                // how long it has been close to the target
   std::optional<nanoseconds> floor_since_;
   RunLog::Notice floor_notice_;
 };

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <limits>
@@ -147,12 +148,14 @@ class ProcSampler final : public Sampler {
     for (const pid_t pid : processes) load_.push_back(Open(pid));
   }
 
+  void CountFilePages(std::uint64_t held_bytes) override { held_file_bytes_ = held_bytes; }
+
   void Sample(SampleRow* row) override {
     row->fill(metrics::kAbsent);
-    SampleLimit(row);
     SampleMachine(row);
     SamplePressure(row);
     SampleProcess(row);
+    SampleLimit(row);
     for (ProcessFiles& process : load_) SampleLoad(&process, row);
     SampleCgroup(row);
     if (const auto text = self_statm_.Read(buffer_)) {
@@ -177,7 +180,10 @@ class ProcSampler final : public Sampler {
     if (!reading.ok()) return;
     Put(MetricId::kMemLimitBytes, reading->limit_bytes, row);
     Put(MetricId::kMemLimitAvailableBytes, reading->available_bytes, row);
-    PutScaled(MetricId::kMemUsedPercent, reading->used_percent(), row);
+    const std::int64_t file_pages = (*row)[metrics::IndexOf(MetricId::kRunnerFileBytes)];
+    const std::uint64_t resident = file_pages == metrics::kAbsent ? 0 : static_cast<std::uint64_t>(file_pages);
+    const os::MemoryReading counted = os::CountHeldFileBytes(*reading, std::min(held_file_bytes_, resident));
+    PutScaled(MetricId::kMemUsedPercent, counted.used_percent(), row);
   }
 
   void SampleMachine(SampleRow* row) {
@@ -293,6 +299,7 @@ class ProcSampler final : public Sampler {
   CgroupFiles cgroup_;
   ProcessFiles process_;
   std::vector<ProcessFiles> load_;
+  std::uint64_t held_file_bytes_ = 0;
   std::uint64_t page_bytes_;
   std::uint64_t ticks_per_second_;
   std::array<char, os::kReadBufferBytes> buffer_;

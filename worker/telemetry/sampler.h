@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -36,6 +37,10 @@ class Sampler {
   virtual void ForgetProcess() = 0;
   // The same for the processes that load a model: their figures are added up. None ends it.
   virtual void WatchLoad(const std::vector<pid_t>& processes) = 0;
+
+  // From now on as much of the watched process's resident file pages, at most, counts as in use in mem_used_percent, as
+  // its targets do (os::CountHeldFileBytes); 0 for none.
+  virtual void CountFilePages(std::uint64_t held_bytes) = 0;
 
   // Fills every entry of `row` (metrics::kAbsent where there is no value).
   virtual void Sample(metrics::SampleRow* row) = 0;

@@ -95,8 +95,14 @@ TEST_F(RunCommandsTest, OneOfThemInEveryForm) {
   run.mutable_outcome()->set_kind(v1::OOM_KILLED);
   run.mutable_outcome()->set_message("the kernel killed it at \x1b[31m3 GiB");
   run.mutable_outcome()->mutable_evidence()->set_killer(v1::KERNEL_GLOBAL_OOM);
-  run.add_attempts()->mutable_result()->mutable_outcome()->mutable_evidence()->add_kernel_log("Out of memory: Killed");
+  v1::Evidence& evidence = *run.add_attempts()->mutable_result()->mutable_outcome()->mutable_evidence();
+  evidence.add_kernel_log("Out of memory: Killed");
+  evidence.mutable_last_samples()->add_offset_ms(100);
+  v1::SampleColumn& available = *evidence.mutable_last_samples()->add_columns();
+  available.set_metric("mem_limit_available_bytes");
+  available.add_values(7 << 20);
   ASSERT_EQ(Run({"runs", "show", "j-1.1"}), 0);
+  EXPECT_THAT(out(), HasSubstr("last seconds:\n  before the end  available\n           0.0 s      7 MiB\n"));
   EXPECT_THAT(out(), HasSubstr("KERNEL_GLOBAL_OOM"));
   EXPECT_THAT(out(), HasSubstr("Out of memory: Killed"));
   EXPECT_THAT(out(), HasSubstr("killed it at ?[31m3 GiB")) << "escape sequences from elsewhere do nothing";

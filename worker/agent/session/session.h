@@ -18,6 +18,7 @@
 #include "worker/agent/run_supervisor.h"
 #include "worker/agent/session/backoff.h"
 #include "worker/agent/spool.h"
+#include "worker/agent/spool_reader.h"
 
 namespace ballast::agent {
 

@@ -159,5 +159,31 @@ TEST(MemoryGaugeTest, ReadsThisMachine) {
   EXPECT_LT(reading->used_percent(), 100);
 }
 
+TEST(CountHeldFileBytesTest, OnTheMachineAllOfThemCount) {
+  os::MemoryReading reading{.limit_bytes = 4096 * kMiB, .available_bytes = 3000 * kMiB, .headroom_bytes = 2000 * kMiB};
+  reading.file_bytes = 1000 * kMiB;
+  reading.available_file_bytes = 1000 * kMiB;
+  const os::MemoryReading counted = CountHeldFileBytes(reading, 600 * kMiB);
+  EXPECT_EQ(counted.used_bytes(), (1096 + 600) * kMiB);
+  EXPECT_EQ(counted.headroom_bytes, 1400 * kMiB);
+}
+
+TEST(CountHeldFileBytesTest, InACgroupThoseThatWereNotCountedAlready) {
+  os::MemoryReading reading{.limit_bytes = 1024 * kMiB, .available_bytes = 800 * kMiB, .headroom_bytes = 800 * kMiB};
+  reading.file_bytes = 400 * kMiB;
+  reading.available_file_bytes = 100 * kMiB;  // the rest is active, and so in use
+  EXPECT_EQ(CountHeldFileBytes(reading, 200 * kMiB).available_bytes, 750 * kMiB);
+}
+
+TEST(CountHeldFileBytesTest, NeverMoreThanThereIs) {
+  os::MemoryReading reading{.limit_bytes = 1024 * kMiB, .available_bytes = 50 * kMiB, .headroom_bytes = 10 * kMiB};
+  EXPECT_EQ(CountHeldFileBytes(reading, 500 * kMiB).available_bytes, 50 * kMiB) << "no file pages known";
+  reading.file_bytes = 100 * kMiB;
+  reading.available_file_bytes = 100 * kMiB;
+  const os::MemoryReading counted = CountHeldFileBytes(reading, 500 * kMiB);
+  EXPECT_EQ(counted.available_bytes, 0U);
+  EXPECT_EQ(counted.headroom_bytes, 0U);
+}
+
 }  // namespace
 }  // namespace ballast::os

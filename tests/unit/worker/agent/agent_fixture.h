@@ -16,6 +16,7 @@
 #include "common/base/clock.h"
 #include "common/metrics/chunk_codec.h"
 #include "worker/agent/spool.h"
+#include "worker/agent/spool_reader.h"
 
 namespace ballast::agent {
 

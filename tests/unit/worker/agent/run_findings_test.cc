@@ -106,18 +106,6 @@ TEST_F(RunFindingsTest, AHoldIsJudgedByTheSamplesThatFallIntoIt) {
   EXPECT_FALSE(result.phases(2).has_hold_quality());
 }
 
-TEST_F(RunFindingsTest, AHoldOfFileCacheIsNotJudgedByTheKernelsFigureUnlessItIsLocked) {
-  for (const bool lock : {false, true}) {
-    v1::Workload workload;
-    workload.mutable_pressure()->set_memory_kind(v1::FILE_CACHE);
-    workload.mutable_pressure()->set_lock(lock);
-    findings_ = RunFindings(workload);
-    BeginPhase(v1::Phase::HOLD, milliseconds(0), 70);
-    Sample(milliseconds(500), 20);
-    EXPECT_EQ(Result().phases(0).has_hold_quality(), lock);
-  }
-}
-
 TEST_F(RunFindingsTest, AHoldOfBytesIsJudgedInPercentAndTellsTheBytesItTook) {
   v1::RunnerReport report;
   report.mutable_phase()->set_kind(v1::Phase::HOLD);

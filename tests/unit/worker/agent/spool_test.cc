@@ -13,6 +13,7 @@
 #include "common/base/file.h"
 #include "tests/unit/worker/agent/agent_fixture.h"
 #include "worker/agent/frame.h"
+#include "worker/agent/spool_reader.h"
 
 namespace ballast::agent {
 namespace {

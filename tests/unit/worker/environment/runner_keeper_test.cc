@@ -1,6 +1,7 @@
 #include "worker/environment/runner_keeper.h"
 
 #include <gmock/gmock.h>
+#include <poll.h>
 #include <sys/prctl.h>
 
 #include <sstream>
@@ -107,8 +108,13 @@ TEST(RunnerKeeperInAgentTest, IsReapedWhenItIsDismissed) {
   // One that somebody has killed is no harm.
   auto killed = RunnerKeeper::Start(runner->pid(), "");
   ASSERT_TRUE(killed.ok()) << killed.status();
+  EXPECT_FALSE(killed->killed());
   ::kill(killed->pid(), SIGKILL);
+  pollfd told = {killed->fd(), POLLIN, 0};
+  EXPECT_EQ(::poll(&told, 1, 30'000), 1);
+  EXPECT_TRUE(killed->killed());
   *killed = RunnerKeeper();
+  EXPECT_FALSE(killed->killed());
   EXPECT_TRUE(Runs(runner->pid()));
 }
 

@@ -15,6 +15,10 @@ constexpr double kMiB = 1 << 20;
 constexpr double kAlways = 0;    // reads /proc/vmstat each time
 constexpr double kSeldom = 101;  // no stall is that long
 
+std::uint64_t PagesOfMib() {
+  return static_cast<std::uint64_t>(kMiB) / static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
 TEST(SignalReaderTest, TurnsCountersIntoSharesAndRates) {
   FakeProc proc;
   const auto reader = SignalReader::Open(proc.root()).value();
@@ -25,8 +29,7 @@ TEST(SignalReaderTest, TurnsCountersIntoSharesAndRates) {
   EXPECT_FALSE(readings.psi_full_percent) << "one value is no rate";
   EXPECT_FALSE(readings.swap_in_bytes_per_second);
   proc.SetStalls(500'000, 250'000);
-  const auto pages_of_mib = static_cast<std::uint64_t>(kMiB) / static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
-  proc.SetPages(10 * pages_of_mib, 20 * pages_of_mib);
+  proc.SetPages(10 * PagesOfMib(), 20 * PagesOfMib());
   readings = reader->Read(seconds(11), kAlways);
   EXPECT_NEAR(readings.psi_some_percent.value(), 50, 0.01);
   EXPECT_NEAR(readings.psi_full_percent.value(), 25, 0.01);
@@ -81,6 +84,15 @@ class SignalReaderInCgroupTest : public ::testing::Test {
     SetStalls(300'000);
     return reader->Read(seconds(11), kSeldom).psi_full_percent.value();
   }
+  // Of the cgroup and its descendants, in MiB.
+  void SetCgroupPages(std::uint64_t anon_mib, std::uint64_t file_mib) const {
+    proc_.tree().Write("sys/fs/cgroup/box/memory.stat",
+                       fmt::format("inactive_file 0\nworkingset_refault_anon {}\nworkingset_refault_file {}\n",
+                                   anon_mib * PagesOfMib(), file_mib * PagesOfMib()));
+  }
+  void SetMachinePages(std::uint64_t swapped_in_mib, std::uint64_t refaulted_mib) {
+    proc_.SetPages(swapped_in_mib * PagesOfMib(), refaulted_mib * PagesOfMib());
+  }
   FakeProc proc_;
 };
 
@@ -95,6 +107,62 @@ TEST_F(SignalReaderInCgroupTest, ACgroupWhoseLimitDoesNotHoldIsNotTheDevice) {
   SetLimit("1099511627776\n");
   const auto reader = SignalReader::Open(proc_.root()).value();
   EXPECT_NEAR(StallOf(reader), 0, 0.01);
+}
+
+TEST_F(SignalReaderInCgroupTest, WhatOthersSwapElsewhereIsNotTheLoads) {
+  SetLimit("1073741824\n");
+  SetCgroupPages(0, 0);
+  const auto reader = SignalReader::Open(proc_.root()).value();
+  (void)reader->Read(seconds(10), kAlways);
+  SetMachinePages(500, 900);
+  SetCgroupPages(4, 7);
+  const Readings readings = reader->Read(seconds(11), kAlways);
+  EXPECT_NEAR(readings.swap_in_bytes_per_second.value(), 4 * kMiB, 1)
+      << "a page that comes back from swap is anonymous";
+  EXPECT_NEAR(readings.refault_bytes_per_second.value(), 11 * kMiB, 1);
+}
+
+TEST_F(SignalReaderInCgroupTest, WhereTheMachineStallsMoreItsRatesCount) {
+  SetLimit("1073741824\n");
+  SetCgroupPages(0, 0);
+  const auto reader = SignalReader::Open(proc_.root()).value();
+  (void)reader->Read(seconds(10), kAlways);
+  SetMachinePages(500, 900);
+  SetCgroupPages(4, 7);
+  SetStalls(100'000);
+  proc_.SetStalls(400'000, 400'000);
+  const Readings readings = reader->Read(seconds(11), kAlways);
+  EXPECT_NEAR(readings.psi_full_percent.value(), 40, 0.01);
+  EXPECT_NEAR(readings.swap_in_bytes_per_second.value(), 500 * kMiB, 1);
+  EXPECT_NEAR(readings.refault_bytes_per_second.value(), 900 * kMiB, 1);
+}
+
+TEST_F(SignalReaderInCgroupTest, AKernelThatDoesNotCountForCgroupsCountsForTheMachine) {
+  SetLimit("1073741824\n");  // memory.stat has no refaults
+  const auto reader = SignalReader::Open(proc_.root()).value();
+  (void)reader->Read(seconds(10), kAlways);
+  SetMachinePages(5, 9);
+  EXPECT_NEAR(reader->Read(seconds(11), kAlways).refault_bytes_per_second.value(), 9 * kMiB, 1);
+}
+
+TEST_F(SignalReaderInCgroupTest, OfVersion1TheTotalsOfAllDescendantsCount) {
+  const os::FakeTree& tree = proc_.tree();
+  tree.Write("proc/self/cgroup", "4:memory:/box\n");
+  tree.Write("proc/self/mountinfo", "35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n");
+  tree.Write("sys/fs/cgroup/memory/box/memory.limit_in_bytes", "1073741824\n");
+  tree.Write("sys/fs/cgroup/memory/box/memory.usage_in_bytes", "1000\n");
+  const auto set_pages = [&tree](std::uint64_t mib) {
+    tree.Write(
+        "sys/fs/cgroup/memory/box/memory.stat",
+        fmt::format("workingset_refault_file 0\ntotal_workingset_refault_anon 0\ntotal_workingset_refault_file {}\n",
+                    mib * PagesOfMib()));
+  };
+  set_pages(0);
+  const auto reader = SignalReader::Open(proc_.root()).value();
+  (void)reader->Read(seconds(10), kAlways);
+  set_pages(3);
+  SetMachinePages(0, 900);
+  EXPECT_NEAR(reader->Read(seconds(11), kAlways).refault_bytes_per_second.value(), 3 * kMiB, 1);
 }
 
 }  // namespace

@@ -185,6 +185,24 @@ TEST_F(SamplerTest, WatchesAProcessUntilItIsForgotten) {
   EXPECT_EQ(At(row, MetricId::kRunnerResidentBytes), metrics::kAbsent);
 }
 
+TEST_F(SamplerTest, FileCacheThatIsHeldIsInUse) {
+  WriteProcess();
+  auto sampler = Sampler::Open(root_);
+  ASSERT_TRUE(sampler.ok()) << sampler.status();
+  (*sampler)->WatchProcess(77);
+  SampleRow row;
+  (*sampler)->CountFilePages(1 << 20);
+  (*sampler)->Sample(&row);
+  EXPECT_EQ(At(row, MetricId::kMemUsedPercent), 25'200);
+  EXPECT_EQ(At(row, MetricId::kMemLimitAvailableBytes), 524288000 - (262144000 - 131072000)) << "the kernel's figure";
+  (*sampler)->CountFilePages(100 << 20);
+  (*sampler)->Sample(&row);
+  EXPECT_EQ(At(row, MetricId::kMemUsedPercent), 25'400) << "what is held and not resident was dropped";
+  (*sampler)->CountFilePages(0);
+  (*sampler)->Sample(&row);
+  EXPECT_EQ(At(row, MetricId::kMemUsedPercent), 25'000);
+}
+
 TEST(SamplerOnThisMachineTest, ReadsAndDoesNotAllocate) {
   auto sampler = Sampler::Open();
   ASSERT_TRUE(sampler.ok()) << sampler.status();
