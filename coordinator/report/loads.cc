@@ -146,6 +146,7 @@ const v1::ModelLoad* LoadOfWorkload(const v1::Workload& workload) {
     case v1::Workload::kCapacity:
       return workload.capacity().has_load() ? &workload.capacity().load() : nullptr;
     case v1::Workload::kPressure:
+    case v1::Workload::kCommand:
     case v1::Workload::KIND_NOT_SET:
       return nullptr;
   }
@@ -162,6 +163,8 @@ const v1::PressureWorkload* PressureOfWorkload(const v1::Workload& workload) {
       return workload.quantization().has_pressure() ? &workload.quantization().pressure() : nullptr;
     case v1::Workload::kStability:
       return workload.stability().has_pressure() ? &workload.stability().pressure() : nullptr;
+    case v1::Workload::kCommand:
+      return workload.command().has_pressure() ? &workload.command().pressure() : nullptr;
     case v1::Workload::kCapacity:
     case v1::Workload::KIND_NOT_SET:
       return nullptr;
