@@ -119,10 +119,6 @@ std::vector<v1::Figure> ComputeLoadFigures(const v1::ModelLoadResult& load) {
   return figures;
 }
 
-bool Counts(v1::OutcomeKind outcome) {
-  return outcome != v1::OUTCOME_KIND_UNSPECIFIED && outcome != v1::CANCELLED;
-}
-
 std::vector<LoadOfRun> LoadsOf(const v1::Run& run) {
   std::vector<LoadOfRun> loads;
   const bool soak = run.workload_kind() == "stability";
