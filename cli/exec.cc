@@ -131,21 +131,23 @@ absl::Status CheckWho(const Flags& flags, const Target& target) {
                  "give one of them");
   }
   if (flags.command_line && !target.local()) {
-    return Usage(fmt::format("a command line behind -- runs on this machine only, but {} names a coordinator: its devices "
-                             "run what their own configuration names, and nothing else",
-                             target.source),
-                 "ballast exec COMMAND-ID (ballast devices show ID lists what a device has), or --coordinator local to run "
-                 "it here");
+    return Usage(
+        fmt::format("a command line behind -- runs on this machine only, but {} names a coordinator: its devices "
+                    "run what their own configuration names, and nothing else",
+                    target.source),
+        "ballast exec COMMAND-ID (ballast devices show ID lists what a device has), or --coordinator local to run "
+        "it here");
   }
   if (flags.command_line && !flags.parameters.empty()) {
     return Usage("--param fills in what the configuration of a device leaves open; a command line behind -- has it all",
                  "write it into the command line");
   }
   if (!flags.command_line && target.local() && !flags.result.dry_run) {
-    return Usage(fmt::format("{} would be a command in the configuration of a device, but no coordinator is named, and this "
-                             "machine's private worker has no commands",
-                             base::Quoted(flags.command_id)),
-                 fmt::format("ballast exec -- {} … to run a command line here, or --coordinator ADDR", flags.command_id));
+    return Usage(
+        fmt::format("{} would be a command in the configuration of a device, but no coordinator is named, and this "
+                    "machine's private worker has no commands",
+                    base::Quoted(flags.command_id)),
+        fmt::format("ballast exec -- {} … to run a command line here, or --coordinator ADDR", flags.command_id));
   }
   return absl::OkStatus();
 }
@@ -174,8 +176,9 @@ absl::StatusOr<ExitCode> RunExec(const Flags& flags, Context& context) {
   BALLAST_RETURN_IF_ERROR(FillJob(flags.job, &spec));
   BALLAST_RETURN_IF_ERROR(CheckJob(spec, "exec"));
   if (command && flags.result.dry_run) {
-    context.err << fmt::format("note: a job names a command, and what '{}' is stands in the configuration of the worker\n",
-                               command->command_id());
+    context.err << fmt::format(
+        "note: a job names a command, and what '{}' is stands in the configuration of the worker\n",
+        command->command_id());
   }
   return RunJob(std::move(spec), flags.result, context, command ? &*command : nullptr);
 }

@@ -88,8 +88,8 @@ class LocalFleet {
   Context& context_;
   std::filesystem::path socket_;
   std::filesystem::path worker_config_;  // empty where the worker needs none
-  base::Fd lock_;                // valid for the owner alone
-  base::Fd coordinator_stdout_;  // stays open, so that the coordinator never writes into a closed pipe
+  base::Fd lock_;                        // valid for the owner alone
+  base::Fd coordinator_stdout_;          // stays open, so that the coordinator never writes into a closed pipe
   Child coordinator_;
   Child worker_;
   int coordinator_restarts_ = 0;

@@ -24,8 +24,7 @@ absl::StatusOr<ExitCode> RunModel(const Flags& flags, Context& context) {
   BALLAST_RETURN_IF_ERROR(FillModelLoad(flags.model, "workload.model.load", &spec));
   BALLAST_RETURN_IF_ERROR(FillPressureBeside(
       flags.model.pressure, "the model",
-      [](v1::JobSpec* job) { return job->mutable_workload()->mutable_model()->mutable_pressure(); },
-      &spec));
+      [](v1::JobSpec* job) { return job->mutable_workload()->mutable_model()->mutable_pressure(); }, &spec));
   BALLAST_RETURN_IF_ERROR(SetFromFlag("--repeat", "workload.model.loads", flags.repeat, "3", &spec));
   BALLAST_RETURN_IF_ERROR(FillJob(flags.job, &spec));
   BALLAST_RETURN_IF_ERROR(CheckJob(spec, "model"));

@@ -24,8 +24,8 @@ void AddPressureFlags(CLI::App* command, PressureFlags* flags, const std::vector
 // (with the modes that do), a value out of range.
 [[nodiscard]] absl::Status FillPressure(const PressureFlags& flags, v1::JobSpec* spec);
 
-// Sets the pressure at `pressure`, which is held beside something else (`beside`: `the model`), and whether the device is
-// guarded, where a mode or `--until oom` was given. INVALID_ARGUMENT names the flag.
+// Sets the pressure at `pressure`, which is held beside something else (`beside`: `the model`), and whether the device
+// is guarded, where a mode or `--until oom` was given. INVALID_ARGUMENT names the flag.
 [[nodiscard]] absl::Status FillPressureBeside(const PressureFlags& flags, const std::string& beside,
                                               v1::PressureWorkload* (*pressure)(v1::JobSpec*), v1::JobSpec* spec);
 

@@ -37,8 +37,7 @@ absl::StatusOr<ExitCode> RunQuantization(const Flags& flags, Context& context) {
   }
   BALLAST_RETURN_IF_ERROR(FillPressureBeside(
       flags.model.pressure, "the model",
-      [](v1::JobSpec* job) { return job->mutable_workload()->mutable_quantization()->mutable_pressure(); },
-      &spec));
+      [](v1::JobSpec* job) { return job->mutable_workload()->mutable_quantization()->mutable_pressure(); }, &spec));
   BALLAST_RETURN_IF_ERROR(SetFromFlag("--repeat", "workload.quantization.loads_per_level", flags.repeat, "3", &spec));
   BALLAST_RETURN_IF_ERROR(SetFromFlag("--seed", "workload.quantization.seed", flags.seed, "1", &spec));
   BALLAST_RETURN_IF_ERROR(FillJob(flags.job, &spec));

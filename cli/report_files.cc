@@ -57,7 +57,9 @@ struct ReportFile {
 
 std::vector<ReportFile> FilesOf(ReportFormat format) {
   if (format == v1::ExportReportRequest::JSON) return {{format, ".json"}};
-  return {{v1::ExportReportRequest::CSV, ".csv"}, {v1::ExportReportRequest::CSV_LOADS, "-loads.csv"}, {v1::ExportReportRequest::CSV_COMMANDS, "-commands.csv"}};
+  return {{v1::ExportReportRequest::CSV, ".csv"},
+          {v1::ExportReportRequest::CSV_LOADS, "-loads.csv"},
+          {v1::ExportReportRequest::CSV_COMMANDS, "-commands.csv"}};
 }
 
 absl::Status ExplainMissing(const absl::Status& status) {

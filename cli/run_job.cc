@@ -66,8 +66,9 @@ absl::StatusOr<v1::Job> Submit(const v1::JobSpec& spec, Session& session, Contex
   if (absl::IsInvalidArgument(job.status())) return WithNextStep(job.status(), "mend the job and submit it again");
   const v1::Workload& workload = request.spec().workload();
   if (workload.has_command() && absl::IsFailedPrecondition(job.status())) {
-    return WithNextStep(job.status(), "name the command in the worker's configuration and start the worker again; "
-                                      "ballast devices show ID lists what a device has");
+    return WithNextStep(job.status(),
+                        "name the command in the worker's configuration and start the worker again; "
+                        "ballast devices show ID lists what a device has");
   }
   return WithNextStep(job.status(), workload.has_pressure() || workload.has_command()
                                         ? "ballast devices list"

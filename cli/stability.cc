@@ -49,8 +49,7 @@ absl::StatusOr<ExitCode> RunStability(const Flags& flags, Context& context) {
   }
   BALLAST_RETURN_IF_ERROR(FillPressureBeside(
       flags.model.pressure, "the model",
-      [](v1::JobSpec* job) { return job->mutable_workload()->mutable_stability()->mutable_pressure(); },
-      &spec));
+      [](v1::JobSpec* job) { return job->mutable_workload()->mutable_stability()->mutable_pressure(); }, &spec));
   // A soak without anything to do would only wait.
   if (!spec.workload().stability().has_pressure() && !flags.use_model) {
     spec.mutable_workload()->mutable_stability()->mutable_pressure()->mutable_burst();

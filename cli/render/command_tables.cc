@@ -51,13 +51,14 @@ std::string Tail(const char* name, const v1::CommandResult& command, const std::
 }  // namespace
 
 std::string ExecutionText(const v1::CommandResult& command) {
-  std::string text = fmt::format("{:>3}  {} after {}", command.index(),
-                                 command.has_outcome() ? v1::OutcomeKind_Name(command.outcome().kind()) : "cut off",
-                                 Time(command));
+  std::string text =
+      fmt::format("{:>3}  {} after {}", command.index(),
+                  command.has_outcome() ? v1::OutcomeKind_Name(command.outcome().kind()) : "cut off", Time(command));
   if (!command.outcome().message().empty()) text += ": " + command.outcome().message();
   if (!Measured(command)) return text;
   text += fmt::format(
-      "; peak {} ({}), resident {}, anonymous {}, files {}, swapped {}; {} minor and {} major faults; read {}, written {}; "
+      "; peak {} ({}), resident {}, anonymous {}, files {}, swapped {}; {} minor and {} major faults; read {}, written "
+      "{}; "
       "processor {} user and {} system",
       base::FormatBytes(command.peak_memory_bytes()),
       command.scope() == v1::CommandResult::CGROUP ? "cgroup" : "process group",

@@ -37,8 +37,7 @@ std::string UsedBar(double used, double target) {
 
 // The target that a burst has where it is no percentage; empty where there is none.
 std::string OtherTarget(const v1::Workload& workload) {
-  const v1::PressureWorkload& pressure =
-      workload.has_command() ? workload.command().pressure() : workload.pressure();
+  const v1::PressureWorkload& pressure = workload.has_command() ? workload.command().pressure() : workload.pressure();
   const v1::BurstPattern& burst = pressure.burst();
   if (burst.has_target_bytes()) return " of " + base::FormatBytes(burst.target_bytes());
   if (burst.has_target_psi()) return " for " + StallText(burst.target_psi());

@@ -52,18 +52,15 @@ constexpr std::array kFigures = {
     CommandFigureDefinition{"peak_memory_bytes", [](const Command& c) { return IfAny(c.peak_memory_bytes()); }},
     CommandFigureDefinition{"peak_resident_bytes", [](const Command& c) { return IfAny(c.peak_resident_bytes()); }},
     CommandFigureDefinition{"peak_swap_bytes", [](const Command& c) { return Counted(c, c.peak_swap_bytes()); }},
-    CommandFigureDefinition{"refault_bytes",
-                            [](const Command& c) {
-                              return c.scope() == Command::CGROUP ? Counted(c, c.refault_bytes()) : Value();
-                            }},
-    CommandFigureDefinition{"stall_full_seconds",
-                            [](const Command& c) {
-                              return c.has_stall_full_time() ? Value(Seconds(c.stall_full_time())) : Value();
-                            }},
-    CommandFigureDefinition{"stall_some_seconds",
-                            [](const Command& c) {
-                              return c.has_stall_some_time() ? Value(Seconds(c.stall_some_time())) : Value();
-                            }},
+    CommandFigureDefinition{
+        "refault_bytes",
+        [](const Command& c) { return c.scope() == Command::CGROUP ? Counted(c, c.refault_bytes()) : Value(); }},
+    CommandFigureDefinition{
+        "stall_full_seconds",
+        [](const Command& c) { return c.has_stall_full_time() ? Value(Seconds(c.stall_full_time())) : Value(); }},
+    CommandFigureDefinition{
+        "stall_some_seconds",
+        [](const Command& c) { return c.has_stall_some_time() ? Value(Seconds(c.stall_some_time())) : Value(); }},
 };
 static_assert(std::ranges::is_sorted(kFigures, {}, &CommandFigureDefinition::name));
 

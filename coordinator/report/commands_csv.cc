@@ -19,9 +19,9 @@ namespace {
 
 // Columns before the figures. docs/reports.md explains each one.
 constexpr std::string_view kLeadingColumns[] = {
-    "job_id",    "run_id",     "display_name", "device_id", "device_name",   "environment", "workload_mode", "repetition",
-    "execution", "command_id", "argv",         "outcome",   "message",       "killer",      "exit_code",     "signal",
-    "scope",     "start_seconds", "end_seconds",
+    "job_id",     "run_id",    "display_name", "device_id",     "device_name", "environment", "workload_mode",
+    "repetition", "execution", "command_id",   "argv",          "outcome",     "message",     "killer",
+    "exit_code",  "signal",    "scope",        "start_seconds", "end_seconds",
 };
 // Columns after the figures.
 constexpr std::string_view kTrailingColumns[] = {"valid"};
@@ -53,8 +53,7 @@ std::string ArgvCell(const v1::CommandResult& command) {
 std::vector<std::string> Row(const v1::RunReport& report, const v1::JobSpec& spec, const v1::CommandResult& command) {
   const v1::Run& run = report.run();
   const v1::Evidence& evidence = command.outcome().evidence();
-  const bool exited =
-      command.has_end_offset() && evidence.signal() == 0 && command.outcome().kind() != v1::INVALID;
+  const bool exited = command.has_end_offset() && evidence.signal() == 0 && command.outcome().kind() != v1::INVALID;
   std::vector<std::string> row = {
       run.job_id(),
       run.run_id(),

@@ -34,7 +34,8 @@ absl::StatusOr<std::string> Print(storage::Store& store, const v1::ExportReportR
       return report::ReportToCsv(report);
     }
     default:
-      return absl::InvalidArgumentError("unknown report format; this coordinator has JSON, CSV, CSV_LOADS and CSV_COMMANDS");
+      return absl::InvalidArgumentError(
+          "unknown report format; this coordinator has JSON, CSV, CSV_LOADS and CSV_COMMANDS");
   }
 }
 

@@ -24,7 +24,8 @@
 namespace ballast::agent {
 
 // Starts runners, watches them from outside until they are gone, and says how the run ended; docs/model-runs.md
-// and docs/commands.md say what runs are made of in which more than the pressure runs. One object a run; not thread-safe. Destruction kills runners that are left.
+// and docs/commands.md say what runs are made of in which more than the pressure runs. One object a run; not
+// thread-safe. Destruction kills runners that are left.
 class ActiveRun {
  public:
   // Opens all that the run will read, before anything is started. `options` and `spool` outlive the run; the
@@ -46,8 +47,8 @@ class ActiveRun {
   // Makes ready what runs beside the pressure: brings the run's models onto the device, finds its program. The same.
   absl::Status PrepareBeside();
   absl::Status PrepareModels();
-  // One pressure from its baseline to its recovery, with what runs beside it in its hold. What came of the pressure; an error where
-  // it could not be started.
+  // One pressure from its baseline to its recovery, with what runs beside it in its hold. What came of the pressure; an
+  // error where it could not be started.
   absl::StatusOr<v1::Outcome> CarryOutCycle();
   v1::Outcome CarryOutSoak();
   absl::Status StartPressure();

@@ -86,7 +86,8 @@ class Checker {
     for (const auto& [name, value] : command.environment()) {
       if (name.empty() || name.find('=') != std::string::npos || (name + value).find('\0') != std::string::npos) {
         Add(fmt::format("commands[{}].environment", index),
-            fmt::format("{} is no name of an environment variable, or its value holds a zero byte", base::Quoted(name)));
+            fmt::format("{} is no name of an environment variable, or its value holds a zero byte",
+                        base::Quoted(name)));
       }
     }
   }

@@ -35,9 +35,9 @@ class CommandCatalogue {
   // Adds the identifiers, and a limitation for each command that could not be run now.
   void AddFacts(v1::DeviceFacts* facts) const;
 
-  // What a job's command is here. Nothing of it is interpreted any more: an argument is one argument, whatever is in it.
-  // NOT_FOUND: there is no such command, the message has those there are; INVALID_ARGUMENT: a parameter that it does not
-  // have, that is missing, or that does not match its pattern.
+  // What a job's command is here. Nothing of it is interpreted any more: an argument is one argument, whatever is in
+  // it. NOT_FOUND: there is no such command, the message has those there are; INVALID_ARGUMENT: a parameter that it
+  // does not have, that is missing, or that does not match its pattern.
   [[nodiscard]] absl::StatusOr<v1::CommandTask> Resolve(const v1::CommandWorkload& workload) const;
 
  private:

@@ -83,6 +83,7 @@ void CommandSeries::OnStarted() {
       ProgramMeter::Place{.root = options_.root,
                           .pid = runner()->pid(),
                           .own_group = environment().own_group() ? &environment().location() : nullptr});
+  watched_ = {runner()->pid()};
   v1::Phase phase;
   phase.set_kind(v1::Phase::EXECUTE);
   phase.set_load_index(result_.index());
@@ -95,7 +96,13 @@ void CommandSeries::OnReport(const v1::RunnerReport& report) {
 }
 
 void CommandSeries::AddSample() {
-  if (!idle()) meter_->Sample(record_->Elapsed());
+  if (idle()) return;
+  meter_->Sample(record_->Elapsed());
+  // What its children take is the program's, and not what others do on the device.
+  std::vector<pid_t> processes = meter_->Processes();
+  if (processes == watched_) return;
+  record_->WatchLoad(processes);
+  watched_ = std::move(processes);
 }
 
 void CommandSeries::OnExit() {
@@ -168,9 +175,9 @@ void JudgeCommands(const std::vector<v1::CommandResult>& commands, v1::Outcome* 
     outcome->set_message(fmt::format("{}; {}", counts, outcome->message()));
     return;
   }
-  const std::string message = commands.size() == 1
-                                  ? failed->outcome().message()
-                                  : fmt::format("execution {}: {}; {}", failed->index(), failed->outcome().message(), counts);
+  const std::string message =
+      commands.size() == 1 ? failed->outcome().message()
+                           : fmt::format("execution {}: {}; {}", failed->index(), failed->outcome().message(), counts);
   *outcome = failed->outcome();
   outcome->set_message(message);
 }

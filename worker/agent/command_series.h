@@ -52,6 +52,7 @@ class CommandSeries final : public RunnerSeries {
   base::Fd nothing_;  // its standard input
   std::unique_ptr<ProgramOutput> output_;
   std::unique_ptr<ProgramMeter> meter_;
+  std::vector<pid_t> watched_;  // whose figures the samples hold
 };
 
 // From the ends of executions to the end of their run. `outcome` is that of the pressure; where that was carried out to

@@ -45,8 +45,8 @@ std::string OomMessage(v1::Killer killer, std::string_view subject, const std::s
     case v1::KERNEL_GLOBAL_OOM:
       return fmt::format("the kernel OOM-killed {}: the machine was out of memory", subject);
     default:
-      return fmt::format(
-          "the kernel OOM-killed {}; nothing tells whether at a cgroup's limit or for the whole machine", subject);
+      return fmt::format("the kernel OOM-killed {}; nothing tells whether at a cgroup's limit or for the whole machine",
+                         subject);
   }
 }
 
@@ -109,7 +109,8 @@ void SetProgramEnd(const base::ExitStatus& exit, v1::Outcome* outcome) {
         fmt::format("the program exited with code {}", exit.exit_code), v1::KILLER_UNSPECIFIED, outcome);
   } else if (IsOwnFault(exit.signal)) {
     Set(v1::COMMAND_FAILED,
-        fmt::format("the program was ended by signal {} ({})", exit.signal, ::strsignal(exit.signal)), v1::SELF, outcome);
+        fmt::format("the program was ended by signal {} ({})", exit.signal, ::strsignal(exit.signal)), v1::SELF,
+        outcome);
   } else {
     Set(v1::COMMAND_FAILED,
         fmt::format("the program was ended by signal {} ({}), which it or somebody sent; the kernel counts no OOM kill "

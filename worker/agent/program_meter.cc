@@ -22,6 +22,7 @@ namespace {
 // Looking through all processes for those of a group is dear where there are thousands.
 constexpr std::chrono::seconds kLookAround(1);
 constexpr std::uint64_t kBlockBytes = 512;  // in which the kernel counts what a process reads and writes
+constexpr std::size_t kMostProcesses = 64;
 constexpr std::uint64_t kUsPerSecond = 1'000'000;
 
 std::uint64_t Less(std::uint64_t value, std::uint64_t part) {
@@ -81,6 +82,7 @@ ProgramMeter::ProgramMeter(const Place& place)
   };
   usage_ = open(names.usage);
   stat_ = open(names.stat);
+  processes_ = open("cgroup.procs");
   peak_ = open(version_ == 2 ? "memory.peak" : "memory.max_usage_in_bytes");
   if (version_ != 2) return;
   swap_ = open(names.swap_usage);
@@ -160,6 +162,23 @@ void ProgramMeter::SampleGroup() {
     if (pressure.some) stall_some_us_ = pressure.some->total_us;
     if (pressure.full) stall_full_us_ = pressure.full->total_us;
   }
+}
+
+std::vector<pid_t> ProgramMeter::Processes() {
+  std::vector<pid_t> processes = {pid_};
+  const auto add = [this, &processes](pid_t pid) {
+    if (pid != pid_ && processes.size() < kMostProcesses) processes.push_back(pid);
+  };
+  if (!in_group_) {
+    for (const auto& [pid, member] : members_) add(pid);
+  } else if (const auto text = processes_.Read(buffer_)) {
+    std::string_view rest = *text;
+    std::string_view word;
+    while (os::NextWord(&rest, &word)) {
+      if (const auto pid = os::ToNumber<pid_t>(word)) add(*pid);
+    }
+  }
+  return processes;
 }
 
 void ProgramMeter::SampleMembers(std::chrono::nanoseconds now) {

@@ -46,6 +46,8 @@ class ProgramMeter {
   // The program has ended, and its cgroup is still there. `usage` is what the kernel counted for its process.
   void Finish(const std::optional<rusage>& usage);
 
+  // The processes that belong to it now, as far as they are known: the program's own and, of the others, the first 63.
+  [[nodiscard]] std::vector<pid_t> Processes();
   // Most memory at once until now, in bytes.
   [[nodiscard]] std::uint64_t peak_memory_bytes() const { return peak_memory_bytes_; }
   // Fills scope, peaks, counts and times in.
@@ -93,6 +95,7 @@ class ProgramMeter {
   os::FileReader cpu_;
   os::FileReader io_;
   os::FileReader pressure_;
+  os::FileReader processes_;
   std::map<pid_t, Member> members_;
   Counts ended_members_;
   std::optional<std::chrono::nanoseconds> members_found_;

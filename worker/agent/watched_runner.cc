@@ -43,11 +43,10 @@ WatchedRunner::WatchedRunner(const RunExecutorOptions& options, const v1::JobSpe
                              RunnerRole role, environment::RunEnvironment* environment)
     : options_(options), spec_(spec), attempt_start_(attempt_start), role_(role), environment_(environment) {}
 
-absl::Status WatchedRunner::Start(const v1::RunnerStart& start,
-                                  std::vector<base::ChildOptions::PassedFd> passed_fds) {
-  BALLAST_ASSIGN_OR_RETURN(
-      runner_, runner::RunnerProcess::Start(options_.runner_program, start, environment_->cgroups(),
-                                            OomScoreAdjOf(role_), std::move(passed_fds)));
+absl::Status WatchedRunner::Start(const v1::RunnerStart& start, std::vector<base::ChildOptions::PassedFd> passed_fds) {
+  BALLAST_ASSIGN_OR_RETURN(runner_,
+                           runner::RunnerProcess::Start(options_.runner_program, start, environment_->cgroups(),
+                                                        OomScoreAdjOf(role_), std::move(passed_fds)));
   pid_ = runner_->pid();
   environment_->Keep(pid_);
   guard_->Start(&*runner_);

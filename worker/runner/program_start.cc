@@ -41,12 +41,14 @@ google::protobuf::Duration ToDuration(const timeval& time) {
 absl::Status TakeUser(const std::string& name) {
   const std::optional<SystemUser> user = FindUser(name);
   if (!user) {
-    return absl::NotFoundError(fmt::format("there is no user '{}' in /etc/passwd, as which the program is to run", name));
+    return absl::NotFoundError(
+        fmt::format("there is no user '{}' in /etc/passwd, as which the program is to run", name));
   }
   if (user->uid == ::geteuid() && user->uid == ::getuid()) return absl::OkStatus();
   if (::geteuid() != 0) {
     return absl::PermissionDeniedError(fmt::format(
-        "the program is to run as user '{}', which only root can arrange: run the worker as root or as that user", name));
+        "the program is to run as user '{}', which only root can arrange: run the worker as root or as that user",
+        name));
   }
   const pid_t agent = ::getppid();
   const std::vector<gid_t> groups = GroupsOf(*user);

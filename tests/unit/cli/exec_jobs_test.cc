@@ -21,9 +21,9 @@ class ExecJobsTest : public CommandTest {
 };
 
 TEST_F(ExecJobsTest, ACommandOfTheDevices) {
-  ASSERT_EQ(Run({"exec", "photo-import", "--param", "batch=1,2", "--param", "name=a=b", "--executions", "3",
-                 "--exec-timeout", "90s", "--mode", "burst", "--target", "70", "--env", "2gb-noswap", "--repeat", "2",
-                 "--coordinator", "lab:7850", "--dry-run"}),
+  ASSERT_EQ(Run({"exec",  "photo-import",   "--param",  "batch=1,2", "--param",       "name=a=b", "--executions",
+                 "3",     "--exec-timeout", "90s",      "--mode",    "burst",         "--target", "70",
+                 "--env", "2gb-noswap",     "--repeat", "2",         "--coordinator", "lab:7850", "--dry-run"}),
             0)
       << err();
   const v1::JobSpec spec = Printed();
@@ -40,7 +40,8 @@ TEST_F(ExecJobsTest, ACommandOfTheDevices) {
 
 TEST_F(ExecJobsTest, ACommandLineOfThisMachine) {
   WriteProgram("my import!", "true\n");
-  ASSERT_EQ(Run({"exec", "--until", "oom", "--dry-run", "--", "my import!", "--mode", "{x}", "--", "--help"}), 0) << err();
+  ASSERT_EQ(Run({"exec", "--until", "oom", "--dry-run", "--", "my import!", "--mode", "{x}", "--", "--help"}), 0)
+      << err();
   const v1::JobSpec spec = Printed();
   EXPECT_EQ(spec.workload().command().command_id(), "my_import_");
   EXPECT_EQ(spec.workload().command().executions(), 1U);

@@ -10,12 +10,12 @@
 namespace ballast::report {
 namespace {
 
+using testing::Contains;
 using testing::ElementsAre;
 using testing::IsEmpty;
 using testing::IsSupersetOf;
 using testing::Key;
 using testing::Not;
-using testing::Contains;
 using testing::Pair;
 
 constexpr char kWhole[] = R"pb(

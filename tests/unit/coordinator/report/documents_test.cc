@@ -198,7 +198,12 @@ v1::Report ReportOfCommands() {
       job_id: "j-7"
       spec {
         display_name: "import"
-        workload { command { command_id: "import" pressure { burst { target_percent: 70 } } } }
+        workload {
+          command {
+            command_id: "import"
+            pressure { burst { target_percent: 70 } }
+          }
+        }
       }
     }
     runs {
@@ -219,7 +224,11 @@ v1::Report ReportOfCommands() {
               argv: "/opt/import"
               argv: "a b"
               argv: "c\\d"
-              outcome { kind: COMMAND_FAILED message: "=the program exited with code 3" evidence { exit_code: 3 } }
+              outcome {
+                kind: COMMAND_FAILED
+                message: "=the program exited with code 3"
+                evidence { exit_code: 3 }
+              }
               start_offset { seconds: 2 }
               end_offset { seconds: 5 }
               scope: CGROUP
@@ -230,7 +239,10 @@ v1::Report ReportOfCommands() {
               index: 2
               command_id: "import"
               argv: "/opt/import"
-              outcome { kind: OOM_KILLED evidence { killer: KERNEL_MEMCG_OOM signal: 9 } }
+              outcome {
+                kind: OOM_KILLED
+                evidence { killer: KERNEL_MEMCG_OOM signal: 9 }
+              }
               start_offset { seconds: 6 }
               end_offset { seconds: 7 }
               scope: CGROUP

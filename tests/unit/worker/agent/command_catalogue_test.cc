@@ -67,7 +67,8 @@ TEST_F(CommandCatalogueTest, FillsParametersIn) {
 }
 
 TEST_F(CommandCatalogueTest, AValueStaysOneArgumentWhateverIsInIt) {
-  for (const std::string value : {"a b", "$(reboot)", "`id`", "'; rm -rf / #", "{batch}", "{{", "\"", "-rf", "内存", ""}) {
+  for (const std::string value :
+       {"a b", "$(reboot)", "`id`", "'; rm -rf / #", "{batch}", "{{", "\"", "-rf", "内存", ""}) {
     const auto task = Resolve("photo-import", {{"where", value}});
     ASSERT_TRUE(task.ok()) << task.status();
     EXPECT_EQ(task->argv_size(), 5);
@@ -107,9 +108,9 @@ commands:
 )");
   ASSERT_EQ(catalogue.status().code(), absl::StatusCode::kInvalidArgument);
   const std::string message(catalogue.status().message());
-  for (const char* place : {"commands[0].arguments[0]: 'unknown'", "commands[0].arguments[2]:",
-                            "commands[0].arguments[3]:", "commands[0].parameters[0].pattern:",
-                            "commands[0].parameters[1].default_value: 'none'"}) {
+  for (const char* place :
+       {"commands[0].arguments[0]: 'unknown'", "commands[0].arguments[2]:", "commands[0].arguments[3]:",
+        "commands[0].parameters[0].pattern:", "commands[0].parameters[1].default_value: 'none'"}) {
     EXPECT_THAT(message, HasSubstr(place));
   }
   EXPECT_THAT(message, Not(HasSubstr("arguments[1]")));

@@ -35,9 +35,9 @@ TEST(JudgeCommandsTest, ARunEndsAsItsFirstExecutionThatDidNotComplete) {
   v1::Outcome outcome;
   outcome.set_kind(v1::COMPLETED);
   outcome.set_message("held 70 %");
-  JudgeCommands({Ended(1, v1::COMPLETED, "code 0"), Ended(2, v1::COMMAND_FAILED, "code 3"),
-                 Ended(3, v1::OOM_KILLED, "killed")},
-                &outcome);
+  JudgeCommands(
+      {Ended(1, v1::COMPLETED, "code 0"), Ended(2, v1::COMMAND_FAILED, "code 3"), Ended(3, v1::OOM_KILLED, "killed")},
+      &outcome);
   EXPECT_EQ(outcome.kind(), v1::COMMAND_FAILED);
   EXPECT_THAT(outcome.message(), AllOf(HasSubstr("execution 2: code 3"), HasSubstr("1 of 3 executions of import"),
                                        HasSubstr("1 COMMAND_FAILED")));

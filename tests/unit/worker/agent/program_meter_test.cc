@@ -36,9 +36,9 @@ class ProgramMeterTest : public testing::Test {
     Write(directory + "/stat", std::to_string(pid) + " (x) R 1 " + std::to_string(group) + " 1 0 -1 0 " +
                                    std::to_string(minor) + " 0 " + std::to_string(major) +
                                    " 0 100 50 0 0 20 0 1 0 1 1 1 1\n");
-    Write(directory + "/status", "VmHWM: " + std::to_string(resident_kib) + " kB\nVmRSS: " +
-                                     std::to_string(resident_kib) + " kB\nRssAnon: " +
-                                     std::to_string(resident_kib / 2) + " kB\nRssFile: 8 kB\nVmSwap: 4 kB\n");
+    Write(directory + "/status",
+          "VmHWM: " + std::to_string(resident_kib) + " kB\nVmRSS: " + std::to_string(resident_kib) +
+              " kB\nRssAnon: " + std::to_string(resident_kib / 2) + " kB\nRssFile: 8 kB\nVmSwap: 4 kB\n");
     Write(directory + "/io", "read_bytes: 4096\nwrite_bytes: 8192\n");
   }
   static v1::ProgramBegin Taken() {
@@ -66,15 +66,18 @@ TEST(ParseIoStatTest, AddsDevicesUp) {
 TEST_F(ProgramMeterTest, ReadsACgroupOfVersionTwo) {
   group_.memory_version = 2;
   WriteProcess(7, 7, 1, 0, 1024);
+  Write("group/cgroup.procs", "8\n7\n");
   Write("group/memory.current", "3000000\n");
   Write("group/memory.peak", "5000000\n");
   Write("group/memory.swap.current", "4096\n");
-  Write("group/memory.stat",
-        "anon 2000000\nfile 500000\npgfault 1150\npgmajfault 31\nworkingset_refault_anon 9\nworkingset_refault_file 2\n");
+  Write(
+      "group/memory.stat",
+      "anon 2000000\nfile 500000\npgfault 1150\npgmajfault 31\nworkingset_refault_anon 9\nworkingset_refault_file 2\n");
   Write("group/cpu.stat", "usage_usec 3\nuser_usec 2010000\nsystem_usec 500000\n");
   Write("group/io.stat", "8:0 rbytes=65536 wbytes=4096\n");
-  Write("group/memory.pressure", "some avg10=0.00 avg60=0.00 avg300=0.00 total=1500\n"
-                                 "full avg10=0.00 avg60=0.00 avg300=0.00 total=500\n");
+  Write("group/memory.pressure",
+        "some avg10=0.00 avg60=0.00 avg300=0.00 total=1500\n"
+        "full avg10=0.00 avg60=0.00 avg300=0.00 total=500\n");
   ProgramMeter meter({.root = root_.string(), .pid = 7, .own_group = &group_});
   meter.Sample(milliseconds(0));
   EXPECT_EQ(meter.peak_memory_bytes(), 0U) << "what is there before the program is the runner's";
@@ -83,6 +86,7 @@ TEST_F(ProgramMeterTest, ReadsACgroupOfVersionTwo) {
   v1::CommandResult result;
   meter.Fill(&result);
   EXPECT_EQ(result.scope(), v1::CommandResult::CGROUP);
+  EXPECT_EQ(meter.Processes(), (std::vector<pid_t>{7, 8}));
   EXPECT_EQ(result.peak_memory_bytes(), 5'000'000U);
   EXPECT_EQ(result.peak_resident_bytes(), kMib);
   EXPECT_EQ(result.peak_anon_bytes(), 2'000'000U);
@@ -103,8 +107,9 @@ TEST_F(ProgramMeterTest, ReadsACgroupOfVersionOne) {
   WriteProcess(7, 7, 1, 0, 1024);
   Write("group/memory.usage_in_bytes", "3000000\n");
   Write("group/memory.max_usage_in_bytes", "5000000\n");
-  Write("group/memory.stat", "rss 1\ntotal_rss 2000000\ntotal_cache 500000\ntotal_swap 4096\ntotal_pgfault 1150\n"
-                             "total_pgmajfault 31\nworkingset_refault_file 2\n");
+  Write("group/memory.stat",
+        "rss 1\ntotal_rss 2000000\ntotal_cache 500000\ntotal_swap 4096\ntotal_pgfault 1150\n"
+        "total_pgmajfault 31\nworkingset_refault_file 2\n");
   ProgramMeter meter({.root = root_.string(), .pid = 7, .own_group = &group_});
   meter.Begin(Taken());
   std::ifstream peak(root_ / "group/memory.max_usage_in_bytes");
@@ -137,6 +142,7 @@ TEST_F(ProgramMeterTest, WithoutACgroupTheProcessesOfItsGroupAreAddedUp) {
   ProgramMeter meter({.root = root_.string(), .pid = 7});
   meter.Begin(Taken());
   meter.Sample(milliseconds(0));
+  EXPECT_EQ(meter.Processes(), (std::vector<pid_t>{7, 8}));
   // One has ended: what it did stays.
   std::filesystem::remove_all(root_ / "proc/8");
   meter.Sample(milliseconds(100));
