@@ -223,6 +223,8 @@ void CgroupHome::ProtectMemory() {
 }
 
 bool CgroupHome::ProbeRunGroup() {
+  // The group that a command is about to get says the same; and this one would be left where it is killed now.
+  if (purpose_ == Purpose::kCommand) return true;
   const absl::StatusOr<OwnGroup> probe = OwnGroup::Create(base_, kRunGroupPrefix);
   if (!probe.ok()) {
     DoWithout({.cause = std::string(probe.status().message()),

@@ -236,7 +236,23 @@ class LimitedGroup::Maker {
     if (limit.kind == LimitKind::kMemoryAndSwap) {
       group_.applied_.set_swap_bytes(bytes - std::min(bytes, group_.applied_.memory_bytes()));
     }
+    if (!refused && limit.kind == LimitKind::kMemory) refused = CheckWhatIsNotVisible();
     return refused;
+  }
+
+  // Version 1 tells the tightest limit also of cgroups above what a container sees.
+  Refused CheckWhatIsNotVisible() {
+    if (version_ != kVersion1) return std::nullopt;
+    const std::string file = File(group_.memory_.directory(), "memory.stat");
+    constexpr std::string_view kKey = "hierarchical_memory_limit";
+    const std::optional<std::uint64_t> limit = os::FindKeyedNumber(Content(file), kKey);
+    const auto asked = static_cast<double>(profile_.memory_bytes());
+    if (!limit || static_cast<double>(*limit) + ToleranceOf(LimitKind::kMemory, asked) >= asked) return std::nullopt;
+    return EnvironmentRefusal{.cause = fmt::format("{}, and a cgroup above it allows only {}",
+                                                   Wants(base::FormatBytes(profile_.memory_bytes()) + " of memory"),
+                                                   base::FormatBytes(*limit)),
+                              .place = fmt::format("{}: {} {}", file, kKey, *limit),
+                              .next_step = "raise the container's limit, or choose a smaller profile"};
   }
 
   // An ancestor's threshold below the environment's memory slows it down long before its limit.
@@ -318,7 +334,7 @@ class LimitedGroup::Maker {
 
 std::optional<EnvironmentRefusal> LimitedGroup::Make(CgroupHome* home, const v1::EnvironmentProfile& profile,
                                                      const LimitedGroupOptions& options, LimitedGroup* group) {
-  *group = LimitedGroup();
+  { const LimitedGroup before(std::move(*group)); }  // in the order of a destruction, with its keeper to the last
   if (home == nullptr) {
     return EnvironmentRefusal{
         .cause = fmt::format("the environment '{}' needs a cgroup, and this worker makes none", profile.name()),
@@ -330,7 +346,9 @@ std::optional<EnvironmentRefusal> LimitedGroup::Make(CgroupHome* home, const v1:
     return refused;
   }
   Refused refused = Maker(home, profile, options, group).Make();
-  if (refused) *group = LimitedGroup();
+  if (refused) {
+    const LimitedGroup refused_group(std::move(*group));
+  }
   return refused;
 }
 
