@@ -15,7 +15,7 @@
 #include "common/base/status.h"
 #include "common/config/yaml.h"
 #include "common/gguf/model_file.h"
-#include "coordinator/models/catalogue.h"
+#include "common/models/catalogue.h"
 
 namespace ballast::models {
 namespace {

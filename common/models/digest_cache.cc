@@ -1,4 +1,4 @@
-#include "coordinator/models/digest_cache.h"
+#include "common/models/digest_cache.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
