@@ -252,6 +252,7 @@ void ActiveRun::Turn(std::vector<pollfd> more, std::optional<nanoseconds> until)
   if (!asked_) {
     if (std::optional<AskedEnd> asked = control_->asked()) AskForEnd(*std::move(asked));
   }
+  if (const auto target = control_->TakeTarget(); target && pressure_) pressure_->Retarget(*target);
   if (const auto timeout = Timeout(); timeout && record_->Elapsed() >= *timeout) {
     AskForEnd({v1::TIMED_OUT, fmt::format("the run took longer than its limit of {}", base::FormatDuration(*timeout))});
   }

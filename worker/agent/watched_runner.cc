@@ -111,6 +111,10 @@ void WatchedRunner::EndHold() {
   if (runner_ && !exit_) (void)runner_->RequestEndHold();
 }
 
+void WatchedRunner::Retarget(double target_percent) {
+  if (runner_ && !exit_) (void)runner_->RequestTarget(target_percent);
+}
+
 void WatchedRunner::SuspendGuard() {
   guard_->Stop();
 }
