@@ -1,0 +1,26 @@
+// Threads of the library leave signals to the program that embeds it.
+#pragma once
+
+#include <pthread.h>
+
+#include <csignal>
+
+namespace ballast::memory {
+
+// Blocks every signal in this thread, and so in all threads that it starts, while one lives.
+class SignalBlock {
+ public:
+  SignalBlock() {
+    sigset_t all;
+    ::sigfillset(&all);
+    ::pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~SignalBlock() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  SignalBlock(const SignalBlock&) = delete;
+  SignalBlock& operator=(const SignalBlock&) = delete;
+
+ private:
+  sigset_t before_;
+};
+
+}  // namespace ballast::memory
