@@ -15,6 +15,7 @@ ExitCode RunCommandLine(const std::vector<std::string>& arguments, Context& cont
   AddRunsCommands(tree);
   AddDevicesCommands(tree);
   AddModelsCommands(tree);
+  AddEnvCommands(tree);
   AddReportCommand(tree);
   AddCompareCommand(tree);
   AddVersionCommand(tree);

@@ -16,6 +16,7 @@ void AddJobsCommands(CommandTree& tree);
 void AddRunsCommands(CommandTree& tree);
 void AddDevicesCommands(CommandTree& tree);
 void AddModelsCommands(CommandTree& tree);
+void AddEnvCommands(CommandTree& tree);
 void AddReportCommand(CommandTree& tree);
 void AddCompareCommand(CommandTree& tree);
 void AddVersionCommand(CommandTree& tree);

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "cli/command_tree.h"
+#include "cli/environments.h"
 #include "cli/error_text.h"
 #include "cli/paging.h"
 #include "cli/render/list_fields.h"
@@ -92,6 +93,7 @@ void AddResultFlags(CLI::App* command, ResultFlags* flags) {
 }
 
 void AddSubmissionFlags(CLI::App* command, ResultFlags* flags) {
+  AddEnvironmentFileFlag(command, &flags->environment_file)->group("Where");
   command->add_flag("--dry-run", flags->dry_run, "Print the job as YAML that submit accepts, and do nothing")
       ->group("Results");
   command->add_flag("--detach", flags->detach, "Submit to a fleet and leave; come back with watch")->group("Results");
@@ -100,6 +102,7 @@ void AddSubmissionFlags(CLI::App* command, ResultFlags* flags) {
 
 absl::StatusOr<ExitCode> RunJob(v1::JobSpec spec, const ResultFlags& flags, Context& context) {
   BALLAST_ASSIGN_OR_RETURN(const OutputFormat output, ParseOutputFormat(flags.output));
+  BALLAST_RETURN_IF_ERROR(FillUsersEnvironment(flags.environment_file, context, &spec));
   if (flags.dry_run) {
     config::ApplyDefaults(&spec);
     if (output == OutputFormat::kJson) {

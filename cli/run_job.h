@@ -19,6 +19,7 @@ struct ResultFlags {
   ConnectionFlags connection;
   std::string output;
   std::string output_directory;
+  std::string environment_file;
   bool save_report = false;
   bool include_invalid = false;
   bool dry_run = false;
@@ -29,8 +30,8 @@ struct ResultFlags {
 void AddSubmissionFlags(CLI::App* command, ResultFlags* flags);
 void AddResultFlags(CLI::App* command, ResultFlags* flags);
 
-// Prints, or submits, follows and reports a valid job, as the flags say. INVALID_ARGUMENT when they contradict each
-// other.
+// Prints, or submits, follows and reports a valid job, as the flags say; an environment that the user's own profiles
+// have goes along as it is. INVALID_ARGUMENT when flags contradict each other; codes of FillUsersEnvironment.
 [[nodiscard]] absl::StatusOr<ExitCode> RunJob(v1::JobSpec spec, const ResultFlags& flags, Context& context);
 
 // Prints and writes the results of a job that was followed, and gives the exit code it deserves.

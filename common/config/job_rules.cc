@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "common/config/environment_rules.h"
+
 namespace ballast::config {
 namespace {
 
@@ -36,6 +38,7 @@ Pressure PressureOf(const v1::Workload& workload) {
 
 std::vector<Violation> FindContradictions(const v1::JobSpec& spec) {
   std::vector<Violation> found;
+  if (spec.has_environment_profile()) found = FindContradictions(spec.environment_profile(), "environment_profile");
   const Pressure pressure = PressureOf(spec.workload());
   if (pressure.workload == nullptr) return found;
   const v1::PressureWorkload& workload = *pressure.workload;

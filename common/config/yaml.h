@@ -3,11 +3,13 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "common/config/field_rules.h"
 #include "google/protobuf/message.h"
 
 namespace ballast::config {
@@ -27,7 +29,15 @@ namespace ballast::config {
 // The same for a file. NOT_FOUND and PERMISSION_DENIED name the file.
 [[nodiscard]] absl::Status ReadYamlFile(const std::filesystem::path& path, google::protobuf::Message* message);
 
-// As above, then sets each `path=value` of `overrides` (--set; see SetField) before defaults and rules are applied. A
+// As above, and checks rules that are not written beside the fields: `more_rules` is called with the message read, its
+// defaults applied, and what it finds is reported at its place.
+using MoreRules = std::function<std::vector<Violation>(const google::protobuf::Message&)>;
+[[nodiscard]] absl::Status ReadYaml(std::string_view text, std::string_view file_name, const MoreRules& more_rules,
+                                    google::protobuf::Message* message);
+[[nodiscard]] absl::Status ReadYamlFile(const std::filesystem::path& path, const MoreRules& more_rules,
+                                        google::protobuf::Message* message);
+
+// As the first, then sets each `path=value` of `overrides` (--set; see SetField) before defaults and rules are applied. A
 // problem with one of those is reported as `--set PATH=VALUE: problem`.
 [[nodiscard]] absl::Status ReadYamlFile(const std::filesystem::path& path, const std::vector<std::string>& overrides,
                                         google::protobuf::Message* message);

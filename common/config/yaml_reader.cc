@@ -58,9 +58,17 @@ class MessageReader {
   }
 
   // Checks the rules over the whole message; what the fields involved have been blamed for already is not said again.
-  void CheckRules(const Message& message) {
+  void CheckRules(const Message& message, const MoreRules& more_rules) {
     if (troubled_.contains("")) return;  // there is nothing that could keep a rule
-    for (Finding& finding : FindBrokenRules(message)) {
+    std::vector<Finding> findings = FindBrokenRules(message);
+    // They take the simpler rules for granted.
+    if (more_rules && findings.empty() && troubled_.empty() && problems_.empty()) {
+      for (Violation& violation : more_rules(message)) {
+        std::vector<std::string> involved = {violation.field_path};
+        findings.push_back({std::move(violation), std::move(involved)});
+      }
+    }
+    for (const Finding& finding : findings) {
       const auto& involved = finding.involved;
       if (std::any_of(involved.begin(), involved.end(),
                       [&](const std::string& path) { return troubled_.contains(path); })) {
@@ -339,7 +347,7 @@ class MessageReader {
 };
 
 absl::Status Read(std::string_view text, std::string_view file_name, const std::vector<std::string>& overrides,
-                  Message* message) {
+                  const MoreRules& more_rules, Message* message) {
   const YamlTree tree = ParseYamlTree(text);
   MessageReader reader;
   for (const YamlProblem& problem : tree.problems) reader.AddProblem(problem.place, problem.problem);
@@ -349,24 +357,14 @@ absl::Status Read(std::string_view text, std::string_view file_name, const std::
   reader.ReadRoot(tree.root, read.get());
   for (const std::string& override_text : overrides) reader.SetOverride(override_text, read.get());
   ApplyDefaults(read.get());
-  reader.CheckRules(*read);
+  reader.CheckRules(*read, more_rules);
   BALLAST_RETURN_IF_ERROR(reader.Result(text, file_name));
   message->GetReflection()->Swap(message, read.get());
   return absl::OkStatus();
 }
 
-}  // namespace
-
-absl::Status ReadYaml(std::string_view text, std::string_view file_name, Message* message) {
-  return Read(text, file_name, {}, message);
-}
-
-absl::Status ReadYamlFile(const std::filesystem::path& path, Message* message) {
-  return ReadYamlFile(path, {}, message);
-}
-
-absl::Status ReadYamlFile(const std::filesystem::path& path, const std::vector<std::string>& overrides,
-                          Message* message) {
+absl::Status ReadFrom(const std::filesystem::path& path, const std::vector<std::string>& overrides,
+                      const MoreRules& more_rules, Message* message) {
   std::error_code ignored;
   if (std::filesystem::is_directory(path, ignored)) {
     return absl::InvalidArgumentError(fmt::format("{} is a directory; name a file in it", path.string()));
@@ -377,7 +375,31 @@ absl::Status ReadYamlFile(const std::filesystem::path& path, const std::vector<s
         fmt::format("{}: larger than 4 MiB, the most that a file may have", path.string()));
   }
   BALLAST_RETURN_IF_ERROR(text.status());
-  return Read(*text, path.string(), overrides, message);
+  return Read(*text, path.string(), overrides, more_rules, message);
+}
+
+}  // namespace
+
+absl::Status ReadYaml(std::string_view text, std::string_view file_name, Message* message) {
+  return Read(text, file_name, {}, {}, message);
+}
+
+absl::Status ReadYaml(std::string_view text, std::string_view file_name, const MoreRules& more_rules,
+                      Message* message) {
+  return Read(text, file_name, {}, more_rules, message);
+}
+
+absl::Status ReadYamlFile(const std::filesystem::path& path, Message* message) {
+  return ReadFrom(path, {}, {}, message);
+}
+
+absl::Status ReadYamlFile(const std::filesystem::path& path, const MoreRules& more_rules, Message* message) {
+  return ReadFrom(path, {}, more_rules, message);
+}
+
+absl::Status ReadYamlFile(const std::filesystem::path& path, const std::vector<std::string>& overrides,
+                          Message* message) {
+  return ReadFrom(path, overrides, {}, message);
 }
 
 }  // namespace ballast::config

@@ -89,6 +89,9 @@ std::vector<v1::Capability> NeededCapabilities(const v1::JobSpec& spec) {
     case v1::Workload::kCapacity:
       needed.push_back(v1::WORKLOAD_CAPACITY);
       break;
+    case v1::Workload::kCommand:
+      needed.push_back(v1::WORKLOAD_COMMAND);
+      break;
     case v1::Workload::KIND_NOT_SET:
       break;
   }

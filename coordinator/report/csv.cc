@@ -22,7 +22,8 @@ constexpr std::string_view kLeadingColumns[] = {
     "state",       "outcome",    "message",       "start_time",    "end_time",
 };
 // Columns after the figures.
-constexpr std::string_view kTrailingColumns[] = {"annotations", "valid", "invalid_reasons"};
+constexpr std::string_view kTrailingColumns[] = {"annotations", "valid", "invalid_reasons", "environment_memory_bytes",
+                                                "environment_swap_bytes"};
 
 // `key=value` joined by semicolons, ordered by key; a backslash before every `=`, `;` and backslash inside.
 std::string AnnotationsText(const google::protobuf::Map<std::string, std::string>& annotations) {
@@ -75,6 +76,10 @@ std::vector<std::string> Row(const v1::RunReport& report, const v1::JobSpec& spe
   row.push_back(AnnotationsText(run.annotations()));
   row.push_back(ValidCell(run));
   row.push_back(fmt::format("{}", fmt::join(InvalidReasons(run), "; ")));
+  const v1::Attempt* const attempt = LastAttempt(run);
+  const bool applied = attempt != nullptr && attempt->result().has_environment();
+  row.push_back(applied ? fmt::format("{}", attempt->result().environment().memory_bytes()) : std::string());
+  row.push_back(applied ? fmt::format("{}", attempt->result().environment().swap_bytes()) : std::string());
   return row;
 }
 

@@ -33,6 +33,8 @@ constexpr std::array kConfigFlags = {
                        "A worker not heard for this long is taken for offline [15s]"},
     config::ConfigFlag{"--models", "models", "FILE",
                        "Model catalogue that stands before the one that comes with the program"},
+    config::ConfigFlag{"--environments", "environments", "FILE",
+                       "Environment profiles that stand before those that come with the program"},
     config::ConfigFlag{"--log-level", "log_level", "LEVEL", "trace, debug, info, warn or error [info]"},
     config::ConfigFlag{"--insecure", "insecure", nullptr, "Accept plain text on addresses other than loopback"},
 };

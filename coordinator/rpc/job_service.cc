@@ -9,6 +9,7 @@
 
 #include "common/base/status.h"
 #include "common/config/job_rules.h"
+#include "common/environment/catalogue.h"
 #include "common/rpc/channel.h"
 #include "coordinator/models/job_models.h"
 #include "coordinator/rpc/watch_stream.h"
@@ -34,7 +35,8 @@ absl::StatusOr<v1::JobSpec> Complete(v1::JobSpec spec) {
 }
 
 absl::StatusOr<v1::Job> Submit(const v1::SubmitJobRequest& request, std::chrono::system_clock::time_point deadline,
-                               Actor* actor, storage::Store* store, JobIds* ids, models::ModelLibrary* library) {
+                               Actor* actor, storage::Store* store, JobIds* ids, models::ModelLibrary* library,
+                               const v1::EnvironmentCatalogue& environments) {
   if (request.request_id().size() > kMaxNameBytes || request.submitter().size() > kMaxNameBytes) {
     return absl::InvalidArgumentError(fmt::format("request_id and submitter may have at most {} bytes", kMaxNameBytes));
   }
@@ -43,6 +45,7 @@ absl::StatusOr<v1::Job> Submit(const v1::SubmitJobRequest& request, std::chrono:
     if (known.ok() || known.status().code() != absl::StatusCode::kNotFound) return known;
   }
   BALLAST_ASSIGN_OR_RETURN(v1::JobSpec spec, Complete(request.spec()));
+  BALLAST_RETURN_IF_ERROR(profiles::ResolveEnvironment(environments, &spec));
   // What the job needs stays until the job is stored, and as long as it has not ended.
   const auto keep = library->KeepAll();
   const auto patience = std::min(deadline, std::chrono::system_clock::now() + kDigestPatience);
@@ -66,7 +69,7 @@ grpc::Status Answer(absl::StatusOr<T> result, T* reply) {
 }  // namespace
 
 grpc::Status JobService::SubmitJob(grpc::ServerContext* context, const v1::SubmitJobRequest* request, v1::Job* reply) {
-  return Answer(Submit(*request, context->deadline(), actor_, store_, ids_, models_), reply);
+  return Answer(Submit(*request, context->deadline(), actor_, store_, ids_, models_, *environments_), reply);
 }
 
 grpc::Status JobService::GetJob(grpc::ServerContext* /*context*/, const v1::GetJobRequest* request, v1::Job* reply) {

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "ballast/v1/client_service.grpc.pb.h"
+#include "ballast/v1/environment.pb.h"
 #include "coordinator/models/model_library.h"
 #include "coordinator/rpc/actor.h"
 #include "coordinator/rpc/job_ids.h"
@@ -16,8 +17,9 @@ namespace ballast::coordinator {
 // What it is given must outlive it. Thread-safe.
 class JobService final : public v1::JobService::WithCallbackMethod_WatchJob<v1::JobService::Service> {
  public:
-  JobService(Actor* actor, storage::Store* store, JobIds* ids, models::ModelLibrary* models)
-      : actor_(actor), store_(store), ids_(ids), models_(models) {}
+  JobService(Actor* actor, storage::Store* store, JobIds* ids, models::ModelLibrary* models,
+             const v1::EnvironmentCatalogue* environments)
+      : actor_(actor), store_(store), ids_(ids), models_(models), environments_(environments) {}
 
   // Waits for readings of the store that outlive their calls, and lets none begin any more. Call it before the store
   // goes away.
@@ -36,6 +38,7 @@ class JobService final : public v1::JobService::WithCallbackMethod_WatchJob<v1::
   storage::Store* const store_;
   JobIds* const ids_;
   models::ModelLibrary* const models_;
+  const v1::EnvironmentCatalogue* const environments_;
   const std::shared_ptr<ReadingGate> gate_ = std::make_shared<ReadingGate>();
 };
 

@@ -61,4 +61,11 @@ absl::Status OfModels(absl::Status status) {
   return WithNextStep(std::move(status), step);
 }
 
+absl::Status OfEnvironments(absl::Status status) {
+  const bool of_file = absl::IsInvalidArgument(status) || absl::IsNotFound(status);
+  const std::string_view step = of_file ? "mend the file of profiles; configs/low_mem_env.yaml shows how one looks"
+                                        : StepOfDisk(status.code());
+  return WithNextStep(std::move(status), step);
+}
+
 }  // namespace ballast::coordinator

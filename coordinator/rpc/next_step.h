@@ -19,5 +19,7 @@ namespace ballast::coordinator {
 [[nodiscard]] absl::Status OfStore(absl::Status status);
 // A failure of the model catalogue or of the store of models, with its next step.
 [[nodiscard]] absl::Status OfModels(absl::Status status);
+// A failure of the environment profiles, with its next step.
+[[nodiscard]] absl::Status OfEnvironments(absl::Status status);
 
 }  // namespace ballast::coordinator

@@ -13,6 +13,7 @@
 #include "common/base/version.h"
 #include "common/config/field_text.h"
 #include "common/rpc/channel.h"
+#include "common/environment/catalogue.h"
 #include "coordinator/models/model_library.h"
 #include "coordinator/rpc/actor.h"
 #include "coordinator/rpc/device_service.h"
@@ -62,6 +63,7 @@ class GrpcServer final : public Server {
   const base::Clock& clock_;
   std::string address_;
   std::unique_ptr<models::ModelLibrary> models_;
+  v1::EnvironmentCatalogue environments_;
   std::unique_ptr<JobIds> job_ids_;
   std::unique_ptr<Actor> actor_;
   std::unique_ptr<JobService> job_service_;
@@ -101,6 +103,11 @@ absl::Status GrpcServer::Begin(const v1::CoordinatorConfig& config) {
   auto library = models::ModelLibrary::Open(std::filesystem::path(config.data_dir()) / "models", config.models());
   if (!library.ok()) return OfModels(library.status());
   models_ = *std::move(library);
+  std::vector<std::filesystem::path> environment_files;
+  if (!config.environments().empty()) environment_files.emplace_back(config.environments());
+  auto environments = profiles::LoadEnvironments(environment_files);
+  if (!environments.ok()) return OfEnvironments(environments.status());
+  environments_ = *std::move(environments);
 
   ActorOptions options;
   options.core.heartbeat_interval = base::FromProto(config.heartbeat_interval());
@@ -113,7 +120,7 @@ absl::Status GrpcServer::Begin(const v1::CoordinatorConfig& config) {
   absl::StatusOr<std::unique_ptr<Actor>> actor = Actor::Start(store_, &clock_, std::move(options));
   if (!actor.ok()) return OfStore(actor.status());
   actor_ = *std::move(actor);
-  job_service_ = std::make_unique<JobService>(actor_.get(), store_, job_ids_.get(), models_.get());
+  job_service_ = std::make_unique<JobService>(actor_.get(), store_, job_ids_.get(), models_.get(), &environments_);
   run_service_ = std::make_unique<RunService>(*store_);
   device_service_ = std::make_unique<DeviceService>(actor_.get(), store_);
   model_service_ = std::make_unique<ModelService>(models_.get(), store_);

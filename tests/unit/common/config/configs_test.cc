@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "ballast/v1/config.pb.h"
+#include "ballast/v1/environment.pb.h"
 #include "ballast/v1/job.pb.h"
 #include "ballast/v1/model.pb.h"
 #include "common/config/yaml.h"
@@ -26,6 +27,7 @@ const fs::path& ConfigsDirectory() {
 std::unique_ptr<google::protobuf::Message> MessageFor(const fs::path& relative) {
   if (relative.parent_path() == "jobs") return std::make_unique<v1::JobSpec>();
   if (relative == "coordinator.yaml") return std::make_unique<v1::CoordinatorConfig>();
+  if (relative == "low_mem_env.yaml") return std::make_unique<v1::EnvironmentCatalogue>();
   if (relative == "models.yaml") return std::make_unique<v1::ModelCatalogue>();
   if (relative == "worker.yaml") return std::make_unique<v1::WorkerConfig>();
   return nullptr;
@@ -42,7 +44,7 @@ TEST(ConfigsTest, EveryFileIsValid) {
     EXPECT_TRUE(status.ok()) << status;
     ++count;
   }
-  EXPECT_GE(count, 7);
+  EXPECT_GE(count, 8);
 }
 
 TEST(ConfigsTest, EveryPressurePatternHasAnExample) {
