@@ -121,6 +121,24 @@ CLI::App* CommandTree::Add(CLI::App* parent, const std::string& name, const std:
   return command;
 }
 
+void CommandTree::TakeCommandLine(const CLI::App* command, std::optional<std::vector<std::string>>* command_line) {
+  command_lines_[command] = command_line;
+}
+
+void CommandTree::CutCommandLine(std::vector<std::string>* arguments) const {
+  const auto dashes = std::find(arguments->begin(), arguments->end(), "--");
+  if (dashes == arguments->end()) return;
+  const CLI::App* named = &root_;
+  for (auto argument = arguments->begin(); argument != dashes; ++argument) {
+    const std::vector<std::string> names = CommandNames(*named);
+    if (std::find(names.begin(), names.end(), *argument) != names.end()) named = named->get_subcommand(*argument);
+  }
+  const auto taken = command_lines_.find(named);
+  if (taken == command_lines_.end()) return;
+  taken->second->emplace(std::next(dashes), arguments->end());
+  arguments->erase(dashes, arguments->end());
+}
+
 const CLI::App& CommandTree::Deepest() const {
   const CLI::App* app = &root_;
   while (!app->get_subcommands().empty()) app = app->get_subcommands().front();
@@ -171,9 +189,11 @@ ExitCode CommandTree::Execute(const std::vector<std::string>& arguments, Context
     if (code != ExitCode::kInterrupted) context.err << FormatError(status) << std::flush;
     return code;
   };
+  std::vector<std::string> parsed = arguments;
+  CutCommandLine(&parsed);
   try {
     // CLI11 takes the arguments from the back.
-    root_.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
+    root_.parse(std::vector<std::string>(parsed.rbegin(), parsed.rend()));
   } catch (const CLI::CallForHelp&) {
     context.out << root_.help();
     return ExitCode::kDone;

@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -31,6 +32,10 @@ class CommandTree {
   CLI::App* Add(CLI::App* parent, const std::string& name, const std::string& description,
                 const std::vector<std::string>& examples, RunCommand run);
 
+  // What stands behind `--` on the line of this command is a command line of the user's own: it goes to
+  // `*command_line`, as it is.
+  void TakeCommandLine(const CLI::App* command, std::optional<std::vector<std::string>>* command_line);
+
   // Parses (`arguments` without the program's name), runs the command that was named, prints errors on `context.err`
   // and returns the exit code. Help goes to `context.out`.
   [[nodiscard]] ExitCode Execute(const std::vector<std::string>& arguments, Context& context);
@@ -39,11 +44,14 @@ class CommandTree {
   [[nodiscard]] absl::Status CheckExtras(const CLI::App& app) const;
   [[nodiscard]] absl::StatusOr<ExitCode> Dispatch(Context& context);
   [[nodiscard]] const CLI::App& Deepest() const;
+  // Cuts what belongs to a command that takes a command line off the arguments.
+  void CutCommandLine(std::vector<std::string>* arguments) const;
 
   CLI::App root_;
   // Where CLI11 puts what stands before the command's name; commands take it from the options themselves.
   ConnectionFlags before_command_;
   std::map<const CLI::App*, RunCommand> commands_;
+  std::map<const CLI::App*, std::optional<std::vector<std::string>>*> command_lines_;
 };
 
 // The full name of a command for messages: `ballast jobs show`.

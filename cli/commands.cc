@@ -9,6 +9,7 @@ ExitCode RunCommandLine(const std::vector<std::string>& arguments, Context& cont
   AddModelCommand(tree);
   AddQuantizationCommand(tree);
   AddStabilityCommand(tree);
+  AddExecCommand(tree);
   AddSubmitCommand(tree);
   AddWatchCommand(tree);
   AddJobsCommands(tree);

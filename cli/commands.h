@@ -10,6 +10,7 @@ void AddSimpleCommand(CommandTree& tree);
 void AddModelCommand(CommandTree& tree);
 void AddQuantizationCommand(CommandTree& tree);
 void AddStabilityCommand(CommandTree& tree);
+void AddExecCommand(CommandTree& tree);
 void AddSubmitCommand(CommandTree& tree);
 void AddWatchCommand(CommandTree& tree);
 void AddJobsCommands(CommandTree& tree);

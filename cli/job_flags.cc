@@ -6,6 +6,7 @@
 #include "cli/key_value.h"
 #include "common/base/status.h"
 #include "common/config/field_text.h"
+#include "common/config/job_rules.h"
 
 namespace ballast::cli {
 namespace {
@@ -95,6 +96,13 @@ absl::Status FillJob(const JobFlags& flags, v1::JobSpec* spec) {
   BALLAST_ASSIGN_OR_RETURN(const auto annotations, ParsePairs("--annotate", flags.annotations, /*list=*/false));
   for (const auto& [key, value] : annotations) (*spec->mutable_annotations())[key] = value;
   return absl::OkStatus();
+}
+
+absl::Status CheckJob(const v1::JobSpec& spec, const std::string& command) {
+  v1::JobSpec complete = spec;
+  config::ApplyDefaults(&complete);
+  const absl::Status status = config::Validate(complete);
+  return status.ok() ? status : WithNextStep(status, fmt::format("ballast {} --help", command));
 }
 
 }  // namespace ballast::cli

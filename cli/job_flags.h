@@ -34,6 +34,10 @@ void AddJobFlags(CLI::App* command, JobFlags* flags, const std::string& repeat =
 // Sets what was given. INVALID_ARGUMENT names the flag.
 [[nodiscard]] absl::Status FillJob(const JobFlags& flags, v1::JobSpec* spec);
 
+// Checks the whole job against its rules, as it will be with its defaults. INVALID_ARGUMENT, a line a problem.
+// `command` is named in the next step.
+[[nodiscard]] absl::Status CheckJob(const v1::JobSpec& spec, const std::string& command);
+
 // config::SetField for a flag: errors name the flag, and `example` is the next step. Nothing happens where `text` is
 // empty.
 [[nodiscard]] absl::Status SetFromFlag(const std::string& flag, const std::string& path, const std::string& text,

@@ -218,6 +218,7 @@ LocalFleet::~LocalFleet() {
   End(&worker_, patient_);
   End(&coordinator_, patient_);
   ::unlink(socket_.c_str());
+  if (!worker_config_.empty()) ::unlink(worker_config_.c_str());
 }
 
 void LocalFleet::End(Child* child, bool patient) {
@@ -303,11 +304,22 @@ absl::Status LocalFleet::StartCoordinator() {
   return absl::OkStatus();
 }
 
+absl::Status LocalFleet::OfferCommand(const v1::CommandDefinition& command) {
+  v1::WorkerConfig config;
+  *config.add_commands() = command;
+  const std::filesystem::path file = directory_ / "worker.yaml";
+  // It holds the user's environment variables, and they may be secret. Nobody reads it before the worker is started.
+  ::unlink(file.c_str());
+  BALLAST_ASSIGN_OR_RETURN(const base::Fd fd, base::OpenFile(file, O_WRONLY | O_CREAT | O_EXCL, 0600));
+  worker_config_ = file;
+  return base::WriteAll(fd.get(), config::WriteYaml(config));
+}
+
 absl::Status LocalFleet::StartWorker() {
   if (!owner()) return absl::FailedPreconditionError("only the owner of the private coordinator starts its worker");
   if (worker_.process.running()) return absl::OkStatus();
-  const std::vector<std::string> arguments = {"--coordinator", address(), "--data-dir",
-                                              (directory_ / "worker").string()};
+  std::vector<std::string> arguments = {"--coordinator", address(), "--data-dir", (directory_ / "worker").string()};
+  if (!worker_config_.empty()) arguments.insert(arguments.end(), {"--config", worker_config_.string()});
   BALLAST_ASSIGN_OR_RETURN(worker_, StartChild("ballast-worker", arguments, "worker", -1));
   return absl::OkStatus();
 }

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "ballast/v1/config.pb.h"
 #include "cli/context.h"
 #include "common/base/child_process.h"
 #include "common/base/fd.h"
@@ -41,6 +42,10 @@ class LocalFleet {
   [[nodiscard]] bool owner() const { return lock_.valid(); }
   // `unix:/PATH`.
   [[nodiscard]] std::string address() const { return "unix:" + socket_.string(); }
+
+  // What the worker that is started may run for jobs, beside nothing else. Kept in a file of the data directory that
+  // only this user can read, until this goes. Codes of ErrnoStatus.
+  [[nodiscard]] absl::Status OfferCommand(const v1::CommandDefinition& command);
 
   // Starts the worker; owner only. It connects by itself: wait for its device. UNAVAILABLE when the program cannot be
   // run.
@@ -82,8 +87,9 @@ class LocalFleet {
   std::filesystem::path directory_;
   Context& context_;
   std::filesystem::path socket_;
-  base::Fd lock_;                // valid for the owner alone
-  base::Fd coordinator_stdout_;  // stays open, so that the coordinator never writes into a closed pipe
+  std::filesystem::path worker_config_;  // empty where the worker needs none
+  base::Fd lock_;                        // valid for the owner alone
+  base::Fd coordinator_stdout_;          // stays open, so that the coordinator never writes into a closed pipe
   Child coordinator_;
   Child worker_;
   int coordinator_restarts_ = 0;

@@ -23,11 +23,11 @@ absl::StatusOr<ExitCode> RunModel(const Flags& flags, Context& context) {
   spec.mutable_workload()->mutable_model();
   BALLAST_RETURN_IF_ERROR(FillModelLoad(flags.model, "workload.model.load", &spec));
   BALLAST_RETURN_IF_ERROR(FillPressureBeside(
-      flags.model, [](v1::JobSpec* job) { return job->mutable_workload()->mutable_model()->mutable_pressure(); },
-      &spec));
+      flags.model.pressure, "the model",
+      [](v1::JobSpec* job) { return job->mutable_workload()->mutable_model()->mutable_pressure(); }, &spec));
   BALLAST_RETURN_IF_ERROR(SetFromFlag("--repeat", "workload.model.loads", flags.repeat, "3", &spec));
   BALLAST_RETURN_IF_ERROR(FillJob(flags.job, &spec));
-  BALLAST_RETURN_IF_ERROR(CheckModelJob(spec, "model"));
+  BALLAST_RETURN_IF_ERROR(CheckJob(spec, "model"));
   return RunJob(std::move(spec), flags.result, context);
 }
 

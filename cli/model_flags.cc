@@ -8,7 +8,6 @@
 #include "cli/error_text.h"
 #include "cli/job_flags.h"
 #include "common/base/status.h"
-#include "common/config/job_rules.h"
 
 namespace ballast::cli {
 namespace {
@@ -87,35 +86,6 @@ absl::Status FillModelLoad(const ModelFlags& flags, const std::string& path, v1:
                                         EnumText(flag.name, value->second), flag.example, spec));
   }
   return absl::OkStatus();
-}
-
-absl::Status FillPressureBeside(const ModelFlags& flags, v1::PressureWorkload* (*pressure)(v1::JobSpec*),
-                                v1::JobSpec* spec) {
-  const PressureFlags& given = flags.pressure;
-  if (given.mode.empty()) {
-    for (const auto& [flag, value] : given.values) {
-      if (flag == "--until" && (value == "oom" || value == "OOM")) {
-        spec->mutable_guard()->set_mode(v1::GuardSpec::OFF);
-        continue;
-      }
-      return WithNextStep(absl::InvalidArgumentError(
-                              fmt::format("{} says how memory is held beside the model, but no --mode is given", flag)),
-                          "--mode burst --target 70%");
-    }
-    return absl::OkStatus();
-  }
-  v1::JobSpec alone;
-  BALLAST_RETURN_IF_ERROR(FillPressure(given, &alone));
-  if (alone.guard().mode() != v1::GuardSpec::MODE_UNSPECIFIED) spec->mutable_guard()->set_mode(alone.guard().mode());
-  *pressure(spec) = alone.workload().pressure();
-  return absl::OkStatus();
-}
-
-absl::Status CheckModelJob(const v1::JobSpec& spec, const std::string& command) {
-  v1::JobSpec complete = spec;
-  config::ApplyDefaults(&complete);
-  const absl::Status status = config::Validate(complete);
-  return status.ok() ? status : WithNextStep(status, fmt::format("ballast {} --help", command));
 }
 
 }  // namespace ballast::cli

@@ -24,13 +24,4 @@ void AddModelFlags(CLI::App* command, bool with_quant, ModelFlags* flags);
 // Sets the ModelLoad at `path` (`workload.model.load`). INVALID_ARGUMENT names the flag.
 [[nodiscard]] absl::Status FillModelLoad(const ModelFlags& flags, const std::string& path, v1::JobSpec* spec);
 
-// Sets the pressure that is held beside the model, and whether the device is guarded, where a mode or `--until oom` was
-// given. INVALID_ARGUMENT names the flag.
-[[nodiscard]] absl::Status FillPressureBeside(const ModelFlags& flags, v1::PressureWorkload* (*pressure)(v1::JobSpec*),
-                                              v1::JobSpec* spec);
-
-// Checks the whole job against its rules, as it will be with its defaults. INVALID_ARGUMENT, a line a problem.
-// `command` is named in the next step.
-[[nodiscard]] absl::Status CheckModelJob(const v1::JobSpec& spec, const std::string& command);
-
 }  // namespace ballast::cli

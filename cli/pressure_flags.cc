@@ -119,6 +119,27 @@ absl::Status FillPressure(const PressureFlags& flags, v1::JobSpec* spec) {
   return absl::OkStatus();
 }
 
+absl::Status FillPressureBeside(const PressureFlags& flags, const std::string& beside,
+                                v1::PressureWorkload* (*pressure)(v1::JobSpec*), v1::JobSpec* spec) {
+  if (flags.mode.empty()) {
+    for (const auto& [flag, value] : flags.values) {
+      if (flag == "--until" && (value == "oom" || value == "OOM")) {
+        spec->mutable_guard()->set_mode(v1::GuardSpec::OFF);
+        continue;
+      }
+      return WithNextStep(absl::InvalidArgumentError(fmt::format(
+                              "{} says how memory is held beside {}, but no --mode is given", flag, beside)),
+                          "--mode burst --target 70%");
+    }
+    return absl::OkStatus();
+  }
+  v1::JobSpec alone;
+  BALLAST_RETURN_IF_ERROR(FillPressure(flags, &alone));
+  if (alone.guard().mode() != v1::GuardSpec::MODE_UNSPECIFIED) spec->mutable_guard()->set_mode(alone.guard().mode());
+  *pressure(spec) = alone.workload().pressure();
+  return absl::OkStatus();
+}
+
 absl::Status CheckPressureJob(const PressureFlags& flags, const v1::JobSpec& spec) {
   v1::JobSpec complete = spec;
   config::ApplyDefaults(&complete);

@@ -24,6 +24,11 @@ void AddPressureFlags(CLI::App* command, PressureFlags* flags, const std::vector
 // (with the modes that do), a value out of range.
 [[nodiscard]] absl::Status FillPressure(const PressureFlags& flags, v1::JobSpec* spec);
 
+// Sets the pressure at `pressure`, which is held beside something else (`beside`: `the model`), and whether the device
+// is guarded, where a mode or `--until oom` was given. INVALID_ARGUMENT names the flag.
+[[nodiscard]] absl::Status FillPressureBeside(const PressureFlags& flags, const std::string& beside,
+                                              v1::PressureWorkload* (*pressure)(v1::JobSpec*), v1::JobSpec* spec);
+
 // Checks the whole job against its rules, as it will be with its defaults. INVALID_ARGUMENT, a line a problem, each
 // with the flag that belongs to the field.
 [[nodiscard]] absl::Status CheckPressureJob(const PressureFlags& flags, const v1::JobSpec& spec);

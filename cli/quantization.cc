@@ -36,12 +36,12 @@ absl::StatusOr<ExitCode> RunQuantization(const Flags& flags, Context& context) {
     }
   }
   BALLAST_RETURN_IF_ERROR(FillPressureBeside(
-      flags.model, [](v1::JobSpec* job) { return job->mutable_workload()->mutable_quantization()->mutable_pressure(); },
-      &spec));
+      flags.model.pressure, "the model",
+      [](v1::JobSpec* job) { return job->mutable_workload()->mutable_quantization()->mutable_pressure(); }, &spec));
   BALLAST_RETURN_IF_ERROR(SetFromFlag("--repeat", "workload.quantization.loads_per_level", flags.repeat, "3", &spec));
   BALLAST_RETURN_IF_ERROR(SetFromFlag("--seed", "workload.quantization.seed", flags.seed, "1", &spec));
   BALLAST_RETURN_IF_ERROR(FillJob(flags.job, &spec));
-  BALLAST_RETURN_IF_ERROR(CheckModelJob(spec, "quantization"));
+  BALLAST_RETURN_IF_ERROR(CheckJob(spec, "quantization"));
   return RunJob(std::move(spec), flags.result, context);
 }
 

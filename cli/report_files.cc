@@ -11,6 +11,7 @@
 
 #include "cli/error_text.h"
 #include "cli/key_value.h"
+#include "cli/render/command_tables.h"
 #include "cli/render/model_tables.h"
 #include "cli/render/records.h"
 #include "cli/render/text_value.h"
@@ -56,7 +57,9 @@ struct ReportFile {
 
 std::vector<ReportFile> FilesOf(ReportFormat format) {
   if (format == v1::ExportReportRequest::JSON) return {{format, ".json"}};
-  return {{v1::ExportReportRequest::CSV, ".csv"}, {v1::ExportReportRequest::CSV_LOADS, "-loads.csv"}};
+  return {{v1::ExportReportRequest::CSV, ".csv"},
+          {v1::ExportReportRequest::CSV_LOADS, "-loads.csv"},
+          {v1::ExportReportRequest::CSV_COMMANDS, "-commands.csv"}};
 }
 
 absl::Status ExplainMissing(const absl::Status& status) {
@@ -167,7 +170,7 @@ absl::Status WriteReportFiles(const v1::GetReportRequest& scope, const std::vect
                            return absl::OkStatus();
                          });
       if (!status.ok()) return ExplainMissing(status);
-      // A report without loads has no table of them.
+      // A report without loads, or executions, has no table of them.
       if (content.empty()) continue;
       const std::filesystem::path path = directory / (SafeStem(stem) + file.suffix);
       if (const absl::Status written = base::WriteFileAtomically(path, content); !written.ok())
@@ -233,6 +236,9 @@ absl::Status PrintReportTable(const v1::GetReportRequest& scope, Session& sessio
                                OutcomeCounts(report.overall().outcomes()),
                                left_out == 0 ? "" : fmt::format(" ({} invalid, left out)", left_out));
   }
+  if (const std::string executions = ExecutionTable(ordered, TableWidth(context)); !executions.empty()) {
+    context.out << '\n' << executions << SurvivalText(report);
+  }
   for (const v1::ModelComparison& model : report.models()) {
     context.out << '\n' << LevelTable(model, report, TableWidth(context)) << AdviceText(model.advice());
   }
@@ -245,6 +251,14 @@ absl::Status PrintReportTable(const v1::GetReportRequest& scope, Session& sessio
     context.out << fmt::format("{}: {}\n", Printable(entry->run().run_id()), Printable(outcome.message()));
   }
   for (const std::string& warning : report.warnings()) context.err << fmt::format("warning: {}\n", Printable(warning));
+  return absl::OkStatus();
+}
+
+absl::Status PrintFailedOutput(const v1::GetReportRequest& scope, Session& session, Context& context) {
+  const auto report = session.Call(&v1::ReportService::Stub::GetReport, scope);
+  if (!report.ok()) return ExplainMissing(report.status());
+  for (const v1::RunReport* entry : OrderedRuns(*report)) context.err << FailedOutputText(entry->run());
+  context.err << std::flush;
   return absl::OkStatus();
 }
 

@@ -46,4 +46,7 @@ void AddIncludeInvalidFlag(CLI::App* command, bool* include_invalid);
 // `context.err`.
 [[nodiscard]] absl::Status PrintReportTable(const v1::GetReportRequest& scope, Session& session, Context& context);
 
+// Prints, on `context.err`, the end of what programs under test wrote where they did not complete.
+[[nodiscard]] absl::Status PrintFailedOutput(const v1::GetReportRequest& scope, Session& session, Context& context);
+
 }  // namespace ballast::cli

@@ -65,7 +65,13 @@ absl::StatusOr<v1::Job> Submit(const v1::JobSpec& spec, Session& session, Contex
   }
   if (job.ok()) return job;
   if (absl::IsInvalidArgument(job.status())) return WithNextStep(job.status(), "mend the job and submit it again");
-  return WithNextStep(job.status(), request.spec().workload().has_pressure()
+  const v1::Workload& workload = request.spec().workload();
+  if (workload.has_command() && absl::IsFailedPrecondition(job.status())) {
+    return WithNextStep(job.status(),
+                        "name the command in the worker's configuration and start the worker again; "
+                        "ballast devices show ID lists what a device has");
+  }
+  return WithNextStep(job.status(), workload.has_pressure() || workload.has_command()
                                         ? "ballast devices list"
                                         : "ballast models list, or ballast devices list");
 }
@@ -100,7 +106,8 @@ void AddSubmissionFlags(CLI::App* command, ResultFlags* flags) {
   AddResultFlags(command, flags);
 }
 
-absl::StatusOr<ExitCode> RunJob(v1::JobSpec spec, const ResultFlags& flags, Context& context) {
+absl::StatusOr<ExitCode> RunJob(v1::JobSpec spec, const ResultFlags& flags, Context& context,
+                                const v1::CommandDefinition* command) {
   BALLAST_ASSIGN_OR_RETURN(const OutputFormat output, ParseOutputFormat(flags.output));
   BALLAST_RETURN_IF_ERROR(FillUsersEnvironment(flags.environment_file, context, &spec));
   if (flags.dry_run) {
@@ -130,6 +137,7 @@ absl::StatusOr<ExitCode> RunJob(v1::JobSpec spec, const ResultFlags& flags, Cont
   BALLAST_ASSIGN_OR_RETURN(const auto session, Session::Open(context, flags.connection, Session::Use::kRun));
   if (session->owner()) {
     BALLAST_RETURN_IF_ERROR(CancelLeftovers(*session, context));
+    if (command != nullptr) BALLAST_RETURN_IF_ERROR(session->OfferCommand(*command));
     BALLAST_RETURN_IF_ERROR(session->StartWorker());
   }
   BALLAST_ASSIGN_OR_RETURN(const v1::Job job, Submit(spec, *session, context));
@@ -171,6 +179,9 @@ absl::StatusOr<ExitCode> FinishJob(const FollowedJob& followed, const ResultFlag
     case OutputFormat::kCsv:
       BALLAST_RETURN_IF_ERROR(PrintReport(scope, v1::ExportReportRequest::CSV, session, context));
       break;
+  }
+  if (followed.job.spec().workload().has_command()) {
+    BALLAST_RETURN_IF_ERROR(PrintFailedOutput(scope, session, context));
   }
   if (WantsFiles(flags)) {
     BALLAST_RETURN_IF_ERROR(WriteReportFiles(scope, {v1::ExportReportRequest::JSON, v1::ExportReportRequest::CSV},

@@ -5,6 +5,7 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/status/statusor.h"
+#include "ballast/v1/config.pb.h"
 #include "ballast/v1/job.pb.h"
 #include "cli/context.h"
 #include "cli/exit_code.h"
@@ -31,8 +32,9 @@ void AddSubmissionFlags(CLI::App* command, ResultFlags* flags);
 void AddResultFlags(CLI::App* command, ResultFlags* flags);
 
 // Prints, or submits, follows and reports a valid job, as the flags say; an environment that the user's own profiles
-// have goes along as it is. INVALID_ARGUMENT when flags contradict each other; codes of FillUsersEnvironment.
-[[nodiscard]] absl::StatusOr<ExitCode> RunJob(v1::JobSpec spec, const ResultFlags& flags, Context& context);
+// have goes along as it is. `command` is what the private worker may run for it; null for nothing. INVALID_ARGUMENT when flags contradict each other; codes of FillUsersEnvironment.
+[[nodiscard]] absl::StatusOr<ExitCode> RunJob(v1::JobSpec spec, const ResultFlags& flags, Context& context,
+                                              const v1::CommandDefinition* command = nullptr);
 
 // Prints and writes the results of a job that was followed, and gives the exit code it deserves.
 [[nodiscard]] absl::StatusOr<ExitCode> FinishJob(const FollowedJob& followed, const ResultFlags& flags,

@@ -46,6 +46,11 @@ class Session {
   // The device of this machine in local mode, once StartWorker has found it; empty before.
   [[nodiscard]] const std::string& local_device() const { return local_device_; }
 
+  // Owner only: the one command that the worker which is started next may run.
+  [[nodiscard]] absl::Status OfferCommand(const v1::CommandDefinition& command) {
+    return fleet_->OfferCommand(command);
+  }
+
   // Owner only: starts the worker and waits until its device is connected. FAILED_PRECONDITION when the device is
   // drained.
   [[nodiscard]] absl::Status StartWorker();

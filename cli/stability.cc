@@ -48,14 +48,14 @@ absl::StatusOr<ExitCode> RunStability(const Flags& flags, Context& context) {
         "--use-model --model-id tiny");
   }
   BALLAST_RETURN_IF_ERROR(FillPressureBeside(
-      flags.model, [](v1::JobSpec* job) { return job->mutable_workload()->mutable_stability()->mutable_pressure(); },
-      &spec));
+      flags.model.pressure, "the model",
+      [](v1::JobSpec* job) { return job->mutable_workload()->mutable_stability()->mutable_pressure(); }, &spec));
   // A soak without anything to do would only wait.
   if (!spec.workload().stability().has_pressure() && !flags.use_model) {
     spec.mutable_workload()->mutable_stability()->mutable_pressure()->mutable_burst();
   }
   BALLAST_RETURN_IF_ERROR(FillJob(flags.job, &spec));
-  BALLAST_RETURN_IF_ERROR(CheckModelJob(spec, "stability"));
+  BALLAST_RETURN_IF_ERROR(CheckJob(spec, "stability"));
   return RunJob(std::move(spec), flags.result, context);
 }
 

@@ -17,6 +17,7 @@
 #include "common/base/status.h"
 #include "common/render/json.h"
 #include "common/rpc/channel.h"
+#include "worker/agent/command_catalogue.h"
 #include "worker/agent/data_directory.h"
 #include "worker/agent/device_facts.h"
 #include "worker/agent/model_cache.h"
@@ -70,15 +71,22 @@ int Serve(const v1::WorkerConfig& config) {
       config.device_id().empty() ? directory->DeviceId() : absl::StatusOr<std::string>(config.device_id());
   if (!device_id.ok()) return Fail(kFailed, device_id.status(), "give the device's identifier with --device-id");
 
+  const auto commands =
+      agent::CommandCatalogue::Create(config.commands(), std::filesystem::absolute(directory->path()).string());
+  if (!commands.ok()) {
+    return Fail(kUsage, commands.status(), "mend the commands in the configuration; docs/commands.md describes them");
+  }
+
   std::vector<agent::CutOffAttempt> cut_off;
   auto spool =
       agent::Spool::Open({.directory = directory->path(), .quota_bytes = config.spool_quota_bytes()}, &cut_off);
   if (!spool.ok()) return Fail(kFailed, spool.status(), "make room in the data directory, or give another --data-dir");
   agent::EndCutOffAttempts(cut_off, agent::ReadBootFacts(), spool->get());
 
-  const auto facts = [&protection, &cgroup_home] {
+  const auto facts = [&protection, &cgroup_home, &commands] {
     v1::DeviceFacts collected = agent::ReadDeviceFacts();
     agent::AddFactsOf(*cgroup_home, &collected);
+    commands->AddFacts(&collected);
     for (const std::string& limitation : protection.limitations) collected.add_limitations(limitation);
     return collected;
   };
@@ -97,6 +105,7 @@ int Serve(const v1::WorkerConfig& config) {
                                    .scratch_dir = *scratch,
                                    .cgroup_home = cgroup_home.get(),
                                    .models = models->get(),
+                                   .commands = &*commands,
                                    .device = first_facts},
                                   spool->get());
   agent::Session session(

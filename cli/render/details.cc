@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "cli/render/command_tables.h"
 #include "cli/render/text_value.h"
 #include "cli/render/text_width.h"
 #include "common/base/clock.h"
@@ -136,6 +137,24 @@ void AddEvidence(const v1::Evidence& evidence, Lines* lines) {
   AddList("findings", evidence.findings(), lines);
 }
 
+void AddTail(const std::string& name, const std::string& tail, std::uint64_t bytes, Lines* lines) {
+  if (bytes == 0) return;
+  lines->Heading(tail.size() < bytes ? fmt::format("{} (the end of {})", name, base::FormatBytes(bytes)) : name);
+  for (const std::string& line : TailLines(tail)) lines->Item(line);
+}
+
+void AddCommands(const v1::RunResult& result, Lines* lines) {
+  if (result.commands().empty()) return;
+  lines->Heading("executions");
+  for (const v1::CommandResult& command : result.commands()) lines->Item(ExecutionText(command));
+  for (const v1::CommandResult& command : result.commands()) {
+    AddTail(fmt::format("standard output of execution {}", command.index()), command.output_tail(),
+            command.output_bytes(), lines);
+    AddTail(fmt::format("standard error of execution {}", command.index()), command.error_tail(), command.error_bytes(),
+            lines);
+  }
+}
+
 void AddResult(const v1::RunResult& result, Lines* lines) {
   if (result.peak_held_bytes() > 0) lines->Add("peak held", base::FormatBytes(result.peak_held_bytes()));
   if (result.peak_resident_bytes() > 0) lines->Add("peak resident", base::FormatBytes(result.peak_resident_bytes()));
@@ -149,6 +168,7 @@ void AddResult(const v1::RunResult& result, Lines* lines) {
   AddObserverCost(result, lines);
   AddValidity(result, lines);
   AddGuardActs(result, lines);
+  AddCommands(result, lines);
   if (!result.phases().empty()) {
     lines->Heading("phases");
     for (const v1::Phase& phase : result.phases()) lines->Item(PhaseText(phase));
@@ -247,6 +267,7 @@ std::string DeviceDetails(const v1::Device& device) {
                                 v1::Capability_Name(static_cast<v1::Capability>(capability)));
   }
   lines.Add("can do", capabilities);
+  lines.Add("commands", fmt::format("{}", fmt::join(facts.command_ids(), ", ")));
   lines.Add("worker", facts.worker_version());
   lines.Add("first seen", LocalTime(device.has_create_time(), device.create_time()));
   lines.Add("last seen", LocalTime(device.has_last_seen_time(), device.last_seen_time()));

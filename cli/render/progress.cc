@@ -37,7 +37,8 @@ std::string UsedBar(double used, double target) {
 
 // The target that a burst has where it is no percentage; empty where there is none.
 std::string OtherTarget(const v1::Workload& workload) {
-  const v1::BurstPattern& burst = workload.pressure().burst();
+  const v1::PressureWorkload& pressure = workload.has_command() ? workload.command().pressure() : workload.pressure();
+  const v1::BurstPattern& burst = pressure.burst();
   if (burst.has_target_bytes()) return " of " + base::FormatBytes(burst.target_bytes());
   if (burst.has_target_psi()) return " for " + StallText(burst.target_psi());
   return {};
@@ -53,6 +54,10 @@ std::string Figures(const v1::RunProgress& progress, const v1::Workload& workloa
   }
   text += fmt::format("  held {}  available {}", base::FormatBytes(progress.held_bytes()),
                       base::FormatBytes(progress.available_bytes()));
+  if (workload.has_command() && progress.load_index() > 0) {
+    text += fmt::format("  execution {} of {}  program {}", progress.load_index(), progress.load_count(),
+                        base::FormatBytes(progress.load_resident_bytes()));
+  }
   if (progress.has_psi_some_avg10()) text += "  psi " + Percent(progress.psi_some_avg10());
   return text;
 }

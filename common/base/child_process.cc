@@ -143,7 +143,8 @@ ChildProcess::ChildProcess(ChildProcess&& other) noexcept
     : pid_(std::exchange(other.pid_, 0)),
       own_group_(other.own_group_),
       pid_fd_(std::move(other.pid_fd_)),
-      exit_(std::exchange(other.exit_, std::nullopt)) {}
+      exit_(std::exchange(other.exit_, std::nullopt)),
+      usage_(std::exchange(other.usage_, std::nullopt)) {}
 
 ChildProcess& ChildProcess::operator=(ChildProcess&& other) noexcept {
   if (this != &other) {
@@ -152,6 +153,7 @@ ChildProcess& ChildProcess::operator=(ChildProcess&& other) noexcept {
     own_group_ = other.own_group_;
     pid_fd_ = std::move(other.pid_fd_);
     exit_ = std::exchange(other.exit_, std::nullopt);
+    usage_ = std::exchange(other.usage_, std::nullopt);
   }
   return *this;
 }
@@ -239,7 +241,7 @@ std::optional<ExitStatus> ChildProcess::Wait(std::chrono::milliseconds timeout) 
     }
     if (result == 0 && info.si_pid == pid_) {
       if (own_group_) ::kill(-pid_, SIGKILL);
-      ::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED);
+      ::wait4(pid_, nullptr, 0, &usage_.emplace());
       exit_ = Decode(info);
       return exit_;
     }
@@ -262,6 +264,7 @@ void ChildProcess::KillAndReap() {
   }
   pid_ = 0;
   exit_.reset();
+  usage_.reset();
   pid_fd_.Reset();
 }
 

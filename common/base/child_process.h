@@ -1,6 +1,7 @@
 // The owner of a child process.
 #pragma once
 
+#include <sys/resource.h>
 #include <sys/types.h>
 
 #include <chrono>
@@ -72,6 +73,9 @@ class ChildProcess {
   // Reaps the child if it has ended. Repeatable.
   [[nodiscard]] std::optional<ExitStatus> TryWait();
 
+  // What it took until its end, and the children that it waited for; nothing before its end was seen.
+  [[nodiscard]] const std::optional<rusage>& usage() const { return usage_; }
+
   // Waits for its end; nothing when `timeout` passes first. A negative timeout waits for ever. Repeatable.
   [[nodiscard]] std::optional<ExitStatus> Wait(std::chrono::milliseconds timeout = std::chrono::milliseconds(-1));
 
@@ -82,6 +86,7 @@ class ChildProcess {
   bool own_group_ = false;
   Fd pid_fd_;
   std::optional<ExitStatus> exit_;
+  std::optional<rusage> usage_;
 };
 
 }  // namespace ballast::base

@@ -74,4 +74,17 @@ std::size_t FindInvalidUtf8(std::string_view text) {
   return std::string_view::npos;
 }
 
+std::string RepairUtf8(std::string_view text) {
+  constexpr std::string_view kReplacement = "\xef\xbf\xbd";
+  std::string repaired;
+  repaired.reserve(text.size());
+  while (true) {
+    const std::size_t invalid = FindInvalidUtf8(text);
+    repaired += text.substr(0, invalid);
+    if (invalid == std::string_view::npos) return repaired;
+    repaired += kReplacement;
+    text.remove_prefix(invalid + 1);
+  }
+}
+
 }  // namespace ballast::base

@@ -15,4 +15,7 @@ namespace ballast::base {
 // std::string_view::npos where all are.
 [[nodiscard]] std::size_t FindInvalidUtf8(std::string_view text);
 
+// The text with U+FFFD in the place of every byte that is not part of a valid UTF-8 character.
+[[nodiscard]] std::string RepairUtf8(std::string_view text);
+
 }  // namespace ballast::base

@@ -20,10 +20,10 @@
 #include "common/base/text.h"
 #include "common/base/units.h"
 #include "common/config/field_text.h"
+#include "common/config/pattern.h"
 #include "google/protobuf/duration.pb.h"
 #include "google/protobuf/timestamp.pb.h"
 #include "google/protobuf/util/time_util.h"
-#include "re2/re2.h"
 
 namespace ballast::config {
 namespace {
@@ -193,10 +193,7 @@ absl::StatusOr<std::string> ParseString(const FieldDescriptor& field, std::strin
 
 // What is wrong with a string by its pattern. A pattern of words alone is a list of what is accepted.
 std::optional<std::string> ProblemWithPattern(const std::string& pattern, const std::string& value) {
-  RE2::Options options;
-  options.set_log_errors(false);
-  const RE2 expression(pattern, options);
-  if (!expression.ok() || RE2::FullMatch(value, expression)) return std::nullopt;
+  if (!CheckPattern(pattern).ok() || MatchesPattern(pattern, value)) return std::nullopt;
   if (pattern.find_first_not_of("abcdefghijklmnopqrstuvwxyz_|") != std::string::npos) {
     return fmt::format("must match the pattern {}, not be {}", pattern, base::Quoted(value));
   }

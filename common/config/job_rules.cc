@@ -13,22 +13,26 @@ namespace {
 struct Pressure {
   const v1::PressureWorkload* workload = nullptr;
   std::string path;
-  bool beside_model = false;
+  const char* beside = nullptr;  // what is to happen in its hold, for people; null where nothing is
 };
 
 Pressure PressureOf(const v1::Workload& workload) {
   switch (workload.kind_case()) {
     case v1::Workload::kPressure:
-      return {&workload.pressure(), "workload.pressure", false};
+      return {&workload.pressure(), "workload.pressure", nullptr};
     case v1::Workload::kModel:
       if (!workload.model().has_pressure()) return {};
-      return {&workload.model().pressure(), "workload.model.pressure", true};
+      return {&workload.model().pressure(), "workload.model.pressure", "a model could be loaded"};
     case v1::Workload::kQuantization:
       if (!workload.quantization().has_pressure()) return {};
-      return {&workload.quantization().pressure(), "workload.quantization.pressure", true};
+      return {&workload.quantization().pressure(), "workload.quantization.pressure", "a model could be loaded"};
     case v1::Workload::kStability:
       if (!workload.stability().has_pressure()) return {};
-      return {&workload.stability().pressure(), "workload.stability.pressure", workload.stability().has_load()};
+      return {&workload.stability().pressure(), "workload.stability.pressure",
+              workload.stability().has_load() ? "a model could be loaded" : nullptr};
+    case v1::Workload::kCommand:
+      if (!workload.command().has_pressure()) return {};
+      return {&workload.command().pressure(), "workload.command.pressure", "the program could run"};
     default:
       return {};
   }
@@ -49,9 +53,9 @@ std::vector<Violation> FindContradictions(const v1::JobSpec& spec) {
          "file cache does not end in an OOM kill, the kernel drops it: it would only fill the disk; lock it, "
          "hold another kind of memory, or end at the floor"});
   }
-  if (until_oom && pressure.beside_model) {
-    found.push_back(
-        {pressure.path + ".allocate_full.until", "it has no hold in which a model could be loaded; end at the floor"});
+  if (until_oom && pressure.beside != nullptr) {
+    found.push_back({pressure.path + ".allocate_full.until",
+                     fmt::format("it has no hold in which {}; end at the floor", pressure.beside)});
   }
   const double guard = spec.guard().min_available_percent();
   if (spec.guard().mode() != v1::GuardSpec::OFF && !until_oom && guard > 0 && guard >= workload.floor_percent()) {

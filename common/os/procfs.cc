@@ -275,6 +275,9 @@ std::optional<ProcessStat> ParseProcessStat(std::string_view content) {
         result.parent_pid = parent.value_or(0);
         break;
       }
+      case 5:
+        result.process_group = ToNumber<std::int64_t>(word).value_or(0);
+        break;
       case 10:
         good = put(&result.minor_faults);
         break;

@@ -112,6 +112,7 @@ struct ProcessStat {
   std::int64_t pid = 0;
   char state = '?';  // R, S, D, Z, T, …
   std::int64_t parent_pid = 0;
+  std::int64_t process_group = 0;
   std::uint64_t minor_faults = 0;
   std::uint64_t major_faults = 0;
   std::uint64_t user_ticks = 0;

@@ -23,6 +23,7 @@ void SlimResult(v1::RunResult* result) {
   result->clear_phases();
   result->clear_steps();
   result->clear_loads();
+  result->clear_commands();
   result->clear_cycles();
   if (result->has_outcome()) SlimOutcome(result->mutable_outcome());
 }

@@ -99,14 +99,26 @@ std::vector<v1::Capability> NeededCapabilities(const v1::JobSpec& spec) {
   return needed;
 }
 
+// Why the device does not have the command; empty where it does, or none is needed.
+std::string CommandObstacle(const CoreOptions& options, const v1::Device& device, const v1::Workload& workload) {
+  if (!workload.has_command()) return {};
+  const std::string& command_id = workload.command().command_id();
+  const std::vector<std::string> known(device.facts().command_ids().begin(), device.facts().command_ids().end());
+  if (std::find(known.begin(), known.end(), command_id) != known.end()) return {};
+  return fmt::format("the configuration of device {} names no command '{}'{}", device.device_id(), command_id,
+                     known.empty() ? "; it names none" : Suggestion(options, command_id, known, "it names"));
+}
+
 // What keeps the device from the job; empty where nothing does.
-std::string Obstacle(const v1::Device& device, const std::vector<v1::Capability>& needed) {
+std::string Obstacle(const CoreOptions& options, const v1::Device& device, const v1::Workload& workload,
+                     const std::vector<v1::Capability>& needed) {
   for (const v1::Capability capability : needed) {
     const auto& has = device.facts().capabilities();
     if (std::find(has.begin(), has.end(), capability) == has.end()) {
       return fmt::format("device {} lacks {}", device.device_id(), v1::Capability_Name(capability));
     }
   }
+  if (std::string obstacle = CommandObstacle(options, device, workload); !obstacle.empty()) return obstacle;
   if (device.drained()) return fmt::format("device {} is drained; resume it first", device.device_id());
   return {};
 }
@@ -163,7 +175,7 @@ absl::StatusOr<std::vector<std::string>> SelectDevices(State* state, const v1::J
   std::vector<std::string> chosen;
   std::vector<std::string> obstacles;
   for (const DeviceEntry* entry : matching) {
-    std::string obstacle = Obstacle(entry->device, needed);
+    std::string obstacle = Obstacle(state->options(), entry->device, spec.workload(), needed);
     if (obstacle.empty()) {
       chosen.push_back(entry->device.device_id());
     } else {

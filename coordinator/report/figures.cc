@@ -7,9 +7,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "common/base/clock.h"
 #include "common/metrics/metric_table.h"
+#include "coordinator/report/commands.h"
+#include "coordinator/report/survival.h"
 
 namespace ballast::report {
 
@@ -155,6 +158,43 @@ Value CostValue(const FigureInputs& in, std::uint64_t (v1::ObserverCost::*part)(
   return known ? Value(static_cast<double>((in.result->observer_cost().*part)())) : Value();
 }
 
+// A figure over the executions of a program that came to their end; the mean of those that survived, so that what was
+// cut short does not look fast.
+Value CommandMean(const FigureInputs& in, std::string_view name) {
+  if (in.result == nullptr) return {};
+  double sum = 0;
+  double count = 0;
+  for (const v1::CommandResult& command : in.result->commands()) {
+    if (command.outcome().kind() != v1::COMPLETED) continue;
+    for (const v1::Figure& figure : ComputeCommandFigures(command)) {
+      if (figure.name() != name) continue;
+      sum += figure.value();
+      ++count;
+    }
+  }
+  return count > 0 ? Value(sum / count) : Value();
+}
+
+// The most memory that an execution took, however it ended.
+Value CommandPeak(const FigureInputs& in) {
+  if (in.result == nullptr) return {};
+  std::uint64_t peak = 0;
+  for (const v1::CommandResult& command : in.result->commands()) peak = std::max(peak, command.peak_memory_bytes());
+  return peak > 0 ? Value(static_cast<double>(peak)) : Value();
+}
+
+Value CommandSurvival(const FigureInputs& in) {
+  if (in.result == nullptr) return {};
+  double survived = 0;
+  double count = 0;
+  for (const v1::CommandResult& command : in.result->commands()) {
+    if (!Counts(command.outcome().kind())) continue;
+    ++count;
+    if (command.outcome().kind() == v1::COMPLETED) ++survived;
+  }
+  return count > 0 ? Value(100.0 * survived / count) : Value();
+}
+
 double PercentOf(std::uint64_t part, std::uint64_t whole) {
   return 100.0 * static_cast<double>(part) / static_cast<double>(whole);
 }
@@ -167,6 +207,16 @@ constexpr std::array kFigures = {
                      [](const FigureInputs& in) { return RemarkValue(in, v1::ValidityRemark::BACKGROUND_CPU); }},
     FigureDefinition{"background_memory_percent", Direction::LOWER_IS_BETTER,
                      [](const FigureInputs& in) { return RemarkValue(in, v1::ValidityRemark::BACKGROUND_MEMORY); }},
+    FigureDefinition{"command_cpu_seconds", Direction::LOWER_IS_BETTER,
+                     [](const FigureInputs& in) { return CommandMean(in, "cpu_seconds"); }},
+    FigureDefinition{"command_execution_seconds", Direction::LOWER_IS_BETTER,
+                     [](const FigureInputs& in) { return CommandMean(in, "execution_seconds"); }},
+    FigureDefinition{"command_major_fault_count", Direction::LOWER_IS_BETTER,
+                     [](const FigureInputs& in) { return CommandMean(in, "major_fault_count"); }},
+    FigureDefinition{"command_minor_fault_count", Direction::LOWER_IS_BETTER,
+                     [](const FigureInputs& in) { return CommandMean(in, "minor_fault_count"); }},
+    FigureDefinition{"command_peak_memory_bytes", Direction::LOWER_IS_BETTER, CommandPeak},
+    FigureDefinition{"command_survived_percent", Direction::HIGHER_IS_BETTER, CommandSurvival},
     FigureDefinition{"direct_reclaim_pages", Direction::LOWER_IS_BETTER,
                      [](const FigureInputs& in) { return Rise(in, MetricId::kVmPgstealDirectTotal); }},
     FigureDefinition{"duration_seconds", Direction::DIRECTION_UNSPECIFIED, AttemptSeconds},

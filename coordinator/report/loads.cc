@@ -119,10 +119,6 @@ std::vector<v1::Figure> ComputeLoadFigures(const v1::ModelLoadResult& load) {
   return figures;
 }
 
-bool Counts(v1::OutcomeKind outcome) {
-  return outcome != v1::OUTCOME_KIND_UNSPECIFIED && outcome != v1::CANCELLED;
-}
-
 std::vector<LoadOfRun> LoadsOf(const v1::Run& run) {
   std::vector<LoadOfRun> loads;
   const bool soak = run.workload_kind() == "stability";
@@ -146,6 +142,7 @@ const v1::ModelLoad* LoadOfWorkload(const v1::Workload& workload) {
     case v1::Workload::kCapacity:
       return workload.capacity().has_load() ? &workload.capacity().load() : nullptr;
     case v1::Workload::kPressure:
+    case v1::Workload::kCommand:
     case v1::Workload::KIND_NOT_SET:
       return nullptr;
   }
@@ -162,6 +159,8 @@ const v1::PressureWorkload* PressureOfWorkload(const v1::Workload& workload) {
       return workload.quantization().has_pressure() ? &workload.quantization().pressure() : nullptr;
     case v1::Workload::kStability:
       return workload.stability().has_pressure() ? &workload.stability().pressure() : nullptr;
+    case v1::Workload::kCommand:
+      return workload.command().has_pressure() ? &workload.command().pressure() : nullptr;
     case v1::Workload::kCapacity:
     case v1::Workload::KIND_NOT_SET:
       return nullptr;

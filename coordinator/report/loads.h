@@ -26,9 +26,6 @@ struct LoadFigureDefinition {
 // are left out. A load that did not survive has only what is known of it.
 [[nodiscard]] std::vector<v1::Figure> ComputeLoadFigures(const v1::ModelLoadResult& load);
 
-// Whether an end says something about what was tried: it has one, and it is not a user's cancellation.
-[[nodiscard]] bool Counts(v1::OutcomeKind outcome);
-
 // A load and the attempt it belongs to. Points into the run.
 struct LoadOfRun {
   std::uint32_t attempt = 0;

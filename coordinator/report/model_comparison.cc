@@ -12,7 +12,6 @@
 #include "common/base/units.h"
 #include "common/gguf/quant_mix.h"
 #include "coordinator/report/loads.h"
-#include "coordinator/report/statistics.h"
 #include "google/protobuf/util/message_differencer.h"
 
 namespace ballast::report {
@@ -24,14 +23,6 @@ constexpr double kClearly = 1.05;
 constexpr double kWorst = std::numeric_limits<double>::infinity();
 
 using FigureList = google::protobuf::RepeatedPtrField<v1::FigureStatistics>;
-
-void AddStatistics(const std::map<std::string, std::vector<double>, std::less<>>& values, FigureList* figures) {
-  for (const auto& [name, list] : values) {
-    v1::FigureStatistics statistics = ComputeStatistics(list);
-    statistics.set_name(name);
-    *figures->Add() = std::move(statistics);
-  }
-}
 
 std::optional<double> Median(const v1::LevelSummary& level, std::string_view name) {
   const v1::FigureStatistics* figure = FindFigure(level.figures(), name);
@@ -103,27 +94,15 @@ Slower HowMuchSlower(const v1::LevelSummary& smaller, const v1::LevelSummary& la
 }  // namespace
 
 void LevelAccumulator::Add(const v1::ModelLoadResult& load) {
-  const v1::OutcomeKind outcome = load.outcome().kind();
-  ++outcomes_[outcome];
   file_bytes_ = std::max(file_bytes_, load.file_bytes());
-  if (!Counts(outcome)) return;
-  ++load_count_;
-  Values& values = outcome == v1::COMPLETED ? survived_ : unsurvived_;
-  for (const v1::Figure& figure : ComputeLoadFigures(load)) values[figure.name()].push_back(figure.value());
+  loads_.Add(load.outcome().kind(), ComputeLoadFigures(load));
 }
 
 v1::LevelSummary LevelAccumulator::Summarize() const {
   v1::LevelSummary summary;
-  summary.set_load_count(load_count_);
+  summary.set_load_count(loads_.count());
   summary.set_file_bytes(file_bytes_);
-  for (const auto& [kind, count] : outcomes_) {
-    v1::OutcomeCount& outcome = *summary.add_outcomes();
-    outcome.set_outcome(kind);
-    outcome.set_count(count);
-    if (kind == v1::COMPLETED) summary.set_survived_count(count);
-  }
-  AddStatistics(survived_, summary.mutable_figures());
-  AddStatistics(unsurvived_, summary.mutable_unsurvived_figures());
+  loads_.Fill(&summary);
   return summary;
 }
 

@@ -14,6 +14,7 @@
 #include "ballast/v1/model.pb.h"
 #include "ballast/v1/report.pb.h"
 #include "ballast/v1/run.pb.h"
+#include "coordinator/report/survival.h"
 
 namespace ballast::report {
 
@@ -26,13 +27,8 @@ class LevelAccumulator {
   [[nodiscard]] v1::LevelSummary Summarize() const;
 
  private:
-  using Values = std::map<std::string, std::vector<double>, std::less<>>;
-
-  std::uint32_t load_count_ = 0;
   std::uint64_t file_bytes_ = 0;
-  std::map<v1::OutcomeKind, std::uint32_t> outcomes_;
-  Values survived_;
-  Values unsurvived_;
+  SurvivalAccumulator loads_;
 };
 
 // The loads of one model under the same conditions.

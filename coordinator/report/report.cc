@@ -15,6 +15,7 @@
 #include "common/config/field_rules.h"
 #include "common/metrics/metric_table.h"
 #include "coordinator/report/advice.h"
+#include "coordinator/report/commands.h"
 #include "coordinator/report/figures.h"
 #include "coordinator/report/group_summary.h"
 #include "coordinator/report/invalid_runs.h"
@@ -124,6 +125,7 @@ absl::StatusOr<v1::Report> BuildReport(storage::Store& store, const v1::GetRepor
   std::map<std::string, GroupAccumulator> by_device;
   GroupAccumulator overall;
   ModelLoads loads;
+  CommandExecutions commands;
   InvalidRuns invalid(scope.include_invalid());
   for (v1::Run& run : selection.runs) {
     v1::RunReport& run_report = *report.add_runs();
@@ -141,7 +143,10 @@ absl::StatusOr<v1::Report> BuildReport(storage::Store& store, const v1::GetRepor
     const bool left_out = invalid.LeavesOut(run);
     by_device[run.device_id()].Add(run, figures, left_out);
     overall.Add(run, figures, left_out);
-    if (!left_out) loads.Add(run, selection.JobOf(run));
+    if (!left_out) {
+      loads.Add(run, selection.JobOf(run));
+      commands.Add(run, selection.JobOf(run));
+    }
 
     BALLAST_ASSIGN_OR_RETURN(RunTelemetry telemetry, ReadTelemetry(store, run, max_samples));
     if (run.workload_kind() == "stability") *run_report.mutable_soak() = BuildSoakReport(run, telemetry.cycles);
@@ -165,6 +170,7 @@ absl::StatusOr<v1::Report> BuildReport(storage::Store& store, const v1::GetRepor
   *report.mutable_overall() = overall.Summarize();
   for (std::string& warning : invalid.Warnings()) report.add_warnings(std::move(warning));
   AddModels(loads, limits, &report);
+  for (v1::CommandSummary& summary : commands.Summarize()) *report.add_commands() = std::move(summary);
   AddMetricDescriptions(&report);
   return report;
 }

@@ -46,4 +46,7 @@ struct ReportOptions {
 // The loads of models in a report as CSV: a row a load, likewise. Empty where there are none, without the headings.
 [[nodiscard]] std::string LoadsToCsv(const v1::Report& report);
 
+// The executions of programs under test in a report as CSV: a row an execution, likewise.
+[[nodiscard]] std::string CommandsToCsv(const v1::Report& report);
+
 }  // namespace ballast::report

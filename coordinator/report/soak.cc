@@ -15,7 +15,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/units.h"
-#include "coordinator/report/loads.h"
+#include "coordinator/report/survival.h"
 #include "coordinator/report/trend.h"
 
 namespace ballast::report {

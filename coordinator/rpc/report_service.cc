@@ -26,13 +26,16 @@ absl::StatusOr<std::string> Print(storage::Store& store, const v1::ExportReportR
       return render::ToJson(report) + "\n";
     }
     case v1::ExportReportRequest::CSV:
-    case v1::ExportReportRequest::CSV_LOADS: {
+    case v1::ExportReportRequest::CSV_LOADS:
+    case v1::ExportReportRequest::CSV_COMMANDS: {
       BALLAST_ASSIGN_OR_RETURN(const v1::Report report, report::BuildReport(store, request.scope(), options, clock));
-      return request.format() == v1::ExportReportRequest::CSV ? report::ReportToCsv(report)
-                                                              : report::LoadsToCsv(report);
+      if (request.format() == v1::ExportReportRequest::CSV_LOADS) return report::LoadsToCsv(report);
+      if (request.format() == v1::ExportReportRequest::CSV_COMMANDS) return report::CommandsToCsv(report);
+      return report::ReportToCsv(report);
     }
     default:
-      return absl::InvalidArgumentError("unknown report format; this coordinator has JSON, CSV and CSV_LOADS");
+      return absl::InvalidArgumentError(
+          "unknown report format; this coordinator has JSON, CSV, CSV_LOADS and CSV_COMMANDS");
   }
 }
 

@@ -83,7 +83,7 @@ v1::RunResult ActiveRun::CarryOut(RunControl* control, RunObserver* observer) {
   // Without a timer nothing would be seen.
   absl::Status status = record_->StartTimer();
   if (status.ok()) Settle();
-  if (status.ok() && !asked_) status = PrepareModels();
+  if (status.ok() && !asked_) status = PrepareBeside();
   if (status.ok() && asked_) return Conclude(WithoutRunner(asked_->outcome, asked_->reason), false);
   absl::StatusOr<v1::Outcome> outcome = v1::Outcome();
   if (!status.ok()) outcome = status;
@@ -95,6 +95,7 @@ v1::RunResult ActiveRun::CarryOut(RunControl* control, RunObserver* observer) {
       if (loads_) loads_->Add(PlanLoads(spec().workload(), assignment_.models_size()), 0);
       outcome = CarryOutCycle();
       if (outcome.ok() && loads_) JudgeLoads(spec().workload(), loads_->results(), &*outcome);
+      if (outcome.ok() && commands_) JudgeCommands(commands_->results(), &*outcome);
     }
   }
   if (outcome.ok()) return Conclude(*std::move(outcome), true);
@@ -127,6 +128,15 @@ void ActiveRun::Settle() {
   }
 }
 
+absl::Status ActiveRun::PrepareBeside() {
+  if (!spec().workload().has_command()) return PrepareModels();
+  if (options_.commands == nullptr) return absl::FailedPreconditionError("this worker has no commands");
+  BALLAST_ASSIGN_OR_RETURN(v1::CommandTask task, options_.commands->Resolve(spec().workload().command()));
+  commands_ = std::make_unique<CommandSeries>(options_, spec(), std::move(task), record_.get());
+  beside_ = commands_.get();
+  return absl::OkStatus();
+}
+
 absl::Status ActiveRun::PrepareModels() {
   const v1::ModelLoad* const load = LoadOf(spec().workload());
   if (load == nullptr) return absl::OkStatus();
@@ -144,6 +154,7 @@ absl::Status ActiveRun::PrepareModels() {
   }
   preparing_ = false;
   loads_ = std::make_unique<LoadSeries>(options_, spec(), models_.get(), record_.get());
+  beside_ = loads_.get();
   return absl::OkStatus();
 }
 
@@ -155,7 +166,7 @@ v1::RunnerStart ActiveRun::PressureStart() const {
   if (pressure != nullptr) {
     *started = *pressure;
   } else {
-    // Nothing is held; a second before and after the loads shows what the device does without them.
+    // Nothing is held; a second before and after shows what the device does without what runs beside it.
     started->mutable_baseline()->set_seconds(1);
     started->mutable_recovery()->set_seconds(1);
     started->set_fill_threads(1);
@@ -164,12 +175,12 @@ v1::RunnerStart ActiveRun::PressureStart() const {
   }
   start.set_start_monotonic_ns(record_->start().count());
   start.set_scratch_dir(options_.scratch_dir);
-  start.set_hold_until_told(loads_ != nullptr || pressure == nullptr);
+  start.set_hold_until_told(beside_ != nullptr || pressure == nullptr);
   return start;
 }
 
 absl::Status ActiveRun::StartPressure() {
-  const bool beside = loads_ != nullptr;
+  const bool beside = beside_ != nullptr;
   BALLAST_ASSIGN_OR_RETURN(
       pressure_,
       WatchedRunner::Prepare(options_, spec(), record_->start(),
@@ -185,22 +196,22 @@ absl::Status ActiveRun::StartPressure() {
 absl::StatusOr<v1::Outcome> ActiveRun::CarryOutCycle() {
   holding_ = hold_ended_ = false;
   BALLAST_RETURN_IF_ERROR(StartPressure());
-  while (!pressure_->ended() || (loads_ && !loads_->idle())) {
+  while (!pressure_->ended() || (beside_ != nullptr && !beside_->idle())) {
     // Around every start of a runner, which would inherit it.
     std::optional<ScopedPriority> priority(std::in_place);
     std::vector<pollfd> more;
     for (const pollfd& polled : pressure_->Polled()) more.push_back(polled);
     std::optional<nanoseconds> until = pressure_->deadline();
-    if (loads_) {
-      for (const pollfd& polled : loads_->Polled()) more.push_back(polled);
-      if (const auto due = loads_->deadline()) until = std::min(until.value_or(*due), *due);
+    if (beside_ != nullptr) {
+      for (const pollfd& polled : beside_->Polled()) more.push_back(polled);
+      if (const auto due = beside_->deadline()) until = std::min(until.value_or(*due), *due);
     }
     Turn(std::move(more), until);
-    if (!loads_ || !holding_) continue;
+    if (beside_ == nullptr || !holding_) continue;
     priority.reset();
-    if (pressure_->ended()) loads_->RequestEnd({v1::CANCELLED, "the pressure beside it had ended", v1::AGENT});
-    loads_->Follow(pressure_.get());
-    if (loads_->over() && !hold_ended_) {
+    if (pressure_->ended()) beside_->RequestEnd({v1::CANCELLED, "the pressure beside it had ended", v1::AGENT});
+    beside_->Follow(pressure_.get());
+    if (beside_->over() && !hold_ended_) {
       hold_ended_ = true;
       pressure_->EndHold();
     }
@@ -246,7 +257,7 @@ void ActiveRun::Turn(std::vector<pollfd> more, std::optional<nanoseconds> until)
   // Reports before the sample: a sample belongs to the phase that has begun by then.
   FollowPressure();
   if (record_->TakeDueSamples()) {
-    if (loads_) loads_->AddSample();
+    if (beside_ != nullptr) beside_->AddSample();
     if (soak_) soak_->AddSample(record_->row(), record_->findings().held_bytes());
   }
   if (!asked_) {
@@ -277,7 +288,7 @@ std::optional<nanoseconds> ActiveRun::Timeout() const {
 
 void ActiveRun::AskForEnd(AskedEnd asked) {
   spdlog::info("run {}: asked to end: {}", ToText(key_), asked.reason);
-  if (loads_) loads_->RequestEnd(asked);
+  if (beside_ != nullptr) beside_->RequestEnd(asked);
   if (pressure_) pressure_->RequestEnd(asked, record_->Elapsed());
   asked_ = std::move(asked);
 }
@@ -293,15 +304,9 @@ void ActiveRun::FillProgress(v1::RunProgress* progress) const {
     progress->set_prepared_bytes(prepared.done_bytes);
     progress->set_prepare_bytes(prepared.total_bytes);
   }
-  if (!loads_) return;
-  if (!soak_) {
-    progress->set_load_count(loads_->planned());
-    progress->clear_planned();
-  }
-  if (loads_->current() > 0) {
-    progress->set_load_index(loads_->current());
-    progress->set_quant(loads_->quant());
-  }
+  if (beside_ == nullptr) return;
+  if (!soak_) progress->clear_planned();
+  beside_->FillProgress(soak_ != nullptr, progress);
 }
 
 v1::Outcome ActiveRun::ConcludePressure() {
@@ -336,7 +341,7 @@ v1::RunResult ActiveRun::Conclude(v1::Outcome outcome, bool judged) {
   judged = judged && outcome.kind() != v1::INVALID;
   *result.mutable_outcome() = std::move(outcome);
   for (const v1::GuardAct& act : guard_acts_) *result.add_guard_acts() = act;
-  if (loads_) loads_->Fill(false, &result);
+  if (beside_ != nullptr) beside_->Fill(false, &result);
   if (soak_) {
     for (const v1::StabilityCycle& cycle : soak_->cycles()) *result.add_cycles() = cycle;
   }
@@ -350,7 +355,7 @@ v1::RunResult ActiveRun::Conclude(v1::Outcome outcome, bool judged) {
 void ActiveRun::FillSoFar(v1::RunResult* result) const {
   for (const v1::GuardAct& act : guard_acts_) *result->add_guard_acts() = act;
   if (pressure_) pressure_->FillGuardActs(result);
-  if (loads_) loads_->Fill(true, result);
+  if (beside_ != nullptr) beside_->Fill(true, result);
   if (!soak_) return;
   for (const v1::StabilityCycle& cycle : soak_->cycles()) *result->add_cycles() = cycle;
 }

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "ballast/v1/job.pb.h"
 #include "ballast/v1/worker_service.pb.h"
+#include "worker/agent/command_series.h"
 #include "worker/agent/load_series.h"
 #include "worker/agent/model_preparation.h"
 #include "worker/agent/observer_meter.h"
@@ -22,8 +23,9 @@
 
 namespace ballast::agent {
 
-// Starts runners, watches them from outside until they are gone, and says how the run ended; docs/model-runs.md says
-// what runs with models are made of. One object a run; not thread-safe. Destruction kills runners that are left.
+// Starts runners, watches them from outside until they are gone, and says how the run ended; docs/model-runs.md
+// and docs/commands.md say what runs are made of in which more than the pressure runs. One object a run; not
+// thread-safe. Destruction kills runners that are left.
 class ActiveRun {
  public:
   // Opens all that the run will read, before anything is started. `options` and `spool` outlive the run; the
@@ -42,10 +44,11 @@ class ActiveRun {
 
   // Waits for a quiet device, as long as the job says. Samples are taken; a wish to end the run ends it.
   void Settle();
-  // Brings the run's models onto the device. The same.
+  // Makes ready what runs beside the pressure: brings the run's models onto the device, finds its program. The same.
+  absl::Status PrepareBeside();
   absl::Status PrepareModels();
-  // One pressure from its baseline to its recovery, with loads in its hold. What came of the pressure; an error where
-  // it could not be started.
+  // One pressure from its baseline to its recovery, with what runs beside it in its hold. What came of the pressure; an
+  // error where it could not be started.
   absl::StatusOr<v1::Outcome> CarryOutCycle();
   v1::Outcome CarryOutSoak();
   absl::Status StartPressure();
@@ -74,7 +77,9 @@ class ActiveRun {
   std::optional<environment::RunEnvironment> environment_;  // of the pressure; outlives its runner
   std::unique_ptr<RunRecord> record_;
   std::unique_ptr<ModelPreparation> models_;
-  std::unique_ptr<LoadSeries> loads_;  // where the workload has a model
+  std::unique_ptr<LoadSeries> loads_;        // where the workload has a model
+  std::unique_ptr<CommandSeries> commands_;  // where it has a program
+  RunnerSeries* beside_ = nullptr;           // whichever there is
   std::unique_ptr<WatchedRunner> pressure_;
   std::vector<v1::GuardAct> guard_acts_;  // of runners that have ended
   std::unique_ptr<Soak> soak_;            // where the workload is one

@@ -50,6 +50,7 @@ class FactReader {
     facts_.add_capabilities(v1::WORKLOAD_MODEL);
     facts_.add_capabilities(v1::WORKLOAD_QUANTIZATION);
     facts_.add_capabilities(v1::WORKLOAD_STABILITY);
+    facts_.add_capabilities(v1::WORKLOAD_COMMAND);
     ProbePsi();
     for (const std::string& name : environment::FindOomDaemons(root_.empty() ? "/" : root_))
       facts_.add_oom_daemons(name);

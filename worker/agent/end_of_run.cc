@@ -3,6 +3,7 @@
 #include <csignal>
 #include <cstdint>
 #include <cstring>
+#include <string_view>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -36,15 +37,16 @@ v1::Killer FindOomKiller(const EndFacts& facts) {
   return *victims <= *facts.oom.kills ? v1::KERNEL_MEMCG_OOM : v1::UNKNOWN;
 }
 
-std::string OomMessage(v1::Killer killer, const std::string& limit_cgroup) {
+std::string OomMessage(v1::Killer killer, std::string_view subject, const std::string& limit_cgroup) {
   switch (killer) {
     case v1::KERNEL_MEMCG_OOM:
-      if (limit_cgroup.empty()) return "the kernel OOM-killed the runner at a memory cgroup's limit";
-      return fmt::format("the kernel OOM-killed the runner at the limit of the memory cgroup {}", limit_cgroup);
+      if (limit_cgroup.empty()) return fmt::format("the kernel OOM-killed {} at a memory cgroup's limit", subject);
+      return fmt::format("the kernel OOM-killed {} at the limit of the memory cgroup {}", subject, limit_cgroup);
     case v1::KERNEL_GLOBAL_OOM:
-      return "the kernel OOM-killed the runner: the machine was out of memory";
+      return fmt::format("the kernel OOM-killed {}: the machine was out of memory", subject);
     default:
-      return "the kernel OOM-killed the runner; nothing tells whether at a cgroup's limit or for the whole machine";
+      return fmt::format("the kernel OOM-killed {}; nothing tells whether at a cgroup's limit or for the whole machine",
+                         subject);
   }
 }
 
@@ -100,6 +102,24 @@ void Set(v1::OutcomeKind kind, std::string message, v1::Killer killer, v1::Outco
   outcome->mutable_evidence()->set_killer(killer);
 }
 
+// Of a program that nobody here ended.
+void SetProgramEnd(const base::ExitStatus& exit, v1::Outcome* outcome) {
+  if (exit.signal == 0) {
+    Set(exit.exit_code == 0 ? v1::COMPLETED : v1::COMMAND_FAILED,
+        fmt::format("the program exited with code {}", exit.exit_code), v1::KILLER_UNSPECIFIED, outcome);
+  } else if (IsOwnFault(exit.signal)) {
+    Set(v1::COMMAND_FAILED,
+        fmt::format("the program was ended by signal {} ({})", exit.signal, ::strsignal(exit.signal)), v1::SELF,
+        outcome);
+  } else {
+    Set(v1::COMMAND_FAILED,
+        fmt::format("the program was ended by signal {} ({}), which it or somebody sent; the kernel counts no OOM kill "
+                    "of it",
+                    exit.signal, ::strsignal(exit.signal)),
+        v1::UNKNOWN, outcome);
+  }
+}
+
 }  // namespace
 
 v1::Outcome ClassifyEnd(const EndFacts& facts) {
@@ -123,7 +143,8 @@ v1::Outcome ClassifyEnd(const EndFacts& facts) {
   }
   if (WasOomKilled(facts)) {
     const v1::Killer killer = FindOomKiller(facts);
-    Set(v1::OOM_KILLED, OomMessage(killer, facts.oom.limit_cgroup), killer, &outcome);
+    const std::string_view subject = facts.is_program ? "the program" : "the runner";
+    Set(v1::OOM_KILLED, OomMessage(killer, subject, facts.oom.limit_cgroup), killer, &outcome);
     return outcome;
   }
   if (facts.exit.signal == SIGKILL && !facts.killed_by_agent && facts.oom.oomd_marks > 0) {
@@ -137,6 +158,10 @@ v1::Outcome ClassifyEnd(const EndFacts& facts) {
   }
   if (facts.killed_by_agent) {
     Set(v1::WORKER_CRASHED, "the runner broke off its reports to the agent, which then ended it", v1::SELF, &outcome);
+    return outcome;
+  }
+  if (facts.is_program) {
+    SetProgramEnd(facts.exit, &outcome);
     return outcome;
   }
   if (facts.exit.signal == SIGKILL) {

@@ -26,6 +26,7 @@ struct EndFacts {
   std::optional<v1::RunnerFinished> finished;  // the runner's own last word
   std::optional<AskedEnd> asked;
   bool killed_by_agent = false;
+  bool is_program = false;  // it had become the program under test, whose exit code is a finding
   // Rises in the last seconds. The kernel counts a kill for the machine and for the victim's own memory cgroup,
   // whatever the reason of the kill.
   environment::OomCounts oom;

@@ -26,6 +26,8 @@ const v1::PressureWorkload* PressureOf(const v1::Workload& workload) {
       return workload.model().has_pressure() ? &workload.model().pressure() : nullptr;
     case v1::Workload::kQuantization:
       return workload.quantization().has_pressure() ? &workload.quantization().pressure() : nullptr;
+    case v1::Workload::kCommand:
+      return workload.command().has_pressure() ? &workload.command().pressure() : nullptr;
     case v1::Workload::kStability:
       return workload.stability().has_pressure() ? &workload.stability().pressure() : nullptr;
     default:

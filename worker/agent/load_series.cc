@@ -6,18 +6,11 @@
 #include <fmt/format.h>
 
 #include "common/base/clock.h"
-#include "common/base/logging.h"
-#include "common/base/status.h"
-#include "common/base/units.h"
 
 namespace ballast::agent {
 namespace {
 
 using metrics::MetricId;
-using std::chrono::nanoseconds;
-
-// Samples and kernel log of more failed loads than this would make the result too large for one message.
-constexpr int kMostEvidence = 20;
 
 std::uint64_t At(const metrics::SampleRow& row, MetricId id) {
   const std::int64_t value = row[metrics::IndexOf(id)];
@@ -35,44 +28,14 @@ v1::Outcome OutcomeOf(v1::OutcomeKind kind, std::string message) {
 
 LoadSeries::LoadSeries(const RunExecutorOptions& options, const v1::JobSpec& spec, const ModelPreparation* models,
                        RunRecord* record)
-    : options_(options), spec_(spec), load_(*LoadOf(spec.workload())), models_(models), record_(record) {}
+    : RunnerSeries(options, spec, record, RunnerRole::kLoad), load_(*LoadOf(spec.workload())), models_(models) {}
 
 void LoadSeries::Add(const std::vector<PlannedLoad>& loads, std::uint32_t cycle) {
   for (const PlannedLoad& load : loads) left_.push_back({load, cycle});
   planned_ += static_cast<std::uint32_t>(loads.size());
 }
 
-std::array<pollfd, 3> LoadSeries::Polled() const {
-  if (runner_) return runner_->Polled();
-  return {{{-1, 0, 0}, {-1, 0, 0}, {-1, 0, 0}}};
-}
-
-std::optional<nanoseconds> LoadSeries::deadline() const {
-  if (!runner_) return std::nullopt;
-  std::optional<nanoseconds> next = runner_->deadline();
-  if (timeout_at_ && !runner_->asked()) next = std::min(next.value_or(*timeout_at_), *timeout_at_);
-  return next;
-}
-
-void LoadSeries::Follow(WatchedRunner* pressure) {
-  while (!runner_ && !left_.empty()) Begin(pressure);
-  if (!runner_) return;
-  WatchedRunner::News news;
-  runner_->Follow(record_->Elapsed(), &news);
-  for (const v1::RunnerReport& report : news.reports) AddReport(report);
-  for (const v1::Event& event : news.guard_events) record_->AddEvent(event);
-  if (runner_->ended()) {
-    Conclude(pressure);
-    return;
-  }
-  if (timeout_at_ && record_->Elapsed() >= *timeout_at_ && !runner_->asked()) {
-    runner_->RequestEnd({v1::TIMED_OUT, fmt::format("the load took longer than its limit of {}",
-                                                    base::FormatDuration(base::FromProto(load_.timeout())))},
-                        record_->Elapsed());
-  }
-}
-
-void LoadSeries::Begin(WatchedRunner* pressure) {
+std::optional<v1::RunnerStart> LoadSeries::TakeNext() {
   const Left next = left_.front();
   left_.pop_front();
   const v1::ResolvedModel& model = models_->models()[static_cast<std::size_t>(next.load.model)];
@@ -91,41 +54,26 @@ void LoadSeries::Begin(WatchedRunner* pressure) {
   const absl::StatusOr<ReadyModel>& ready = models_->ready(next.load.model);
   if (!ready.ok()) {
     Keep(OutcomeOf(v1::LOAD_FAILED, std::string(ready.status().message())));
-    return;
+    return std::nullopt;
   }
   result_.set_file_source(ready->file_source);
   result_.set_file_bytes(ready->description.file_bytes());
   result_.set_weight_bytes(ready->description.weight_bytes());
   *result_.mutable_estimate() = ready->estimate;
-  if (pressure != nullptr) pressure->SuspendGuard();
-  if (const absl::Status status = StartRunner(*ready); !status.ok()) {
-    runner_.reset();
-    environment_.reset();
-    if (pressure != nullptr) pressure->ResumeGuard();
-    Keep(OutcomeOf(v1::WORKER_CRASHED,
-                   fmt::format("the runner could not be started: {}", std::string(status.message()))));
-  }
-}
-
-absl::Status LoadSeries::StartRunner(const ReadyModel& model) {
-  environment_.emplace(environment::RunEnvironment::Create(options_.cgroup_home, options_.root));
-  BALLAST_ASSIGN_OR_RETURN(
-      runner_, WatchedRunner::Prepare(options_, spec_, record_->start(), RunnerRole::kLoad, &*environment_));
   v1::RunnerStart start;
-  start.set_start_monotonic_ns(record_->start().count());
-  start.set_scratch_dir(options_.scratch_dir);
   v1::LoadTask* const task = start.mutable_load();
   *task->mutable_load() = load_;
-  for (const std::filesystem::path& path : model.paths) task->add_paths(path.string());
+  for (const std::filesystem::path& path : ready->paths) task->add_paths(path.string());
   task->set_index(result_.index());
   if (load_.runtime() == v1::ModelLoad::LLAMA_CPP) task->set_runtime_program(options_.llama_server);
-  BALLAST_RETURN_IF_ERROR(runner_->Start(start));
-  record_->WatchLoad({runner_->pid()});
-  timeout_at_ = record_->Elapsed() + base::FromProto(load_.timeout());
-  return absl::OkStatus();
+  return start;
 }
 
-void LoadSeries::AddReport(const v1::RunnerReport& report) {
+std::chrono::nanoseconds LoadSeries::Timeout() const {
+  return base::FromProto(load_.timeout());
+}
+
+void LoadSeries::OnReport(const v1::RunnerReport& report) {
   switch (report.content_case()) {
     case v1::RunnerReport::kPhase: {
       v1::RunnerReport numbered = report;
@@ -145,7 +93,7 @@ void LoadSeries::AddReport(const v1::RunnerReport& report) {
       }
       break;
     case v1::RunnerReport::kState:
-      if (report.state().runtime_pid() > 0) record_->WatchLoad({runner_->pid(), report.state().runtime_pid()});
+      if (report.state().runtime_pid() > 0) record_->WatchLoad({runner()->pid(), report.state().runtime_pid()});
       break;
     case v1::RunnerReport::kFinished:
       // What only the process that loads knows, on top of what is known here.
@@ -157,7 +105,7 @@ void LoadSeries::AddReport(const v1::RunnerReport& report) {
 }
 
 void LoadSeries::AddSample() {
-  if (!runner_) return;
+  if (idle()) return;
   const metrics::SampleRow& row = record_->row();
   result_.set_peak_resident_bytes(std::max(result_.peak_resident_bytes(), At(row, MetricId::kLoadResidentBytes)));
   result_.set_peak_anon_bytes(std::max(result_.peak_anon_bytes(), At(row, MetricId::kLoadAnonBytes)));
@@ -167,24 +115,7 @@ void LoadSeries::AddSample() {
   result_.set_disk_read_bytes(std::max(result_.disk_read_bytes(), At(row, MetricId::kLoadReadBytesTotal)));
 }
 
-void LoadSeries::RequestEnd(const AskedEnd& asked) {
-  left_.clear();
-  if (runner_) runner_->RequestEnd(asked, record_->Elapsed());
-}
-
-void LoadSeries::Conclude(WatchedRunner* pressure) {
-  record_->TakeSample();  // after the end: the counts of OOM kills have the runner's in them
-  v1::Outcome outcome = runner_->Conclude(result_.peak_resident_bytes(), record_->history());
-  v1::RunResult acts;
-  runner_->FillGuardActs(&acts);
-  for (const v1::GuardAct& act : acts.guard_acts()) guard_acts_.push_back(act);
-  runner_.reset();
-  environment_.reset();
-  timeout_at_.reset();
-  record_->WatchLoad({});
-  record_->EndLoadPhase();
-  if (pressure != nullptr) pressure->ResumeGuard();
-  *result_.mutable_end_offset() = base::ToProto(record_->Elapsed());
+void LoadSeries::OnExit() {
   // The stages add up to what the process counted itself, which the last sample may have missed.
   std::uint64_t minor = 0;
   std::uint64_t major = 0;
@@ -197,27 +128,13 @@ void LoadSeries::Conclude(WatchedRunner* pressure) {
   result_.set_minor_faults(std::max(result_.minor_faults(), minor));
   result_.set_major_faults(std::max(result_.major_faults(), major));
   result_.set_disk_read_bytes(std::max(result_.disk_read_bytes(), read));
-  Keep(std::move(outcome));
+  *result_.mutable_end_offset() = base::ToProto(record_->Elapsed());
 }
 
 void LoadSeries::Keep(v1::Outcome outcome) {
-  v1::Event event;
-  *event.mutable_offset() = base::ToProto(record_->Elapsed());
-  if (outcome.kind() == v1::OOM_KILLED) {
-    event.set_kind(v1::Event::OOM_KILL);
-    event.set_message(outcome.message());
-    record_->AddEvent(event);
-  }
-  event.set_kind(v1::Event::LOAD_ENDED);
-  event.set_message(fmt::format("load {} of {} at {}: {}: {}", result_.index(), result_.model_id(), result_.quant(),
-                                v1::OutcomeKind_Name(outcome.kind()), outcome.message()));
-  event.set_value(result_.index());
-  record_->AddEvent(event);
-  spdlog::info("{}", event.message());
-  if (outcome.kind() != v1::COMPLETED && ++kept_evidence_ > kMostEvidence) {
-    outcome.mutable_evidence()->clear_last_samples();
-    outcome.mutable_evidence()->clear_kernel_log();
-  }
+  TellEnd(v1::Event::LOAD_ENDED,
+          fmt::format("load {} of {} at {}", result_.index(), result_.model_id(), result_.quant()), result_.index(),
+          &outcome);
   *result_.mutable_outcome() = std::move(outcome);
   results_.push_back(result_);
 }
@@ -226,12 +143,17 @@ void LoadSeries::Fill(bool draft, v1::RunResult* result) const {
   for (const v1::ModelLoadResult& load : results_) {
     v1::ModelLoadResult* const kept = result->add_loads();
     *kept = load;
-    if (!draft) continue;
-    kept->mutable_outcome()->mutable_evidence()->clear_last_samples();
-    kept->mutable_outcome()->mutable_evidence()->clear_kernel_log();
+    if (draft) SlimEvidence(kept->mutable_outcome());
   }
-  if (draft && runner_) *result->add_loads() = result_;
-  for (const v1::GuardAct& act : guard_acts_) *result->add_guard_acts() = act;
+  if (draft && !idle()) *result->add_loads() = result_;
+  FillGuardActs(result);
+}
+
+void LoadSeries::FillProgress(bool soak, v1::RunProgress* progress) const {
+  if (!soak) progress->set_load_count(planned_);
+  if (idle()) return;
+  progress->set_load_index(result_.index());
+  progress->set_quant(result_.quant());
 }
 
 }  // namespace ballast::agent

@@ -35,6 +35,7 @@ constexpr NeededCapability kNeededCapabilities[] = {
     {v1::Workload::kQuantization, v1::WORKLOAD_QUANTIZATION, "quantization"},
     {v1::Workload::kStability, v1::WORKLOAD_STABILITY, "stability"},
     {v1::Workload::kCapacity, v1::WORKLOAD_CAPACITY, "capacity"},
+    {v1::Workload::kCommand, v1::WORKLOAD_COMMAND, "command"},
 };
 
 bool Has(const v1::DeviceFacts& device, v1::Capability capability) {
@@ -43,7 +44,8 @@ bool Has(const v1::DeviceFacts& device, v1::Capability capability) {
 
 }  // namespace
 
-std::optional<v1::AssignmentRejected> CheckAssignment(const v1::Assignment& assignment, const v1::DeviceFacts& device) {
+std::optional<v1::AssignmentRejected> CheckAssignment(const v1::Assignment& assignment, const v1::DeviceFacts& device,
+                                                      const CommandCatalogue* commands) {
   if (!IsUsableRunId(assignment.run_id()) || assignment.attempt() == 0) {
     return Reject(assignment, v1::INVALID, "the assignment names no run and attempt");
   }
@@ -63,6 +65,10 @@ std::optional<v1::AssignmentRejected> CheckAssignment(const v1::Assignment& assi
     return Reject(assignment, v1::INVALID,
                   "the coordinator did not say where the model's files come from; update the coordinator");
   }
+  if (spec.workload().has_command()) {
+    const auto task = (commands != nullptr ? *commands : CommandCatalogue()).Resolve(spec.workload().command());
+    if (!task.ok()) return Reject(assignment, v1::INVALID, std::string(task.status().message()));
+  }
   if (!spec.environment().empty() && !Has(device, v1::ENVIRONMENT_PROFILES)) {
     return Reject(
         assignment, v1::ENVIRONMENT_REFUSED,
@@ -73,7 +79,7 @@ std::optional<v1::AssignmentRejected> CheckAssignment(const v1::Assignment& assi
 
 std::optional<v1::AssignmentRejected> RunExecutor::Execute(const v1::Assignment& assignment, RunControl* control,
                                                            RunObserver* observer) {
-  if (auto rejected = CheckAssignment(assignment, options_.device)) return rejected;
+  if (auto rejected = CheckAssignment(assignment, options_.device, options_.commands)) return rejected;
   v1::Assignment complete = assignment;
   config::ApplyDefaults(complete.mutable_spec());
   const AttemptKey key{assignment.run_id(), assignment.attempt()};

@@ -9,6 +9,7 @@
 #include "ballast/v1/run.pb.h"
 #include "ballast/v1/worker_service.pb.h"
 #include "common/base/clock.h"
+#include "worker/agent/command_catalogue.h"
 #include "worker/agent/model_source.h"
 #include "worker/agent/run_control.h"
 #include "worker/agent/spool.h"
@@ -27,6 +28,8 @@ struct RunExecutorOptions {
   const environment::CgroupHome* cgroup_home = nullptr;
   // Where models come from; null where this worker has none. Outlives the runs.
   ModelSource* models = nullptr;
+  // What jobs may run on this device; null for nothing. Outlives the runs.
+  const CommandCatalogue* commands = nullptr;
   // llama.cpp's server: its path, or a name that is looked for on PATH.
   std::string llama_server = "llama-server";
   // What this device can do; assignments that need something else are refused.
@@ -49,9 +52,10 @@ class RunObserver {
   virtual void OnProgress(const v1::RunProgress& progress) = 0;
 };
 
-// Why an assignment is not carried out, before anything was started.
+// Why an assignment is not carried out, before anything was started. `commands` may be null.
 [[nodiscard]] std::optional<v1::AssignmentRejected> CheckAssignment(const v1::Assignment& assignment,
-                                                                    const v1::DeviceFacts& device);
+                                                                    const v1::DeviceFacts& device,
+                                                                    const CommandCatalogue* commands = nullptr);
 
 // Stateless between runs. Use it from one thread that lives as long as the process (see RunnerProcess::Start).
 class RunExecutor {

@@ -58,6 +58,8 @@ double WorkloadSeconds(const v1::Workload& workload) {
              Seconds(workload.quantization().load().use_duration()) * LoadCount(workload);
     case v1::Workload::kStability:
       return Seconds(workload.stability().duration());
+    case v1::Workload::kCommand:
+      return PressureSeconds(workload.command().pressure());
     case v1::Workload::kCapacity:
       return Seconds(workload.capacity().hold());
     case v1::Workload::KIND_NOT_SET:
@@ -78,9 +80,11 @@ std::chrono::nanoseconds RunTimeout(const v1::JobSpec& spec, std::chrono::nanose
   const std::chrono::nanoseconds asked = base::FromProto(spec.policy().timeout());
   if (asked > std::chrono::nanoseconds(0)) return asked;
   const v1::ModelLoad* const load = LoadOf(spec.workload());
-  const double loads = load == nullptr ? 0 : Seconds(load->timeout()) * LoadCount(spec.workload());
-  const std::chrono::duration<double> for_loads(std::min(loads, kYearSeconds));
-  return 3 * planned + std::chrono::duration_cast<std::chrono::nanoseconds>(for_loads) + kSpareTime;
+  const v1::CommandWorkload& command = spec.workload().command();
+  const double beside = load == nullptr ? Seconds(command.timeout()) * command.executions()
+                                        : Seconds(load->timeout()) * LoadCount(spec.workload());
+  const std::chrono::duration<double> for_others(std::min(beside, kYearSeconds));
+  return 3 * planned + std::chrono::duration_cast<std::chrono::nanoseconds>(for_others) + kSpareTime;
 }
 
 }  // namespace ballast::agent

@@ -13,7 +13,7 @@ namespace ballast::agent {
 [[nodiscard]] std::chrono::nanoseconds PlannedDuration(const v1::Workload& workload);
 
 // The longest time from the start of an attempt to its end: what the policy says, else three times the plan, what the
-// loads of models may take, and ten minutes.
+// loads of models and the executions of a program may take, and ten minutes.
 [[nodiscard]] std::chrono::nanoseconds RunTimeout(const v1::JobSpec& spec, std::chrono::nanoseconds planned);
 
 }  // namespace ballast::agent

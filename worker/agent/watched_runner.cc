@@ -15,6 +15,10 @@ using std::chrono::nanoseconds;
 // A runner that has said its last word, or closed its end, has no reason to stay.
 constexpr std::chrono::seconds kExitGrace(2);
 
+bool IsPressure(RunnerRole role) {
+  return role == RunnerRole::kPressure || role == RunnerRole::kPressureBesideLoad;
+}
+
 // What the kernel adds to the share of memory that a process has when it looks for a victim, in thousandths. The
 // load that is tested goes before the pressure beside it, and either before anything else on the device.
 int OomScoreAdjOf(RunnerRole role) {
@@ -29,7 +33,7 @@ absl::StatusOr<std::unique_ptr<WatchedRunner>> WatchedRunner::Prepare(const RunE
                                                                       environment::RunEnvironment* environment) {
   std::unique_ptr<WatchedRunner> watched(new WatchedRunner(options, spec, attempt_start, role, environment));
   BALLAST_ASSIGN_OR_RETURN(watched->guard_, RunGuard::Prepare(spec, options.root, environment->location(),
-                                                              options.clock, attempt_start, role != RunnerRole::kLoad));
+                                                              options.clock, attempt_start, IsPressure(role)));
   absl::StatusOr<KernelLog> kernel_log = KernelLog::Open(options.root);
   if (kernel_log.ok()) watched->kernel_log_ = *std::move(kernel_log);
   return watched;
@@ -39,9 +43,10 @@ WatchedRunner::WatchedRunner(const RunExecutorOptions& options, const v1::JobSpe
                              RunnerRole role, environment::RunEnvironment* environment)
     : options_(options), spec_(spec), attempt_start_(attempt_start), role_(role), environment_(environment) {}
 
-absl::Status WatchedRunner::Start(const v1::RunnerStart& start) {
-  BALLAST_ASSIGN_OR_RETURN(runner_, runner::RunnerProcess::Start(options_.runner_program, start,
-                                                                 environment_->cgroups(), OomScoreAdjOf(role_)));
+absl::Status WatchedRunner::Start(const v1::RunnerStart& start, std::vector<base::ChildOptions::PassedFd> passed_fds) {
+  BALLAST_ASSIGN_OR_RETURN(runner_,
+                           runner::RunnerProcess::Start(options_.runner_program, start, environment_->cgroups(),
+                                                        OomScoreAdjOf(role_), std::move(passed_fds)));
   pid_ = runner_->pid();
   environment_->Keep(pid_);
   guard_->Start(&*runner_);
@@ -88,6 +93,7 @@ void WatchedRunner::ReadReports(nanoseconds now, News* news) {
   for (std::size_t i = before; i < news->reports.size(); ++i) {
     guard_->AddReport(news->reports[i]);
     if (news->reports[i].has_finished()) finished_ = news->reports[i].finished();
+    program_began_ = program_began_ || news->reports[i].has_program_begin();
   }
   if (!status.ok()) {
     reports_ended_ = true;
@@ -96,7 +102,8 @@ void WatchedRunner::ReadReports(nanoseconds now, News* news) {
       if (!kill_at_) kill_at_ = now;  // what it does from now on nobody would know
     }
   }
-  if ((reports_ended_ || finished_) && !exit_ && !kill_at_ && !killed_by_agent_) kill_at_ = now + kExitGrace;
+  const bool last_word = finished_ || (reports_ended_ && !program_began_);
+  if (last_word && !exit_ && !kill_at_ && !killed_by_agent_) kill_at_ = now + kExitGrace;
 }
 
 void WatchedRunner::RequestEnd(AskedEnd asked, nanoseconds now) {
@@ -130,6 +137,7 @@ v1::Outcome WatchedRunner::Conclude(std::uint64_t held_bytes, const SampleHistor
   facts.finished = finished_;
   facts.asked = asked_;
   facts.killed_by_agent = killed_by_agent_;
+  facts.is_program = program_began_ && !finished_;
   facts.oom = environment_->oom_watch().Recent();
   facts.own_group = environment_->own_group();
   facts.sees_every_limit = environment_->oom_watch().sees_every_limit();

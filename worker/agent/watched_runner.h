@@ -29,8 +29,9 @@ namespace ballast::agent {
 // What a runner is for.
 enum class RunnerRole {
   kPressure,            // it is the load
-  kPressureBesideLoad,  // it is there before the load, and is to die after it
+  kPressureBesideLoad,  // it is there before what is tested, and is to die after it
   kLoad,                // it loads a model
+  kProgram,             // it becomes the program under test
 };
 
 // Owns a runner child, and watches it from outside until it is gone. Destruction kills a runner that is left. Not
@@ -45,8 +46,9 @@ class WatchedRunner {
                                                                               RunnerRole role,
                                                                               environment::RunEnvironment* environment);
 
-  // Starts the runner and the guard. Codes of RunnerProcess::Start.
-  [[nodiscard]] absl::Status Start(const v1::RunnerStart& start);
+  // Starts the runner, with `passed_fds` beside its control channel, and the guard. Codes of RunnerProcess::Start.
+  [[nodiscard]] absl::Status Start(const v1::RunnerStart& start,
+                                   std::vector<base::ChildOptions::PassedFd> passed_fds = {});
 
   // Descriptors that become readable when there is something to follow: for poll().
   [[nodiscard]] std::array<pollfd, 3> Polled() const;
@@ -75,6 +77,8 @@ class WatchedRunner {
 
   [[nodiscard]] pid_t pid() const { return pid_; }
   [[nodiscard]] bool ended() const { return exit_.has_value(); }
+  // What it took; nothing before its end was seen.
+  [[nodiscard]] std::optional<rusage> usage() const { return runner_ ? runner_->usage() : std::nullopt; }
   [[nodiscard]] const std::optional<v1::RunnerFinished>& finished() const { return finished_; }
   // Whether its end was asked for, by anyone.
   [[nodiscard]] bool asked() const { return asked_.has_value(); }
@@ -104,6 +108,7 @@ class WatchedRunner {
   pid_t pid_ = 0;
   std::unique_ptr<RunGuard> guard_;  // goes before the runner it watches
   bool reports_ended_ = false;
+  bool program_began_ = false;
   std::optional<v1::RunnerFinished> finished_;
   std::optional<base::ExitStatus> exit_;
   std::optional<AskedEnd> asked_;

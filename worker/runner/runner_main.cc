@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <cstdio>
@@ -18,6 +19,7 @@
 #include "common/base/status.h"
 #include "worker/pressure/engine_requests.h"
 #include "worker/runner/control_channel.h"
+#include "worker/runner/program_start.h"
 #include "worker/runner/runner_process.h"
 #include "worker/runner/termination_watch.h"
 #include "worker/runner/workload_execution.h"
@@ -116,6 +118,33 @@ void Listen(int fd, FrameDecoder decoder, pressure::EngineRequests* requests, st
   stop->request_stop();
 }
 
+// Becomes the program, and does not return; where that cannot be, how it ended.
+v1::RunnerFinished TryToBecome(const v1::RunnerStart& start, TerminationWatch* termination, FrameSender* sender) {
+  const auto finish = [&start](v1::OutcomeKind outcome, std::string message) {
+    v1::RunnerFinished finished;
+    finished.set_outcome(outcome);
+    finished.set_message(std::move(message));
+    *finished.mutable_offset() =
+        base::ToProto(base::RealClock().Monotonic() - std::chrono::nanoseconds(start.start_monotonic_ns()));
+    return finished;
+  };
+  // Its thread ends with this: what follows changes the process as a whole.
+  if (std::optional<v1::SignalSender> asked_by = termination->Finish()) {
+    v1::RunnerFinished finished = finish(v1::CANCELLED, "it was ended before the program began");
+    if (asked_by->pid() != ::getppid()) *finished.mutable_terminated_by() = *std::move(asked_by);
+    return finished;
+  }
+  const auto cannot = [&finish](const absl::Status& status) {
+    return finish(v1::INVALID, fmt::format("the program cannot be started: {}", std::string(status.message())));
+  };
+  if (const absl::Status entered = EnterProgramContext(start.command()); !entered.ok()) return cannot(entered);
+  v1::RunnerReport begin;
+  *begin.mutable_program_begin() = ReadOwnUsage();
+  // An agent that is gone ends this process in any case.
+  (void)sender->Send(begin);
+  return cannot(BecomeProgram(start.command()));
+}
+
 }  // namespace
 
 int RunnerMain() {
@@ -143,6 +172,11 @@ int RunnerMain() {
     return kExitAgentGone;
   }
   FrameSender sender(control.get());
+  if (start->has_command()) {
+    v1::RunnerReport failed;
+    *failed.mutable_finished() = TryToBecome(*start, termination->get(), &sender);
+    return sender.Send(failed).ok() ? kExitDone : kExitAgentGone;
+  }
   ReportingObserver observer(&sender, &stop);
   pressure::EngineRequests requests;
   std::jthread listener([fd = control.get(), &requests, &stop, rest = std::move(decoder)]() mutable {

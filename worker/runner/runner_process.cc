@@ -31,7 +31,8 @@ class ShortCommand {
 }  // namespace
 
 absl::StatusOr<RunnerProcess> RunnerProcess::Start(const std::string& program, const v1::RunnerStart& start,
-                                                   std::vector<std::string> cgroups, int oom_score_adj) {
+                                                   std::vector<std::string> cgroups, int oom_score_adj,
+                                                   std::vector<base::ChildOptions::PassedFd> passed_fds) {
   std::array<int, 2> ends{};
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) {
     return base::ErrnoStatus(errno, "make the runner's control channel");
@@ -41,7 +42,9 @@ absl::StatusOr<RunnerProcess> RunnerProcess::Start(const std::string& program, c
   const base::Fd child_end(ends[1]);
   base::ChildOptions options;
   options.argv = {program, "--runner"};
-  options.passed_fds = {{.from = child_end.get(), .to = kControlFd}};
+  options.passed_fds = std::move(passed_fds);
+  options.passed_fds.push_back({.from = child_end.get(), .to = kControlFd});
+  runner.becomes_program_ = start.has_command();
   options.own_process_group = true;
   options.parent_death_signal = SIGKILL;
   options.oom_score_adj = oom_score_adj;
@@ -65,6 +68,10 @@ absl::Status RunnerProcess::ReadReports(std::vector<v1::RunnerReport>* reports) 
 }
 
 absl::Status RunnerProcess::RequestStop() {
+  if (becomes_program_) {
+    child_.Signal(SIGTERM);
+    return absl::OkStatus();
+  }
   ShortCommand command;
   command->mutable_stop();
   return Tell(*command);

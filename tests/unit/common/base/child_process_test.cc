@@ -298,5 +298,16 @@ TEST(ChildProcessTest, WaitsThroughTheLongestTimeout) {
   EXPECT_THAT(child->Wait(std::chrono::milliseconds::max()), Optional(ExitStatus{}));
 }
 
+TEST(ChildProcessTest, TellsWhatAChildTook) {
+  auto child = ChildProcess::Start(Shell("i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; exit 7"));
+  ASSERT_TRUE(child.ok()) << child.status();
+  EXPECT_FALSE(child->usage().has_value());
+  EXPECT_THAT(child->Wait(kLong), Optional(ExitStatus{.exit_code = 7}));
+  ASSERT_TRUE(child->usage().has_value());
+  EXPECT_GT(child->usage()->ru_maxrss, 0);
+  EXPECT_GT(child->usage()->ru_minflt, 0);
+  EXPECT_GT(child->usage()->ru_utime.tv_sec * 1'000'000 + child->usage()->ru_utime.tv_usec, 0);
+}
+
 }  // namespace
 }  // namespace ballast::base

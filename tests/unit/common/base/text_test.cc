@@ -54,5 +54,12 @@ TEST(FindInvalidUtf8Test, TellsTheFirstBadByte) {
   for (const auto& [text, position] : cases) EXPECT_EQ(FindInvalidUtf8(text), position) << Quoted(text);
 }
 
+TEST(RepairUtf8Test, ReplacesWhatIsNoCharacter) {
+  EXPECT_EQ(RepairUtf8(""), "");
+  EXPECT_EQ(RepairUtf8("abc 内存"), "abc 内存");
+  EXPECT_EQ(RepairUtf8("a\xff\xfe\x62"), "a\xef\xbf\xbd\xef\xbf\xbd\x62");
+  EXPECT_EQ(RepairUtf8("cut \xe5\x86"), "cut \xef\xbf\xbd\xef\xbf\xbd");
+}
+
 }  // namespace
 }  // namespace ballast::base

@@ -118,6 +118,7 @@ TEST(ProcessStatTest, ReadsNumberedFields) {
   EXPECT_EQ(stat->pid, 6408);
   EXPECT_EQ(stat->state, 'S');
   EXPECT_EQ(stat->parent_pid, 1);
+  EXPECT_EQ(stat->process_group, 6403);
   EXPECT_EQ(stat->minor_faults, 1234U);
   EXPECT_EQ(stat->major_faults, 56U);
   EXPECT_EQ(stat->user_ticks, 78U);

@@ -136,5 +136,26 @@ TEST_F(SelectorTest, LeavesDrainedDevicesOut) {
   EXPECT_THAT(std::string(Select().status().message()), HasSubstr("device a is drained"));
 }
 
+TEST_F(SelectorTest, ACommandMustBeInTheConfigurationOfTheDevice) {
+  spec_.mutable_workload()->mutable_command()->set_command_id("photo-import");
+  const auto add = [this](const std::string& device_id, const std::vector<std::string>& commands) {
+    v1::DeviceFacts& facts = *Add(device_id).mutable_facts();
+    facts.add_capabilities(v1::WORKLOAD_COMMAND);
+    for (const std::string& command : commands) facts.add_command_ids(command);
+  };
+  add("a", {"photo-export"});
+  add("b", {});
+  Selector().set_all(true);
+  EXPECT_EQ(Select().status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(Select().status().message()),
+              testing::AllOf(HasSubstr("device a names no command 'photo-import'; did you mean 'photo-export'?"),
+                             HasSubstr("device b names no command 'photo-import'; it names none")));
+  add("c", {"photo-import"});
+  ASSERT_TRUE(Select().ok()) << Select().status();
+  EXPECT_THAT(*Select(), ElementsAre("c"));
+  Selector().add_device_ids("a");
+  EXPECT_EQ(Select().status().code(), absl::StatusCode::kFailedPrecondition);
+}
+
 }  // namespace
 }  // namespace ballast::core

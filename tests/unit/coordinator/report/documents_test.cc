@@ -7,6 +7,7 @@
 #include "common/base/child_process.h"
 #include "common/base/file.h"
 #include "common/render/json.h"
+#include "coordinator/report/commands.h"
 #include "coordinator/report/figures.h"
 #include "coordinator/report/loads.h"
 #include "coordinator/report/report.h"
@@ -15,6 +16,7 @@
 #include "gmock/gmock.h"
 #include "golden_file.h"
 #include "gtest/gtest.h"
+#include "message_text.h"
 #include "recorded_loads.h"
 #include "stored_history.h"
 
@@ -189,8 +191,84 @@ TEST_F(DocumentsTest, CsvOfLoadsIsReadBackByAnotherReader) {
   EXPECT_TRUE(RunScript("check_csv.py", {csv, Save("expected.json", fmt::format("[{}]", fmt::join(rows, ", ")))}));
 }
 
+// A report with two executions of one program.
+v1::Report ReportOfCommands() {
+  return Parse<v1::Report>(R"pb(
+    jobs {
+      job_id: "j-7"
+      spec {
+        display_name: "import"
+        workload {
+          command {
+            command_id: "import"
+            pressure { burst { target_percent: 70 } }
+          }
+        }
+      }
+    }
+    runs {
+      device_name: "kiosk"
+      run {
+        run_id: "j-7.1"
+        job_id: "j-7"
+        device_id: "d-1"
+        repetition: 1
+        workload_kind: "command"
+        state: ENDED
+        attempts {
+          result {
+            validity { valid: true }
+            commands {
+              index: 1
+              command_id: "import"
+              argv: "/opt/import"
+              argv: "a b"
+              argv: "c\\d"
+              outcome {
+                kind: COMMAND_FAILED
+                message: "=the program exited with code 3"
+                evidence { exit_code: 3 }
+              }
+              start_offset { seconds: 2 }
+              end_offset { seconds: 5 }
+              scope: CGROUP
+              peak_memory_bytes: 104857600
+              major_faults: 12
+            }
+            commands {
+              index: 2
+              command_id: "import"
+              argv: "/opt/import"
+              outcome {
+                kind: OOM_KILLED
+                evidence { killer: KERNEL_MEMCG_OOM signal: 9 }
+              }
+              start_offset { seconds: 6 }
+              end_offset { seconds: 7 }
+              scope: CGROUP
+              peak_memory_bytes: 209715200
+            }
+          }
+        }
+      }
+    }
+  )pb");
+}
+
+TEST_F(DocumentsTest, CsvOfCommandsIsReadBackByAnotherReader) {
+  const std::string csv = Save("commands.csv", CommandsToCsv(ReportOfCommands()));
+  const std::string expected = Save("expected.json", R"([
+    {"run_id": "j-7.1", "execution": 1, "command_id": "import", "argv": "/opt/import a\\ b c\\\\d", "outcome": "COMMAND_FAILED",
+     "message": "'=the program exited with code 3", "exit_code": 3, "signal": "", "scope": "CGROUP", "workload_mode": "burst",
+     "start_seconds": 2, "execution_seconds": 3, "peak_memory_bytes": 104857600, "major_fault_count": 12, "valid": "true"},
+    {"run_id": "j-7.1", "execution": 2, "outcome": "OOM_KILLED", "killer": "KERNEL_MEMCG_OOM", "exit_code": "", "signal": 9}
+  ])");
+  EXPECT_TRUE(RunScript("check_csv.py", {csv, expected}));
+}
+
 TEST_F(DocumentsTest, CsvOfNoLoadsIsEmpty) {
   EXPECT_EQ(LoadsToCsv(WholeReport()), "");
+  EXPECT_EQ(CommandsToCsv(WholeReport()), "");
 }
 
 TEST_F(DocumentsTest, CsvOfNoRunsIsItsHeader) {
@@ -207,9 +285,10 @@ TEST(ReportGuide, ExplainsEveryFigureAndColumn) {
   };
   for (const FigureDefinition& figure : AllFigures()) expect_row(figure.name);
   for (const LoadFigureDefinition& figure : AllLoadFigures()) expect_row(figure.name);
+  for (const CommandFigureDefinition& figure : AllCommandFigures()) expect_row(figure.name);
   v1::Report with_load;
   with_load.add_runs()->mutable_run()->add_attempts()->mutable_result()->add_loads();
-  for (const std::string& csv : {ReportToCsv(v1::Report()), LoadsToCsv(with_load)}) {
+  for (const std::string& csv : {ReportToCsv(v1::Report()), LoadsToCsv(with_load), CommandsToCsv(ReportOfCommands())}) {
     std::string_view header = std::string_view(csv).substr(3, csv.find("\r\n") - 3);
     while (!header.empty()) {
       const std::string_view column = header.substr(0, header.find(','));

@@ -243,5 +243,34 @@ TEST(EndOfRunTest, CrashesAreTheRunnersOwnAndOtherSignalsSomebodys) {
   EXPECT_THAT(ClassifyEnd(facts).message(), HasSubstr("code 3"));
 }
 
+EndFacts Program(int exit_code, int signal = 0) {
+  EndFacts facts = Killed();
+  facts.exit = {.exit_code = exit_code, .signal = signal};
+  facts.is_program = true;
+  return facts;
+}
+
+TEST(EndOfRunTest, AProgramsExitCodeIsAFinding) {
+  ExpectOutcome(Program(0), v1::COMPLETED, v1::KILLER_UNSPECIFIED);
+  ExpectOutcome(Program(3), v1::COMMAND_FAILED, v1::KILLER_UNSPECIFIED);
+  EXPECT_THAT(ClassifyEnd(Program(3)).message(), HasSubstr("code 3"));
+  ExpectOutcome(Program(0, SIGSEGV), v1::COMMAND_FAILED, v1::SELF);
+  ExpectOutcome(Program(0, SIGKILL), v1::COMMAND_FAILED, v1::UNKNOWN);
+  ExpectOutcome(Program(0, SIGHUP), v1::COMMAND_FAILED, v1::UNKNOWN);
+}
+
+TEST(EndOfRunTest, AProgramsEndByOthersIsTheirs) {
+  EndFacts killed = OomKilled();
+  killed.is_program = true;
+  ExpectOutcome(killed, v1::OOM_KILLED, v1::KERNEL_GLOBAL_OOM);
+  EXPECT_THAT(ClassifyEnd(killed).message(), HasSubstr("the program"));
+  EndFacts timed_out = Program(0, SIGTERM);
+  timed_out.asked = AskedEnd{v1::TIMED_OUT, "too long"};
+  ExpectOutcome(timed_out, v1::TIMED_OUT, v1::AGENT);
+  EndFacts graceful = Program(0);
+  graceful.asked = AskedEnd{v1::GUARD_STOPPED, "too little was left", v1::GUARD};
+  ExpectOutcome(graceful, v1::GUARD_STOPPED, v1::GUARD);
+}
+
 }  // namespace
 }  // namespace ballast::agent
