@@ -123,7 +123,7 @@ void ActiveRun::Settle() {
     problem = watch.Problem();
   }
   if (!problem.empty() && !asked_) {
-    spdlog::warn("run {}: the device did not become quiet: {}", ToText(key_), problem);
+    base::Log().warn("run {}: the device did not become quiet: {}", ToText(key_), problem);
     record_->validity().SetNotSettled(longest, problem);
   }
 }
@@ -287,7 +287,7 @@ std::optional<nanoseconds> ActiveRun::Timeout() const {
 }
 
 void ActiveRun::AskForEnd(AskedEnd asked) {
-  spdlog::info("run {}: asked to end: {}", ToText(key_), asked.reason);
+  base::Log().info("run {}: asked to end: {}", ToText(key_), asked.reason);
   if (beside_ != nullptr) beside_->RequestEnd(asked);
   if (pressure_) pressure_->RequestEnd(asked, record_->Elapsed());
   asked_ = std::move(asked);

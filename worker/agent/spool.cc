@@ -160,7 +160,7 @@ absl::Status Spool::Replay(std::vector<CutOffAttempt>* cut_off) {
 absl::Status Spool::ReplayAttempt(const std::filesystem::path& directory, std::vector<CutOffAttempt>* cut_off) {
   const std::optional<AttemptKey> key = ParseAttemptKey(directory.filename().string());
   if (!key) {
-    spdlog::warn("spool: {} is no attempt's directory and is left alone", directory.string());
+    base::Log().warn("spool: {} is no attempt's directory and is left alone", directory.string());
     return absl::OkStatus();
   }
   BALLAST_ASSIGN_OR_RETURN(AttemptFiles files, ReadAttemptFiles(directory, *key));
@@ -170,10 +170,10 @@ absl::Status Spool::ReplayAttempt(const std::filesystem::path& directory, std::v
     DeleteDirectory(directory);
     return absl::OkStatus();
   }
-  for (const std::string& damage : files.damage) spdlog::warn("spool: {}", damage);
+  for (const std::string& damage : files.damage) base::Log().warn("spool: {}", damage);
   if (!files.started) {
-    spdlog::error("spool: {} lost its first record; its files are set aside in {}", ToText(*key),
-                  set_aside_directory_.string());
+    base::Log().error("spool: {} lost its first record; its files are set aside in {}", ToText(*key),
+                      set_aside_directory_.string());
     return MoveAside(*key);
   }
 
@@ -347,7 +347,8 @@ void Spool::SetAside(const AttemptKey& key, std::string_view reason) {
   const std::scoped_lock lock(mutex_);
   const auto found = attempts_.find(key);
   if (found == attempts_.end()) return;
-  spdlog::warn("spool: the records of {} are set aside in {}: {}", ToText(key), set_aside_directory_.string(), reason);
+  base::Log().warn("spool: the records of {} are set aside in {}: {}", ToText(key), set_aside_directory_.string(),
+                   reason);
   const std::uint64_t incarnation = found->second.incarnation;
   Forget(found);
   Enqueue({.kind = Work::Kind::kSetAside, .key = key, .incarnation = incarnation, .number = 0, .bytes = {}});
@@ -429,13 +430,13 @@ void Spool::WriterLoop() {
     lock.lock();
     if (done > 0) completed_ticket_ = batch[done - 1].ticket;
     if (status.ok()) {
-      if (!disk_status_.ok() && kind == Work::Kind::kAppend) spdlog::info("spool: the disk takes records again");
+      if (!disk_status_.ok() && kind == Work::Kind::kAppend) base::Log().info("spool: the disk takes records again");
       if (kind == Work::Kind::kAppend) disk_status_ = absl::OkStatus();
       written_changed_.notify_all();
       continue;
     }
     if (disk_status_.ok())
-      spdlog::error("spool: {}; records wait in memory until the disk takes them", std::string(status.message()));
+      base::Log().error("spool: {}; records wait in memory until the disk takes them", std::string(status.message()));
     disk_status_ = status;
     ++failure_count_;
     written_changed_.notify_all();
@@ -459,12 +460,12 @@ absl::Status Spool::Write(std::span<const Work> batch, std::size_t* done) {
       break;
     case Work::Kind::kDraft:
       if (const absl::Status status = WriteDraft(first); !status.ok())
-        spdlog::debug("spool: draft: {}", std::string(status.message()));
+        base::Log().debug("spool: draft: {}", std::string(status.message()));
       break;
     case Work::Kind::kDeleteSegment: {
       std::error_code error;
       std::filesystem::remove(DirectoryOf(first.key) / SegmentFileName(first.number), error);
-      if (error) spdlog::warn("spool: cannot delete a segment of {}: {}", ToText(first.key), error.message());
+      if (error) base::Log().warn("spool: cannot delete a segment of {}: {}", ToText(first.key), error.message());
       break;
     }
     case Work::Kind::kDeleteAttempt:
@@ -472,7 +473,7 @@ absl::Status Spool::Write(std::span<const Work> batch, std::size_t* done) {
       break;
     case Work::Kind::kSetAside:
       if (const absl::Status status = MoveAside(first.key); !status.ok())
-        spdlog::warn("spool: {}", std::string(status.message()));
+        base::Log().warn("spool: {}", std::string(status.message()));
       break;
   }
   return absl::OkStatus();
@@ -617,7 +618,7 @@ void Spool::DeleteDirectory(const std::filesystem::path& directory) const {
   std::filesystem::rename(directory, trash, error);
   if (error == std::errc::no_such_file_or_directory) return;
   if (!error) std::filesystem::remove_all(trash, error);
-  if (error) spdlog::warn("spool: cannot delete {}: {}", directory.string(), error.message());
+  if (error) base::Log().warn("spool: cannot delete {}: {}", directory.string(), error.message());
 }
 
 std::optional<v1::Record> SpoolReader::Next() {
@@ -631,8 +632,8 @@ std::optional<v1::Record> SpoolReader::Next() {
     if (record.ok()) return *std::move(record);
     if (absl::IsNotFound(record.status())) continue;  // acknowledged or set aside just now
     // It would be tried again for ever, and keep its attempt for ever.
-    spdlog::error("spool: record {} of {} is lost: {}", position->seq, ToText(position->key),
-                  std::string(record.status().message()));
+    base::Log().error("spool: record {} of {} is lost: {}", position->seq, ToText(position->key),
+                      std::string(record.status().message()));
     spool_->Acknowledge(position->key, std::span(&position->seq, 1));
   }
   return std::nullopt;

@@ -98,7 +98,7 @@ void WatchedRunner::ReadReports(nanoseconds now, News* news) {
   if (!status.ok()) {
     reports_ended_ = true;
     if (!absl::IsOutOfRange(status)) {
-      spdlog::error("runner {}: {}", pid_, std::string(status.message()));
+      base::Log().error("runner {}: {}", pid_, std::string(status.message()));
       if (!kill_at_) kill_at_ = now;  // what it does from now on nobody would know
     }
   }

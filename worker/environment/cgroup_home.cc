@@ -63,8 +63,8 @@ std::unique_ptr<CgroupHome> CgroupHome::Prepare(const std::string& root) {
   }
   home->base_ = *std::move(location);
   if (const int swept = SweepGroups(home->base_.memory_directories.front()); swept > 0) {
-    spdlog::warn("{} cgroup(s) of workers that have crashed were removed from {}", swept,
-                 home->base_.memory_directories.front());
+    base::Log().warn("{} cgroup(s) of workers that have crashed were removed from {}", swept,
+                     home->base_.memory_directories.front());
   }
   if (home->base_.memory_version == 1) {
     home->PrepareVersion1();
@@ -142,7 +142,7 @@ void CgroupHome::MoveBack() {
   if (hands_memory_down_) (void)WriteFile(PathOf("cgroup.subtree_control"), "-memory");
   hands_memory_down_ = false;
   if (const absl::Status moved = WriteFile(PathOf("cgroup.procs"), "0"); !moved.ok()) {
-    spdlog::warn("the cgroup {} stays: {}", leaf_.directory(), std::string(moved.message()));
+    base::Log().warn("the cgroup {} stays: {}", leaf_.directory(), std::string(moved.message()));
     leaf_.Abandon();
     return;
   }

@@ -19,7 +19,7 @@ RunEnvironment RunEnvironment::Create(const CgroupHome* home, const std::string&
     } else {
       environment.note_ =
           fmt::format("the runner had no cgroup of its own in this run: {}", std::string(group.status().message()));
-      spdlog::warn("{}", environment.note_);
+      base::Log().warn("{}", environment.note_);
     }
   }
   if (!environment.own_group_) {
@@ -50,7 +50,7 @@ void RunEnvironment::Keep(pid_t runner) {
     note_ = fmt::format("only the kernel's parent-death signal ends the runner with its agent: {}",
                         std::string(keeper.status().message()));
   }
-  spdlog::warn("{}", note_);
+  base::Log().warn("{}", note_);
 }
 
 }  // namespace ballast::environment

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
 #include "common/base/status.h"
 #include "common/base/text.h"
+#include "common/environment/catalogue.h"
 #include "common/render/json.h"
 #include "worker/memory/controlled_test.h"
 
@@ -29,7 +31,12 @@ ProcessInstance& TheInstance() {
 absl::StatusOr<std::unique_ptr<MemoryManager>> MemoryManager::Create(MemoryManagerOptions options) {
   std::optional<v1::EnvironmentProfile> profile;
   if (!options.environment_profile.empty()) {
-    return absl::UnimplementedError("environment profiles");  // PLACEHOLDER
+    std::vector<std::filesystem::path> files;
+    if (!options.environment_file.empty()) files.push_back(options.environment_file);
+    BALLAST_ASSIGN_OR_RETURN(const v1::EnvironmentCatalogue catalogue, profiles::LoadEnvironments(files));
+    BALLAST_ASSIGN_OR_RETURN(const v1::EnvironmentProfile* const found,
+                             profiles::GetProfile(catalogue, options.environment_profile));
+    profile = *found;
   }
   if (options.guard.model_catalogue.empty()) options.guard.model_catalogue = options.pressure.model_catalogue;
   BALLAST_ASSIGN_OR_RETURN(std::unique_ptr<MemoryGuard> guard, MemoryGuard::Create(options.guard));

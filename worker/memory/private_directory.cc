@@ -30,7 +30,7 @@ std::filesystem::path TemporaryDirectory() {
 void Remove(const std::filesystem::path& directory) {
   std::error_code error;
   std::filesystem::remove_all(directory, error);
-  if (error) spdlog::warn("{} is left: {}", directory.string(), error.message());
+  if (error) base::Log().warn("{} is left: {}", directory.string(), error.message());
 }
 
 // Removes the directories of this user's programs that have ended without doing so: nobody holds their lock.
