@@ -7,12 +7,14 @@
 
 namespace ballast::memory {
 
-// Blocks every signal in this thread, and so in all threads that it starts, while one lives.
+// Blocks signals in this thread, and so in all threads that it starts, while one lives; but for those that a fault in the
+// thread itself raises, for which the program may have a handler.
 class SignalBlock {
  public:
   SignalBlock() {
     sigset_t all;
     ::sigfillset(&all);
+    for (const int fault : {SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP}) ::sigdelset(&all, fault);
     ::pthread_sigmask(SIG_SETMASK, &all, &before_);
   }
   ~SignalBlock() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
