@@ -29,6 +29,7 @@
 #include "worker/agent/spool.h"
 #include "worker/agent/worker_flags.h"
 #include "worker/environment/cgroup_home.h"
+#include "worker/environment/environment_command.h"
 #include "worker/runner/runner_process.h"
 
 namespace {
@@ -140,6 +141,8 @@ int main(int argc, char** argv) {
   switch (command->kind) {
     case agent::WorkerCommand::Kind::kRun:
       return ballast::runner::RunnerMain();
+    case agent::WorkerCommand::Kind::kEnvironment:
+      return environment::EnvironmentCommandMain(command->text, command->argv);
     case agent::WorkerCommand::Kind::kPrint:
       std::cout << command->text;
       return 0;

@@ -86,9 +86,11 @@ std::string UnderRoot(std::string_view root, std::string_view absolute_path) {
   return fmt::format("{}{}", root, absolute_path);
 }
 
-bool Exists(const std::string& path) {
+// Where the cgroup `path` is to be found under `mount`, whose mount point has the root before it already.
+std::string ExistingDirectory(const CgroupMount& mount, std::string_view path) {
+  std::string directory = CgroupDirectory(mount, path);
   std::error_code error;
-  return std::filesystem::exists(path, error);
+  return std::filesystem::exists(directory, error) ? directory : mount.mount_point;
 }
 
 // The directory and its ancestors up to the mount point, innermost first.
@@ -102,9 +104,10 @@ std::vector<std::string> WithAncestors(std::string directory, std::string_view m
   return directories;
 }
 
-const CgroupMembership* FindMembership(const std::vector<CgroupMembership>& memberships, int version) {
+const CgroupMembership* FindMembership(const std::vector<CgroupMembership>& memberships, int version,
+                                       std::string_view controller = "memory") {
   for (const CgroupMembership& membership : memberships) {
-    if (version == 1 ? Contains(membership.controllers, "memory") : membership.hierarchy == 0) return &membership;
+    if (version == 1 ? Contains(membership.controllers, controller) : membership.hierarchy == 0) return &membership;
   }
   return nullptr;
 }
@@ -170,7 +173,7 @@ std::vector<CgroupMount> ParseCgroupMounts(std::string_view content) {
     mount.version = type == "cgroup" ? 1 : 2;
     mount.root = UndoEscapes(root);
     mount.mount_point = UndoEscapes(mount_point);
-    if (mount.version == 1 && NextWord(&line, &options)) mount.has_memory = Contains(Split(options, ','), "memory");
+    if (mount.version == 1 && NextWord(&line, &options)) mount.controllers = Split(options, ',');
     result.push_back(std::move(mount));
   }
   return result;
@@ -200,11 +203,10 @@ absl::StatusOr<CgroupLocation> LocateCgroups(const std::string& root, const std:
   // therefore the one.
   for (const CgroupMount& parsed : ParseCgroupMounts(mount_text)) {
     const CgroupMembership* membership = FindMembership(memberships, parsed.version);
-    if (membership == nullptr || (parsed.version == 1 && !parsed.has_memory)) continue;
+    if (membership == nullptr || (parsed.version == 1 && !Contains(parsed.controllers, "memory"))) continue;
     CgroupMount mount = parsed;
     mount.mount_point = UnderRoot(root, parsed.mount_point);
-    std::string directory = CgroupDirectory(mount, membership->path);
-    if (!Exists(directory)) directory = mount.mount_point;
+    const std::string directory = ExistingDirectory(mount, membership->path);
     const bool has_memory = parsed.version == 1 || UnifiedHasMemory(mount.mount_point);
     if (parsed.version == 2 && location.unified_directory.empty()) location.unified_directory = directory;
     if (!has_memory || location.memory_version == 1 || location.memory_version == parsed.version) continue;
@@ -213,6 +215,44 @@ absl::StatusOr<CgroupLocation> LocateCgroups(const std::string& root, const std:
     location.memory_directories = WithAncestors(directory, mount.mount_point);
   }
   return location;
+}
+
+std::optional<HierarchyPlace> LocateVersion1(std::string_view controller, const std::string& root) {
+  const auto cgroup_text = base::ReadFile(UnderRoot(root, "/proc/self/cgroup"), kMaxProcFileBytes);
+  const auto mount_text = base::ReadFile(UnderRoot(root, "/proc/self/mountinfo"), kMaxProcFileBytes);
+  if (!cgroup_text.ok() || !mount_text.ok()) return std::nullopt;
+  const std::vector<CgroupMembership> memberships = ParseCgroupMemberships(*cgroup_text);
+  const CgroupMembership* const membership = FindMembership(memberships, 1, controller);
+  if (membership == nullptr) return std::nullopt;
+  for (CgroupMount& mount : ParseCgroupMounts(*mount_text)) {
+    if (!Contains(mount.controllers, controller)) continue;
+    mount.mount_point = UnderRoot(root, mount.mount_point);
+    return HierarchyPlace{.path = membership->path,
+                          .directories = WithAncestors(ExistingDirectory(mount, membership->path), mount.mount_point)};
+  }
+  return std::nullopt;
+}
+
+bool HasNoMemoryCgroups(const std::string& root) {
+  const absl::StatusOr<std::string> content = base::ReadFile(UnderRoot(root, "/proc/cgroups"), kMaxProcFileBytes);
+  if (!content.ok()) return false;
+  std::string_view text = *content;
+  std::string_view line;
+  while (NextLine(&text, &line)) {
+    std::string_view name;  // NAME HIERARCHY NUM_CGROUPS ENABLED
+    if (!NextWord(&line, &name) || name != "memory") continue;
+    (void)NextNumber<int>(&line);
+    (void)NextNumber<int>(&line);
+    return NextNumber<int>(&line) == 0;
+  }
+  return true;
+}
+
+bool IsTrueRoot(const std::string& directory, int version) {
+  std::error_code error;
+  const bool root_only = std::filesystem::exists(fmt::format("{}/release_agent", directory), error);
+  const bool never_root = std::filesystem::exists(fmt::format("{}/cgroup.type", directory), error);
+  return version == 1 ? root_only : !never_root;
 }
 
 const MemoryCgroupFiles& MemoryFilesOf(int version) {

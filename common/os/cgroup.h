@@ -25,8 +25,8 @@ struct CgroupMount {
   int version = 0;          // 1 or 2
   std::string root;         // the cgroup that is mounted there; `/` for the whole hierarchy
   std::string mount_point;  // with the kernel's octal escapes undone
-  bool has_memory =
-      false;  // version 1: whether this is the memory controller's hierarchy. Unknown (false) for version 2
+  // Version 1: the controllers of this hierarchy, among its other mount options. Empty for version 2.
+  std::vector<std::string> controllers;
 };
 // Lines of other file systems, and those that make no sense, are left out.
 [[nodiscard]] std::vector<CgroupMount> ParseCgroupMounts(std::string_view content);
@@ -53,6 +53,24 @@ struct CgroupLocation {
 // either is no error. NOT_FOUND and others when /proc/PID cannot be read.
 [[nodiscard]] absl::StatusOr<CgroupLocation> LocateCgroups(const std::string& root = "/",
                                                            const std::string& process = "self");
+
+// A place in one hierarchy of version 1.
+struct HierarchyPlace {
+  std::string path;                      // as the kernel names the cgroup
+  std::vector<std::string> directories;  // of that cgroup and of each of its ancestors, innermost first
+};
+
+// This process's place in the version 1 hierarchy of `controller` (`cpu`, `blkio`); nothing where version 1 does not
+// have it. `root` is where /proc and /sys are found.
+[[nodiscard]] std::optional<HierarchyPlace> LocateVersion1(std::string_view controller, const std::string& root = "/");
+
+// Whether the kernel runs without memory cgroups: built or booted so, as many boards are. `root` is where /proc is
+// found.
+[[nodiscard]] bool HasNoMemoryCgroups(const std::string& root = "/");
+
+// Whether the directory is the true root of its hierarchy, and not the root of what a container sees: it lacks (version
+// 2) or alone has (version 1) a file.
+[[nodiscard]] bool IsTrueRoot(const std::string& directory, int version);
 
 // File names in a cgroup's directory, by version of its hierarchy.
 struct MemoryCgroupFiles {

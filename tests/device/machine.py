@@ -56,8 +56,8 @@ class CommandFailed(AssertionError):
 class VirtualMachine:
     """One machine and its disks, in a directory. It can be cut off from power and booted again; the disk stays."""
 
-    def __init__(self, directory, memory_mib, swap_mib=0, zram_mib=0, disk_mib=2048, programs=None):
-        """`programs` are for the machine's /bin: names, and the static programs they stand for."""
+    def __init__(self, directory, memory_mib, swap_mib=0, zram_mib=0, disk_mib=2048, programs=None, kernel_arguments=""):
+        """`programs` are for the machine's /bin: names, and the static programs they stand for. `kernel_arguments` come after the usual ones."""
         for tool in ("qemu-system-x86_64", "busybox", "mkfs.ext4", "apt-get", "dpkg-deb"):
             if not shutil.which(tool):
                 raise FileNotFoundError(f"a test device needs {tool}; try: deploy/install-dependencies.sh --device")
@@ -66,6 +66,7 @@ class VirtualMachine:
         self.boots = 0
         self._swap_mib = swap_mib
         self._zram_mib = zram_mib
+        self._kernel_arguments = kernel_arguments
         self._process = None
         self._commands = None
         self._received = b""
@@ -89,7 +90,7 @@ class VirtualMachine:
         arguments += ["-M", "q35", "-cpu", "max,-erms,-fsrm", "-accel", "tcg,thread=multi", "-smp", "2", "-m", str(self.memory_mib)]
         arguments += ["-nodefaults", "-display", "none", "-no-reboot"]
         arguments += ["-kernel", self._kernel.image, "-initrd", self._path("early.cpio")]
-        arguments += ["-append", "console=ttyS0 quiet panic=-1"]
+        arguments += ["-append", f"console=ttyS0 quiet panic=-1 {self._kernel_arguments}".rstrip()]
         arguments += ["-chardev", f"file,id=console,path={self.console_path}", "-serial", "chardev:console"]
         arguments += ["-chardev", f"socket,id=commands,fd={theirs.fileno()}", "-serial", "chardev:commands"]
         arguments += ["-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile="]

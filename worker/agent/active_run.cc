@@ -49,9 +49,13 @@ bool EndsSoak(v1::OutcomeKind kind) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<ActiveRun>> ActiveRun::Prepare(const RunExecutorOptions& options,
-                                                              v1::Assignment assignment, Spool* spool) {
-  std::unique_ptr<ActiveRun> run(new ActiveRun(options, std::move(assignment)));
-  run->environment_.emplace(environment::RunEnvironment::Create(options.cgroup_home, options.root));
+                                                              v1::Assignment assignment,
+                                                              std::optional<environment::LimitedGroup> limits,
+                                                              Spool* spool) {
+  std::unique_ptr<ActiveRun> run(new ActiveRun(options, std::move(assignment), std::move(limits)));
+  BALLAST_ASSIGN_OR_RETURN(environment::RunEnvironment environment,
+                           environment::RunEnvironment::Create(options.cgroup_home, run->limits(), options.root));
+  run->environment_.emplace(std::move(environment));
   BALLAST_ASSIGN_OR_RETURN(run->record_,
                            RunRecord::Open(options, run->key_, run->spec(), run->environment_->location(), spool));
   run->record_->SetFillers([self = run.get()](v1::RunResult* result) { self->FillSoFar(result); },
@@ -62,10 +66,12 @@ absl::StatusOr<std::unique_ptr<ActiveRun>> ActiveRun::Prepare(const RunExecutorO
   return run;
 }
 
-ActiveRun::ActiveRun(const RunExecutorOptions& options, v1::Assignment assignment)
+ActiveRun::ActiveRun(const RunExecutorOptions& options, v1::Assignment assignment,
+                     std::optional<environment::LimitedGroup> limits)
     : options_(options),
       assignment_(std::move(assignment)),
       key_{assignment_.run_id(), assignment_.attempt()},
+      limits_(std::move(limits)),
       observer_meter_(options.root) {}
 
 nanoseconds ActiveRun::Planned() const {
@@ -132,7 +138,7 @@ absl::Status ActiveRun::PrepareBeside() {
   if (!spec().workload().has_command()) return PrepareModels();
   if (options_.commands == nullptr) return absl::FailedPreconditionError("this worker has no commands");
   BALLAST_ASSIGN_OR_RETURN(v1::CommandTask task, options_.commands->Resolve(spec().workload().command()));
-  commands_ = std::make_unique<CommandSeries>(options_, spec(), std::move(task), record_.get());
+  commands_ = std::make_unique<CommandSeries>(options_, spec(), std::move(task), limits(), record_.get());
   beside_ = commands_.get();
   return absl::OkStatus();
 }
@@ -153,7 +159,7 @@ absl::Status ActiveRun::PrepareModels() {
     Turn({{models_->fd(), POLLIN, 0}});
   }
   preparing_ = false;
-  loads_ = std::make_unique<LoadSeries>(options_, spec(), models_.get(), record_.get());
+  loads_ = std::make_unique<LoadSeries>(options_, spec(), models_.get(), limits(), record_.get());
   beside_ = loads_.get();
   return absl::OkStatus();
 }
@@ -340,6 +346,7 @@ v1::RunResult ActiveRun::Conclude(v1::Outcome outcome, bool judged) {
   v1::RunResult result;
   judged = judged && outcome.kind() != v1::INVALID;
   *result.mutable_outcome() = std::move(outcome);
+  if (limits_) *result.mutable_environment() = limits_->applied();
   for (const v1::GuardAct& act : guard_acts_) *result.add_guard_acts() = act;
   if (beside_ != nullptr) beside_->Fill(false, &result);
   if (soak_) {
@@ -353,6 +360,7 @@ v1::RunResult ActiveRun::Conclude(v1::Outcome outcome, bool judged) {
 }
 
 void ActiveRun::FillSoFar(v1::RunResult* result) const {
+  if (limits_) *result->mutable_environment() = limits_->applied();
   for (const v1::GuardAct& act : guard_acts_) *result->add_guard_acts() = act;
   if (pressure_) pressure_->FillGuardActs(result);
   if (beside_ != nullptr) beside_->Fill(true, result);

@@ -19,6 +19,7 @@
 #include "worker/agent/run_record.h"
 #include "worker/agent/soak.h"
 #include "worker/agent/watched_runner.h"
+#include "worker/environment/limited_group.h"
 #include "worker/environment/run_environment.h"
 
 namespace ballast::agent {
@@ -29,15 +30,17 @@ namespace ballast::agent {
 class ActiveRun {
  public:
   // Opens all that the run will read, before anything is started. `options` and `spool` outlive the run; the
-  // assignment's spec has its defaults.
-  [[nodiscard]] static absl::StatusOr<std::unique_ptr<ActiveRun>> Prepare(const RunExecutorOptions& options,
-                                                                          v1::Assignment assignment, Spool* spool);
+  // assignment's spec has its defaults. `limits` are those of its environment, where it has one.
+  [[nodiscard]] static absl::StatusOr<std::unique_ptr<ActiveRun>> Prepare(
+      const RunExecutorOptions& options, v1::Assignment assignment, std::optional<environment::LimitedGroup> limits,
+      Spool* spool);
 
   // Carries the run out, on an attempt that has begun in the spool. Blocks until the runners are gone.
   [[nodiscard]] v1::RunResult CarryOut(RunControl* control, RunObserver* observer);
 
  private:
-  ActiveRun(const RunExecutorOptions& options, v1::Assignment assignment);
+  ActiveRun(const RunExecutorOptions& options, v1::Assignment assignment,
+            std::optional<environment::LimitedGroup> limits);
 
   [[nodiscard]] const v1::JobSpec& spec() const { return assignment_.spec(); }
   [[nodiscard]] std::chrono::nanoseconds Planned() const;
@@ -74,6 +77,9 @@ class ActiveRun {
   const v1::Assignment assignment_;
   const AttemptKey key_;
 
+  [[nodiscard]] const environment::LimitedGroup* limits() const { return limits_ ? &*limits_ : nullptr; }
+
+  std::optional<environment::LimitedGroup> limits_;         // outlives all groups of runners
   std::optional<environment::RunEnvironment> environment_;  // of the pressure; outlives its runner
   std::unique_ptr<RunRecord> record_;
   std::unique_ptr<ModelPreparation> models_;

@@ -35,8 +35,8 @@ void Shorten(std::size_t most, std::string* tail) {
 }  // namespace
 
 CommandSeries::CommandSeries(const RunExecutorOptions& options, const v1::JobSpec& spec, v1::CommandTask task,
-                             RunRecord* record)
-    : RunnerSeries(options, spec, record, RunnerRole::kProgram),
+                             const environment::LimitedGroup* limits, RunRecord* record)
+    : RunnerSeries(options, spec, limits, record, RunnerRole::kProgram),
       command_(spec_.workload().command()),
       task_(std::move(task)),
       left_(command_.executions()),

@@ -17,7 +17,9 @@ namespace ballast::agent {
 class CommandSeries final : public RunnerSeries {
  public:
   // All outlive the series; the spec has its defaults and a command, which is `task` on this device.
-  CommandSeries(const RunExecutorOptions& options, const v1::JobSpec& spec, v1::CommandTask task, RunRecord* record);
+  // `limits` are those of the run's environment, null where it has none.
+  CommandSeries(const RunExecutorOptions& options, const v1::JobSpec& spec, v1::CommandTask task,
+                const environment::LimitedGroup* limits, RunRecord* record);
 
   void AddSample() override;
   void Fill(bool draft, v1::RunResult* result) const override;

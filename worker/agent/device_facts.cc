@@ -23,6 +23,7 @@
 #include "common/os/memory_gauge.h"
 #include "common/os/processor_speed.h"
 #include "common/os/procfs.h"
+#include "common/os/swap_areas.h"
 #include "worker/environment/oom_daemons.h"
 #include "worker/guard/memory_guard.h"
 
@@ -126,19 +127,13 @@ class FactReader {
     facts_.set_limit_source((*gauge)->limit_source());
   }
 
-  // Swap on zram devices, as /proc/swaps lists it (in KiB).
+  // Swap on zram devices.
   [[nodiscard]] std::uint64_t ZramBytes() const {
-    const std::string content = Content("/proc/swaps");
-    std::string_view text = content;
-    std::string_view line;
-    std::uint64_t kib = 0;
-    while (os::NextLine(&text, &line)) {
-      std::string_view name;
-      std::string_view type;
-      if (!os::NextWord(&line, &name) || !name.starts_with("/dev/zram") || !os::NextWord(&line, &type)) continue;
-      kib += os::NextNumber<std::uint64_t>(&line).value_or(0);
+    std::uint64_t bytes = 0;
+    for (const os::SwapArea& area : os::ParseSwapAreas(Content("/proc/swaps"))) {
+      if (area.zram) bytes += area.size_bytes;
     }
-    return kib * 1024;
+    return bytes;
   }
 
   void ReadOperatingSystem() {
@@ -216,6 +211,11 @@ v1::DeviceFacts ReadDeviceFacts(const std::string& root) {
 void AddFactsOf(const environment::CgroupHome& home, v1::DeviceFacts* facts) {
   facts->set_runner_isolation(home.isolation());
   if (home.isolation() != v1::PROCESS_GROUP) facts->add_capabilities(v1::MEMORY_CGROUP);
+  if (const auto& why = home.WhyNoLimits()) {
+    facts->add_limitations(fmt::format("{}: {}.", kNoEnvironments, why->ToText()));
+  } else {
+    facts->add_capabilities(v1::ENVIRONMENT_PROFILES);
+  }
   for (const std::string& limitation : home.limitations()) facts->add_limitations(limitation);
 }
 

@@ -2,11 +2,15 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "ballast/v1/device.pb.h"
 #include "worker/environment/cgroup_home.h"
 
 namespace ballast::agent {
+
+// A limitation that begins so says why environment profiles are refused.
+inline constexpr std::string_view kNoEnvironments = "No environment profile can be applied";
 
 // Reads the facts. What cannot be read is left empty, and where it matters a limitation says why. Capabilities are
 // probed, not assumed: the probe of oom_score_adj leaves nothing behind. `root` is where /proc, /sys,

@@ -27,8 +27,10 @@ v1::Outcome OutcomeOf(v1::OutcomeKind kind, std::string message) {
 }  // namespace
 
 LoadSeries::LoadSeries(const RunExecutorOptions& options, const v1::JobSpec& spec, const ModelPreparation* models,
-                       RunRecord* record)
-    : RunnerSeries(options, spec, record, RunnerRole::kLoad), load_(*LoadOf(spec.workload())), models_(models) {}
+                       const environment::LimitedGroup* limits, RunRecord* record)
+    : RunnerSeries(options, spec, limits, record, RunnerRole::kLoad),
+      load_(*LoadOf(spec.workload())),
+      models_(models) {}
 
 void LoadSeries::Add(const std::vector<PlannedLoad>& loads, std::uint32_t cycle) {
   for (const PlannedLoad& load : loads) left_.push_back({load, cycle});

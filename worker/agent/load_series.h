@@ -14,9 +14,10 @@ namespace ballast::agent {
 // Loads models as planned, and keeps what came of each. Not thread-safe.
 class LoadSeries final : public RunnerSeries {
  public:
-  // All outlive the series; the spec has its defaults and a model. `models` may be null only where nothing is planned.
+  // All outlive the series; the spec has its defaults and a model. `models` may be null only where nothing is planned;
+  // `limits` are those of the run's environment, null where it has none.
   LoadSeries(const RunExecutorOptions& options, const v1::JobSpec& spec, const ModelPreparation* models,
-             RunRecord* record);
+             const environment::LimitedGroup* limits, RunRecord* record);
 
   // Adds loads behind those that are left. `cycle` is that of a soak, 0 elsewhere.
   void Add(const std::vector<PlannedLoad>& loads, std::uint32_t cycle);

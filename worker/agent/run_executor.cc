@@ -10,7 +10,9 @@
 #include "common/config/job_rules.h"
 #include "worker/agent/active_run.h"
 #include "worker/agent/boot_id.h"
+#include "worker/agent/device_facts.h"
 #include "worker/agent/load_plan.h"
+#include "worker/environment/limited_group.h"
 
 namespace ballast::agent {
 namespace {
@@ -37,6 +39,14 @@ constexpr NeededCapability kNeededCapabilities[] = {
     {v1::Workload::kCapacity, v1::WORKLOAD_CAPACITY, "capacity"},
     {v1::Workload::kCommand, v1::WORKLOAD_COMMAND, "command"},
 };
+
+// As the device's own limitations have it.
+std::string WhyNoEnvironments(const v1::DeviceFacts& device) {
+  for (const std::string& limitation : device.limitations()) {
+    if (limitation.starts_with(kNoEnvironments)) return limitation;
+  }
+  return "this worker does not apply environment profiles; update it, or choose another device";
+}
 
 bool Has(const v1::DeviceFacts& device, v1::Capability capability) {
   return std::ranges::find(device.capabilities(), capability) != device.capabilities().end();
@@ -69,10 +79,17 @@ std::optional<v1::AssignmentRejected> CheckAssignment(const v1::Assignment& assi
     const auto task = (commands != nullptr ? *commands : CommandCatalogue()).Resolve(spec.workload().command());
     if (!task.ok()) return Reject(assignment, v1::INVALID, std::string(task.status().message()));
   }
-  if (!spec.environment().empty() && !Has(device, v1::ENVIRONMENT_PROFILES)) {
+  if (spec.has_environment_profile() && !Has(device, v1::ENVIRONMENT_PROFILES)) {
+    return Reject(assignment, v1::ENVIRONMENT_REFUSED,
+                  fmt::format("the environment '{}' cannot be set up: {}", spec.environment_profile().name(),
+                              WhyNoEnvironments(device)));
+  }
+  if (!spec.environment().empty() && !spec.has_environment_profile()) {
     return Reject(
         assignment, v1::ENVIRONMENT_REFUSED,
-        fmt::format("this worker does not apply environment profiles, so it cannot set up '{}'", spec.environment()));
+        fmt::format("the job names the environment '{}' without its profile, which the coordinator is to fill "
+                    "in; try: update the coordinator, or write the profile into the job (environment_profile)",
+                    spec.environment()));
   }
   return std::nullopt;
 }
@@ -84,7 +101,18 @@ std::optional<v1::AssignmentRejected> RunExecutor::Execute(const v1::Assignment&
   config::ApplyDefaults(complete.mutable_spec());
   const AttemptKey key{assignment.run_id(), assignment.attempt()};
 
-  absl::StatusOr<std::unique_ptr<ActiveRun>> run = ActiveRun::Prepare(options_, std::move(complete), spool_);
+  std::optional<environment::LimitedGroup> limits;
+  if (complete.spec().has_environment_profile()) {
+    const environment::LimitedGroupOptions group_options = {.root = options_.root,
+                                                            .disk_directory = options_.scratch_dir};
+    limits.emplace();
+    if (const auto refusal = environment::LimitedGroup::Make(
+            options_.cgroup_home, complete.spec().environment_profile(), group_options, &*limits)) {
+      return Reject(assignment, v1::ENVIRONMENT_REFUSED, refusal->ToText());
+    }
+  }
+  absl::StatusOr<std::unique_ptr<ActiveRun>> run =
+      ActiveRun::Prepare(options_, std::move(complete), std::move(limits), spool_);
   if (!run.ok()) return Reject(assignment, v1::OUTCOME_KIND_UNSPECIFIED, std::string(run.status().message()));
 
   v1::AttemptStarted started;

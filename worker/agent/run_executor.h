@@ -25,7 +25,7 @@ struct RunExecutorOptions {
   // Where /proc, /sys and /dev are found.
   std::string root = "/";
   // Where runners get cgroups of their own; null for none. Outlives the runs.
-  const environment::CgroupHome* cgroup_home = nullptr;
+  environment::CgroupHome* cgroup_home = nullptr;
   // Where models come from; null where this worker has none. Outlives the runs.
   ModelSource* models = nullptr;
   // What jobs may run on this device; null for nothing. Outlives the runs.

@@ -71,7 +71,9 @@ void RunnerSeries::Begin(WatchedRunner* pressure) {
 }
 
 absl::Status RunnerSeries::StartRunner(const v1::RunnerStart& start) {
-  environment_.emplace(environment::RunEnvironment::Create(options_.cgroup_home, options_.root));
+  BALLAST_ASSIGN_OR_RETURN(environment::RunEnvironment environment,
+                           environment::RunEnvironment::Create(options_.cgroup_home, limits_, options_.root));
+  environment_.emplace(std::move(environment));
   BALLAST_ASSIGN_OR_RETURN(runner_, WatchedRunner::Prepare(options_, spec_, record_->start(), role_, &*environment_));
   v1::RunnerStart complete = start;
   complete.set_start_monotonic_ns(record_->start().count());

@@ -16,6 +16,7 @@
 #include "worker/agent/run_executor.h"
 #include "worker/agent/run_record.h"
 #include "worker/agent/watched_runner.h"
+#include "worker/environment/limited_group.h"
 #include "worker/environment/run_environment.h"
 
 namespace ballast::agent {
@@ -53,9 +54,11 @@ class RunnerSeries {
   virtual void FillProgress(bool soak, v1::RunProgress* progress) const = 0;
 
  protected:
-  // All outlive the series; the spec has its defaults.
-  RunnerSeries(const RunExecutorOptions& options, const v1::JobSpec& spec, RunRecord* record, RunnerRole role)
-      : options_(options), spec_(spec), record_(record), role_(role) {}
+  // All outlive the series; the spec has its defaults. `limits` are those of the run's environment, null where it has
+  // none.
+  RunnerSeries(const RunExecutorOptions& options, const v1::JobSpec& spec, const environment::LimitedGroup* limits,
+               RunRecord* record, RunnerRole role)
+      : options_(options), spec_(spec), record_(record), limits_(limits), role_(role) {}
 
   [[nodiscard]] virtual bool HasNext() const = 0;
   virtual void DropLeft() = 0;
@@ -93,6 +96,7 @@ class RunnerSeries {
   [[nodiscard]] absl::Status StartRunner(const v1::RunnerStart& start);
   void Conclude(WatchedRunner* pressure);
 
+  const environment::LimitedGroup* const limits_;
   const RunnerRole role_;
   std::vector<v1::GuardAct> guard_acts_;
   int kept_evidence_ = 0;

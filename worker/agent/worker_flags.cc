@@ -1,5 +1,6 @@
 #include "worker/agent/worker_flags.h"
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -20,8 +21,13 @@ constexpr char kFooter[] =
     "Examples:\n"
     "  ballast-worker --data-dir /var/lib/ballast/worker\n"
     "  ballast-worker --config /etc/ballast/worker.yaml --labels class=low-end,site=lab-1\n"
+    "  ballast-worker --run-environment 2gb.yaml -- ./program --its-own-flags\n"
     "\n"
-    "Exit codes: 0 ended by SIGTERM or SIGINT, 1 could not work, 2 wrong usage or configuration.";
+    "Exit codes: 0 ended by SIGTERM or SIGINT, 1 could not work, 2 wrong usage or configuration; with "
+    "--run-environment\n"
+    "the command's own or 128 + its signal (137 where it was OOM-killed), 6 the environment is refused, 126 the "
+    "command\n"
+    "cannot be executed, 127 there is no such command.";
 
 constexpr std::array kConfigFlags = {
     config::ConfigFlag{"--coordinator", "coordinator", "ADDR",
@@ -48,17 +54,33 @@ absl::StatusOr<WorkerCommand> ParseWorkerCommand(std::vector<std::string> argume
   bool print_version = false;
   bool print_facts = false;
   bool runner = false;
+  std::string environment_file;
   app.add_flag("--print-facts", print_facts, "Print what this device is and can do, as JSON, and exit");
   app.add_flag("--version", print_version, "Print the version and exit");
+  app.add_option("--run-environment", environment_file,
+                 "Run the command behind `--` in the environment whose profile FILE holds, and exit as it does")
+      ->type_name("FILE");
   app.add_flag("--runner", runner)->group("");
 
   WorkerCommand command;
+  // What is behind the mark is the command's own business.
+  const auto mark = std::ranges::find(arguments, "--");
+  const bool marked = mark != arguments.end();
+  if (marked) command.argv.assign(mark + 1, arguments.end());
+  arguments.erase(mark, arguments.end());
   BALLAST_ASSIGN_OR_RETURN(command.text, config::ConfigFlags::Parse(&app, std::move(arguments)));
   if (!command.text.empty()) {
     command.kind = WorkerCommand::Kind::kPrint;
     return command;
   }
-  if (runner) {
+  if (environment_file.empty() == marked || (marked && command.argv.empty())) {
+    return absl::InvalidArgumentError(
+        "a command is run by `ballast-worker --run-environment FILE -- COMMAND…`, and needs both");
+  }
+  if (marked) {
+    command.kind = WorkerCommand::Kind::kEnvironment;
+    command.text = std::move(environment_file);
+  } else if (runner) {
     command.kind = WorkerCommand::Kind::kRun;
   } else if (print_version) {
     command.kind = WorkerCommand::Kind::kPrint;

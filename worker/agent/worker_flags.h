@@ -12,14 +12,16 @@ namespace ballast::agent {
 // What the program was asked to do.
 struct WorkerCommand {
   enum class Kind {
-    kServe,       // be a worker, with `config`
-    kPrint,       // print `text` and end
-    kPrintFacts,  // print the facts of this device and end
-    kRun,         // be a runner: started by the agent alone
+    kServe,        // be a worker, with `config`
+    kPrint,        // print `text` and end
+    kPrintFacts,   // print the facts of this device and end
+    kRun,          // be a runner: started by the agent alone
+    kEnvironment,  // run `argv` in the environment that `text` names the file of
   };
   Kind kind = Kind::kServe;
   v1::WorkerConfig config;
   std::string text;
+  std::vector<std::string> argv;
 };
 
 // Reads the arguments (without the program's name), and the configuration file they name; flags win over the file.

@@ -1,6 +1,8 @@
 #include "worker/environment/cgroup_end.h"
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 #include <time.h>
 #include <unistd.h>
@@ -8,10 +10,13 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <cstddef>
+#include <cstdint>
 
 namespace ballast::environment {
 namespace {
 
+constexpr int kMaxDepth = 16;  // what a runner makes of its own is rarely deeper than one or two
 // The kernel tells of an empty cgroup in one version only, so both are asked.
 constexpr long kPauseNs = 2'000'000;
 
@@ -51,6 +56,40 @@ void KillListed(int directory) {
   ::close(fd);
 }
 
+// As the kernel fills it in; the library has no function that is safe here.
+struct DirectoryEntry {
+  std::uint64_t inode;
+  std::int64_t offset;
+  std::uint16_t size;
+  std::uint8_t type;
+  char name[1];
+};
+
+void KillAndRemove(int parent, const char* name, int depth);
+
+// Kills all in the cgroups below and removes them, as far as that is done by now.
+void EndChildren(int directory, int depth) {
+  if (depth == 0) return;
+  alignas(DirectoryEntry) std::array<char, 2048> buffer;
+  long n = 0;
+  while ((n = ::syscall(SYS_getdents64, directory, buffer.data(), buffer.size())) > 0) {
+    for (long i = 0; i < n;) {
+      const auto* const entry = reinterpret_cast<const DirectoryEntry*>(buffer.data() + i);
+      i += entry->size;
+      if (entry->type == DT_DIR && entry->name[0] != '.') KillAndRemove(directory, entry->name, depth - 1);
+    }
+  }
+}
+
+void KillAndRemove(int parent, const char* name, int depth) {
+  const int fd = ::openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+  if (fd < 0) return;
+  if (!KillAtOnce(fd)) KillListed(fd);
+  EndChildren(fd, depth);
+  ::close(fd);
+  ::unlinkat(parent, name, AT_REMOVEDIR);
+}
+
 }  // namespace
 
 bool EndCgroup(const char* directory, std::chrono::milliseconds timeout) {
@@ -61,6 +100,7 @@ bool EndCgroup(const char* directory, std::chrono::milliseconds timeout) {
     const int fd = ::open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd >= 0) {
       if (!KillAtOnce(fd)) KillListed(fd);
+      EndChildren(fd, kMaxDepth);
       ::close(fd);
     }
     if (MonotonicNow() >= deadline) return false;

@@ -53,19 +53,23 @@ int CountOthers(const std::string& procs) {
 
 }  // namespace
 
-std::unique_ptr<CgroupHome> CgroupHome::Prepare(const std::string& root) {
-  std::unique_ptr<CgroupHome> home(new CgroupHome());
+std::unique_ptr<CgroupHome> CgroupHome::Prepare(const std::string& root, Purpose purpose) {
+  std::unique_ptr<CgroupHome> home(new CgroupHome(purpose));
   absl::StatusOr<os::CgroupLocation> location = os::LocateCgroups(root);
   if (!location.ok() || location->memory_directories.empty()) {
-    home->limitations_.push_back(fmt::format(
-        "{}: no memory cgroup is mounted, or the kernel was booted without the memory controller.", kNoGroup));
+    home->DoWithout(os::HasNoMemoryCgroups(root)
+                        ? EnvironmentRefusal{.cause = "no memory cgroup is mounted: the kernel was built or booted "
+                                                      "without the memory controller",
+                                             .place = "/proc/cgroups: memory",
+                                             .next_step = "remove cgroup_disable=memory from the kernel's command line "
+                                                          "(boards: add cgroup_enable=memory) and boot again"}
+                        : EnvironmentRefusal{.cause = "no memory cgroup is mounted",
+                                             .place = "/proc/self/mountinfo",
+                                             .next_step = "mount -t cgroup2 none /sys/fs/cgroup"});
     return home;
   }
   home->base_ = *std::move(location);
-  if (const int swept = SweepGroups(home->base_.memory_directories.front()); swept > 0) {
-    base::Log().warn("{} cgroup(s) of workers that have crashed were removed from {}", swept,
-                     home->base_.memory_directories.front());
-  }
+  home->Sweep(root);
   if (home->base_.memory_version == 1) {
     home->PrepareVersion1();
   } else {
@@ -78,6 +82,25 @@ CgroupHome::~CgroupHome() {
   MoveBack();
 }
 
+void CgroupHome::DoWithout(EnvironmentRefusal why) {
+  limitations_.push_back(fmt::format("{}: {} (try: {}).", kNoGroup, why.cause, why.next_step));
+  no_limits_ = std::move(why);
+}
+
+void CgroupHome::Sweep(const std::string& root) {
+  std::vector<std::string> directories = {base_.memory_directories.front()};
+  if (base_.memory_version == 1) {
+    for (const char* const controller : {"cpu", "blkio"}) {
+      if (const auto place = os::LocateVersion1(controller, root)) directories.push_back(place->directories.front());
+    }
+    if (!base_.unified_directory.empty()) directories.push_back(base_.unified_directory);
+  }
+  for (const std::string& directory : directories) {
+    const int swept = SweepGroups(directory);
+    if (swept > 0) base::Log().warn("{} cgroup(s) of workers that have crashed were removed from {}", swept, directory);
+  }
+}
+
 std::string CgroupHome::PathOf(const char* file) const {
   return fmt::format("{}/{}", base_.memory_directories.front(), file);
 }
@@ -85,8 +108,10 @@ std::string CgroupHome::PathOf(const char* file) const {
 void CgroupHome::PrepareVersion1() {
   // Kernels before 5.11 could be told not to let limits hold for children.
   if (base_.memory_directories.size() > 1 && HasWord(Content(PathOf("memory.use_hierarchy")), "0")) {
-    limitations_.push_back(fmt::format("{}: limits do not hold for children of {} (memory.use_hierarchy is 0).",
-                                       kNoGroup, base_.memory_directories.front()));
+    DoWithout({.cause = fmt::format("limits do not hold for children of {} (memory.use_hierarchy is 0)",
+                                    base_.memory_directories.front()),
+               .place = PathOf("memory.use_hierarchy"),
+               .next_step = "start the worker in a cgroup whose memory.use_hierarchy is 1"});
     return;
   }
   if (ProbeRunGroup()) isolation_ = v1::CGROUP_V1;
@@ -95,52 +120,76 @@ void CgroupHome::PrepareVersion1() {
 void CgroupHome::PrepareVersion2() {
   const std::string& directory = base_.memory_directories.front();
   // The true root has no type; the root of a container's view has.
-  const bool at_root = ::access(PathOf("cgroup.type").c_str(), F_OK) != 0 &&
-                       ::access(PathOf("cgroup.subtree_control").c_str(), F_OK) == 0;
+  at_root_ =
+      os::IsTrueRoot(directory, base_.memory_version) && ::access(PathOf("cgroup.subtree_control").c_str(), F_OK) == 0;
+  const char* const scope =
+      ::geteuid() == 0 ? "systemd-run --scope -p Delegate=yes" : "systemd-run --user --scope -p Delegate=yes";
   if (!HasWord(Content(PathOf("cgroup.controllers")), "memory")) {
-    limitations_.push_back(
-        fmt::format("{}: the memory controller is not delegated to {} (a systemd service needs Delegate=yes).",
-                    kNoGroup, directory));
+    DoWithout({.cause = fmt::format("the memory controller is not delegated to {}", directory),
+               .place = PathOf("cgroup.controllers"),
+               .next_step = fmt::format("run it as a systemd service with Delegate=yes, or by `{} …`", scope)});
     return;
   }
-  if (const int others = CountOthers(Content(PathOf("cgroup.procs"))); !at_root && others > 0) {
-    limitations_.push_back(fmt::format(
-        "{}: {} has {} other process(es), and version 2 wants a cgroup with processes to have no children with "
-        "controllers; start the worker as a service with Delegate=yes, or with `systemd-run --scope -p Delegate=yes`.",
-        kNoGroup, directory, others));
+  if (const int others = CountOthers(Content(PathOf("cgroup.procs"))); !at_root_ && others > 0) {
+    DoWithout(
+        {.cause = fmt::format("{} has {} other process(es), and version 2 wants a cgroup with processes to have no "
+                              "children with controllers",
+                              directory, others),
+         .place = PathOf("cgroup.procs"),
+         .next_step = fmt::format("run it as a systemd service with Delegate=yes, or by `{} …`", scope)});
     return;
   }
-  if (!MoveIntoLeaf(at_root)) return;
+  if (!MoveIntoLeaf()) return;
   if (!ProbeRunGroup()) {
     MoveBack();
     return;
   }
   isolation_ = v1::CGROUP_V2;
-  ProtectMemory();
+  if (purpose_ == Purpose::kAgent) ProtectMemory();
 }
 
-bool CgroupHome::MoveIntoLeaf(bool at_root) {
+bool CgroupHome::MoveIntoLeaf() {
   const auto give_up = [this](const absl::Status& status) {
-    limitations_.push_back(fmt::format("{}: {}.", kNoGroup, std::string(status.message())));
+    DoWithout({.cause = std::string(status.message()),
+               .place = base_.memory_directories.front(),
+               .next_step = "run it as root, or in a cgroup that is delegated to its user (systemd: Delegate=yes)"});
     MoveBack();
     return false;
   };
-  absl::StatusOr<OwnGroup> leaf = OwnGroup::Create(base_, kAgentGroupPrefix);
-  if (!leaf.ok()) return give_up(leaf.status());
-  leaf_ = *std::move(leaf);
-  if (const absl::Status moved = leaf_.Write("cgroup.procs", "0"); !moved.ok()) return give_up(moved);
-  if (HasWord(Content(PathOf("cgroup.subtree_control")), "memory")) return true;
-  if (const absl::Status told = WriteFile(PathOf("cgroup.subtree_control"), "+memory"); !told.ok())
-    return give_up(told);
-  hands_memory_down_ = !at_root;  // of the root others may have come to rely on it
+  if (!at_root_ || purpose_ == Purpose::kAgent) {
+    absl::StatusOr<OwnGroup> leaf = OwnGroup::Create(base_, kAgentGroupPrefix);
+    if (!leaf.ok()) return give_up(leaf.status());
+    leaf_ = *std::move(leaf);
+    if (const absl::Status moved = leaf_.Write("cgroup.procs", "0"); !moved.ok()) return give_up(moved);
+  }
+  if (const absl::Status told = HandDown("memory"); !told.ok()) return give_up(told);
   return true;
+}
+
+absl::Status CgroupHome::HandDown(std::string_view controller) {
+  if (HasWord(Content(PathOf("cgroup.subtree_control")), controller)) return absl::OkStatus();
+  BALLAST_RETURN_IF_ERROR(WriteFile(PathOf("cgroup.subtree_control"), fmt::format("+{}", controller)));
+  if (!at_root_) handed_down_.emplace_back(controller);  // of the root others may have come to rely on it
+  return absl::OkStatus();
+}
+
+std::string CgroupHome::TakeBack() const {
+  std::string text;
+  for (const std::string& controller : handed_down_) text += fmt::format("{}-{}", text.empty() ? "" : " ", controller);
+  return text;
+}
+
+void CgroupHome::LetKeeperLeave(RunnerKeeper* keeper) const {
+  if (purpose_ != Purpose::kCommand || leaf_.location().memory_directories.empty()) return;
+  // The keeper was forked in the leaf. Where it cannot be told, the next start removes the leaf.
+  (void)keeper->LeaveAfterwards(leaf_.directory(), TakeBack());
 }
 
 void CgroupHome::MoveBack() {
   if (leaf_.location().memory_directories.empty()) return;
   // No processes where controllers are handed down, so that comes first.
-  if (hands_memory_down_) (void)WriteFile(PathOf("cgroup.subtree_control"), "-memory");
-  hands_memory_down_ = false;
+  if (!handed_down_.empty()) (void)WriteFile(PathOf("cgroup.subtree_control"), TakeBack());
+  handed_down_.clear();
   if (const absl::Status moved = WriteFile(PathOf("cgroup.procs"), "0"); !moved.ok()) {
     base::Log().warn("the cgroup {} stays: {}", leaf_.directory(), std::string(moved.message()));
     leaf_.Abandon();
@@ -176,21 +225,22 @@ void CgroupHome::ProtectMemory() {
 bool CgroupHome::ProbeRunGroup() {
   const absl::StatusOr<OwnGroup> probe = OwnGroup::Create(base_, kRunGroupPrefix);
   if (!probe.ok()) {
-    limitations_.push_back(fmt::format("{}: {}.", kNoGroup, std::string(probe.status().message())));
+    DoWithout({.cause = std::string(probe.status().message()),
+               .place = base_.memory_directories.front(),
+               .next_step = "run it as root, or in a cgroup that is delegated to its user"});
     return false;
   }
   const std::string limit = fmt::format("{}/{}", probe->directory(), os::MemoryFilesOf(base_.memory_version).limit);
   if (::access(limit.c_str(), W_OK) == 0) return true;
-  limitations_.push_back(
-      fmt::format("{}: {} hands no memory controller to its children.", kNoGroup, base_.memory_directories.front()));
+  DoWithout({.cause = fmt::format("{} hands no memory controller to its children", base_.memory_directories.front()),
+             .place = limit + " is missing",
+             .next_step = "run it in another cgroup (systemd: Delegate=yes)"});
   return false;
 }
 
 absl::StatusOr<OwnGroup> CgroupHome::MakeRunGroup() const {
   if (isolation_ == v1::PROCESS_GROUP) return absl::FailedPreconditionError("runners have a process group only");
-  BALLAST_ASSIGN_OR_RETURN(OwnGroup group, OwnGroup::Create(base_, kRunGroupPrefix));
-  if (base_.memory_version == 2) BALLAST_RETURN_IF_ERROR(group.Write("memory.oom.group", "1"));
-  return group;
+  return MakeRunGroupBelow(base_);
 }
 
 }  // namespace ballast::environment

@@ -56,28 +56,6 @@ base::Fd Notifications(const std::string& directory) {
   return event;
 }
 
-// Whether the kernel runs without memory cgroups: built or booted so, as many boards are.
-bool HasNoMemoryCgroups(const std::string& proc) {
-  const absl::StatusOr<std::string> content = base::ReadFile(proc + "/cgroups");
-  if (!content.ok()) return false;
-  std::string_view text = *content;
-  std::string_view line;
-  while (os::NextLine(&text, &line)) {
-    std::string_view name;  // NAME HIERARCHY NUM_CGROUPS ENABLED
-    if (!os::NextWord(&line, &name) || name != "memory") continue;
-    (void)os::NextNumber<int>(&line);
-    (void)os::NextNumber<int>(&line);
-    return os::NextNumber<int>(&line) == 0;
-  }
-  return true;
-}
-
-// The root of a hierarchy lacks (version 2) or alone has (version 1) a file.
-bool IsTrueRoot(const std::string& directory, int version) {
-  if (version == kVersion2) return ::access((directory + "/cgroup.type").c_str(), F_OK) != 0;
-  return ::access((directory + "/release_agent").c_str(), F_OK) == 0;
-}
-
 }  // namespace
 
 OomWatch OomWatch::Open(const os::CgroupLocation& location, const std::string& root) {
@@ -87,8 +65,8 @@ OomWatch OomWatch::Open(const os::CgroupLocation& location, const std::string& r
   watch.buffer_.resize(os::kReadBufferBytes);
   watch.vmstat_ = os::FileReader::OpenOptional(proc + "/vmstat");
   watch.sees_every_limit_ = location.memory_directories.empty()
-                                ? HasNoMemoryCgroups(proc)
-                                : IsTrueRoot(location.memory_directories.back(), location.memory_version);
+                                ? os::HasNoMemoryCgroups(root)
+                                : os::IsTrueRoot(location.memory_directories.back(), location.memory_version);
   std::string path = location.memory_path;
   for (const std::string& directory : location.memory_directories) {
     Level level;
@@ -99,7 +77,7 @@ OomWatch OomWatch::Open(const os::CgroupLocation& location, const std::string& r
         fmt::format("{}/{}", directory, os::MemoryFilesOf(location.memory_version).oom_events));
     if (location.memory_version == kVersion2) {
       level.local_events = os::FileReader::OpenOptional(directory + "/memory.events.local");
-    } else if (!IsTrueRoot(directory, location.memory_version)) {  // the root has no limit
+    } else if (!os::IsTrueRoot(directory, location.memory_version)) {  // the root has no limit
       level.notifications = Notifications(directory);
       if (!level.notifications.valid()) watch.sees_every_limit_ = false;
     }

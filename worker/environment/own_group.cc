@@ -53,10 +53,12 @@ base::Fd Lock(const std::string& directory) {
 
 }  // namespace
 
-absl::StatusOr<OwnGroup> OwnGroup::Create(const os::CgroupLocation& parent, std::string_view prefix) {
+absl::StatusOr<OwnGroup> OwnGroup::Create(const os::CgroupLocation& parent, std::string_view prefix,
+                                          RunnerKeeper* keeper) {
   for (int number = 0; number < kMaxNames; ++number) {
     const std::string name = fmt::format("{}{}-{}", prefix, ::getpid(), number);
     const std::string directory = Child(parent.memory_directories.front(), name);
+    if (keeper != nullptr) BALLAST_RETURN_IF_ERROR(keeper->Watch(directory));
     if (::mkdir(directory.c_str(), 0755) != 0) {
       if (errno == EEXIST) continue;
       return base::ErrnoStatus(errno, fmt::format("make the cgroup {}", directory));
@@ -110,12 +112,21 @@ void OwnGroup::End() {
   Abandon();
 }
 
+absl::StatusOr<OwnGroup> MakeRunGroupBelow(const os::CgroupLocation& parent) {
+  BALLAST_ASSIGN_OR_RETURN(OwnGroup group, OwnGroup::Create(parent, kRunGroupPrefix));
+  if (parent.memory_version == 2) BALLAST_RETURN_IF_ERROR(group.Write("memory.oom.group", "1"));
+  return group;
+}
+
 int SweepGroups(const std::string& directory) {
   int ended = 0;
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(directory, error)) {
     const std::string name = entry.path().filename().string();
-    if (!IsNamedLike(name, kRunGroupPrefix) && !IsNamedLike(name, kAgentGroupPrefix)) continue;
+    if (!IsNamedLike(name, kRunGroupPrefix) && !IsNamedLike(name, kEnvironmentGroupPrefix) &&
+        !IsNamedLike(name, kAgentGroupPrefix)) {
+      continue;
+    }
     const base::Fd lock = Lock(entry.path().string());
     if (lock.valid() && EndCgroup(entry.path().c_str(), kEndTimeout)) ++ended;
   }

@@ -3,10 +3,12 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "common/base/fd.h"
 #include "common/os/cgroup.h"
+#include "worker/environment/runner_keeper.h"
 
 namespace ballast::environment {
 
@@ -15,9 +17,11 @@ namespace ballast::environment {
 // Not thread-safe.
 class OwnGroup {
  public:
-  // Makes `parent.memory_directories.front()`/NAME, where NAME is `prefix`, the pid and a number. PERMISSION_DENIED and
-  // other codes of ErrnoStatus; the message names the directory.
-  [[nodiscard]] static absl::StatusOr<OwnGroup> Create(const os::CgroupLocation& parent, std::string_view prefix);
+  // Makes `parent.memory_directories.front()`/NAME, where NAME is `prefix`, the pid and a number. `keeper`, which may
+  // be null, is told of the group before it exists. PERMISSION_DENIED and other codes of ErrnoStatus; the message names
+  // the directory.
+  [[nodiscard]] static absl::StatusOr<OwnGroup> Create(const os::CgroupLocation& parent, std::string_view prefix,
+                                                       RunnerKeeper* keeper = nullptr);
 
   OwnGroup() = default;
   OwnGroup(OwnGroup&& other) noexcept;
@@ -33,6 +37,8 @@ class OwnGroup {
   [[nodiscard]] std::string procs_file() const { return directory() + "/cgroup.procs"; }
   // Writes a control file of the group. Codes of ErrnoStatus; the message names the file.
   [[nodiscard]] absl::Status Write(std::string_view file, std::string_view value) const;
+  // Of version 1: what is in the group is in that version 2 cgroup too.
+  void SetUnifiedDirectory(std::string directory) { location_.unified_directory = std::move(directory); }
   // Leaves the group to whoever comes next: it is neither emptied nor removed.
   void Abandon();
 
@@ -43,12 +49,18 @@ class OwnGroup {
   base::Fd lock_;
 };
 
-// Names of cgroups begin so: those of the runs, and the one that an agent moves itself into.
+// A cgroup for one run below `parent`: empty, without a limit, and of version 2 with memory.oom.group, so that the
+// kernel kills all of it or nothing. Codes of OwnGroup::Create.
+[[nodiscard]] absl::StatusOr<OwnGroup> MakeRunGroupBelow(const os::CgroupLocation& parent);
+
+// Names of cgroups begin so: those of the runs, those with the limits of a profile, and the one that an agent moves
+// itself into.
 inline constexpr std::string_view kRunGroupPrefix = "ballast-run-";
+inline constexpr std::string_view kEnvironmentGroupPrefix = "ballast-env-";
 inline constexpr std::string_view kAgentGroupPrefix = "ballast-agent-";
 
 // Ends every cgroup in `directory` that is named like one of this program's and has no living owner: kills what is left
-// in it and removes it. Returns how many.
+// in it and below it and removes it. Returns how many.
 int SweepGroups(const std::string& directory);
 
 }  // namespace ballast::environment

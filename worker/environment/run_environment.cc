@@ -5,17 +5,22 @@
 #include <fmt/format.h>
 
 #include "common/base/logging.h"
+#include "common/base/status.h"
 
 namespace ballast::environment {
 
-RunEnvironment RunEnvironment::Create(const CgroupHome* home, const std::string& root) {
+absl::StatusOr<RunEnvironment> RunEnvironment::Create(const CgroupHome* home, const LimitedGroup* limits,
+                                                      const std::string& root) {
   RunEnvironment environment;
-  if (home != nullptr && home->isolation() != v1::PROCESS_GROUP) {
-    absl::StatusOr<OwnGroup> group = home->MakeRunGroup();
+  if (limits != nullptr || (home != nullptr && home->isolation() != v1::PROCESS_GROUP)) {
+    absl::StatusOr<OwnGroup> group = limits != nullptr ? limits->MakeRunGroup() : home->MakeRunGroup();
     if (group.ok()) {
       environment.group_ = *std::move(group);
       environment.location_ = environment.group_.location();
       environment.own_group_ = true;
+      if (limits != nullptr) environment.other_cgroups_ = limits->other_directories();
+    } else if (limits != nullptr) {
+      return base::WithContext(group.status(), "the runner's cgroup in the environment");
     } else {
       environment.note_ =
           fmt::format("the runner had no cgroup of its own in this run: {}", std::string(group.status().message()));
@@ -37,7 +42,9 @@ void RunEnvironment::WatchAnew(const std::string& root) {
 
 std::vector<std::string> RunEnvironment::cgroups() const {
   if (!own_group_) return {};
-  return {group_.directory()};
+  std::vector<std::string> cgroups = {group_.directory()};
+  cgroups.insert(cgroups.end(), other_cgroups_.begin(), other_cgroups_.end());
+  return cgroups;
 }
 
 void RunEnvironment::Keep(pid_t runner) {

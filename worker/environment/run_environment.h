@@ -6,8 +6,10 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "common/os/cgroup.h"
 #include "worker/environment/cgroup_home.h"
+#include "worker/environment/limited_group.h"
 #include "worker/environment/oom_watch.h"
 #include "worker/environment/own_group.h"
 #include "worker/environment/runner_keeper.h"
@@ -18,9 +20,12 @@ namespace ballast::environment {
 // and dismisses the keeper. Move-only. Not thread-safe.
 class RunEnvironment {
  public:
-  // `home` may be null: then the runner has a process group only. Where a cgroup cannot be made although it should be,
-  // the runner goes without, and note() says why. `root` is where /proc and /sys are found.
-  [[nodiscard]] static RunEnvironment Create(const CgroupHome* home, const std::string& root = "/");
+  // The runner stands below `limits`, which outlives it; where that is null, below the agent's place. `home` may be
+  // null: then the runner has a process group only. Where a cgroup cannot be made although it should be, the runner
+  // goes without, and note() says why; but not out of the limits: that is an error, with the codes of OwnGroup::Create.
+  // `root` is where /proc and /sys are found.
+  [[nodiscard]] static absl::StatusOr<RunEnvironment> Create(const CgroupHome* home, const LimitedGroup* limits,
+                                                             const std::string& root = "/");
 
   RunEnvironment(RunEnvironment&&) noexcept = default;
   RunEnvironment& operator=(RunEnvironment&&) = delete;
@@ -45,6 +50,7 @@ class RunEnvironment {
   // In this order: the keeper goes last.
   RunnerKeeper keeper_;
   OwnGroup group_;
+  std::vector<std::string> other_cgroups_;  // of the environment
   OomWatch oom_watch_;
   os::CgroupLocation location_;
   bool own_group_ = false;

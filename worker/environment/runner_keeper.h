@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <cstddef>
 #include <string>
 
 #include "absl/status/status.h"
@@ -19,9 +20,16 @@ namespace ballast::environment {
 // before the agent. Destruction dismisses and reaps it. Move-only. Not thread-safe.
 class RunnerKeeper {
  public:
-  // Watches over the process group `runner` and, where it is not empty, the cgroup in the directory `cgroup`. Call when
-  // the runner exists. Returns when the keeper is ready. Codes of ErrnoStatus.
+  // Watches over the process group `runner`, unless it is 0, and, where it is not empty, the cgroup in the directory
+  // `cgroup`. Call when the runner exists. Returns when the keeper is ready. Codes of ErrnoStatus.
   [[nodiscard]] static absl::StatusOr<RunnerKeeper> Start(pid_t runner, const std::string& cgroup);
+
+  // Adds a cgroup that is to end as well; it need not exist yet. One that a living process has locked (OwnGroup) is
+  // spared: it is somebody else's then. RESOURCE_EXHAUSTED from the ninth on; codes of ErrnoStatus.
+  [[nodiscard]] absl::Status Watch(const std::string& cgroup);
+  // The cgroup `leaf` of version 2, in which keeper and owner are, is to go as well: the keeper then writes `take_back`
+  // to the subtree_control of the cgroup above it, moves there itself, and removes the leaf.
+  [[nodiscard]] absl::Status LeaveAfterwards(const std::string& leaf, const std::string& take_back);
 
   RunnerKeeper() = default;
   RunnerKeeper(RunnerKeeper&& other) noexcept;
@@ -35,9 +43,12 @@ class RunnerKeeper {
 
  private:
   void Dismiss();
+  // A word, and the text that belongs to it.
+  [[nodiscard]] absl::Status Tell(char word, const std::string& text);
 
   pid_t pid_ = 0;
   base::Fd channel_;
+  std::size_t told_ = 0;  // cgroups
 };
 
 }  // namespace ballast::environment

@@ -8,8 +8,10 @@
 namespace ballast::os {
 namespace {
 
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::Optional;
 
 TEST(CgroupMembershipTest, ReadsBothVersions) {
@@ -36,9 +38,9 @@ TEST(CgroupMountTest, FindsCgroupsAmongOtherMounts) {
       "41 31 0:38 / /mnt/with\\040space\\134 rw - cgroup2 cgroup2 rw\n");
   ASSERT_EQ(mounts.size(), 3U);
   EXPECT_EQ(mounts[0].version, 1);
-  EXPECT_TRUE(mounts[0].has_memory);
+  EXPECT_THAT(mounts[0].controllers, Contains("memory"));
   EXPECT_EQ(mounts[0].root, "/docker/x");
-  EXPECT_FALSE(mounts[1].has_memory);
+  EXPECT_THAT(mounts[1].controllers, Not(Contains("memory")));
   EXPECT_EQ(mounts[2].version, 2);
   EXPECT_EQ(mounts[2].mount_point, "/mnt/with space\\");
 }
@@ -117,6 +119,35 @@ TEST(LocateCgroupsTest, AnUnknownProcessIsNotFound) {
   FakeTree tree;
   tree.Write("proc/self/mountinfo", "");
   EXPECT_EQ(LocateCgroups(tree.root(), "999").status().code(), absl::StatusCode::kNotFound);
+}
+
+TEST(HierarchyPlaceTest, FindsAControllerOfVersion1) {
+  const FakeTree tree;
+  tree.Write("proc/self/cgroup", "5:cpu,cpuacct:/a/b\n4:memory:/c\n0::/\n");
+  tree.Write("proc/self/mountinfo",
+             "30 20 0:27 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct\n"
+             "31 20 0:28 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
+             "32 20 0:29 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n");
+  tree.Write("sys/fs/cgroup/cpu/a/b/cpu.shares", "1024\n");
+  const auto place = LocateVersion1("cpu", tree.root());
+  ASSERT_TRUE(place.has_value());
+  EXPECT_EQ(place->path, "/a/b");
+  EXPECT_THAT(place->directories,
+              ElementsAre(tree.root() + "/sys/fs/cgroup/cpu/a/b", tree.root() + "/sys/fs/cgroup/cpu/a",
+                          tree.root() + "/sys/fs/cgroup/cpu"));
+  EXPECT_FALSE(LocateVersion1("blkio", tree.root()).has_value());
+  EXPECT_FALSE(LocateVersion1("cpu", tree.root() + "/nowhere").has_value());
+}
+
+TEST(MemoryCgroupsTest, AreMissedWhereTheKernelSaysSo) {
+  const FakeTree tree;
+  EXPECT_FALSE(HasNoMemoryCgroups(tree.root())) << "nothing is known";
+  tree.Write("proc/cgroups", "#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpu\t1\t1\t1\nmemory\t0\t1\t0\n");
+  EXPECT_TRUE(HasNoMemoryCgroups(tree.root()));
+  tree.Write("proc/cgroups", "#subsys_name\thierarchy\tnum_cgroups\tenabled\nmemory\t0\t1\t1\n");
+  EXPECT_FALSE(HasNoMemoryCgroups(tree.root()));
+  tree.Write("proc/cgroups", "#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpu\t1\t1\t1\n");
+  EXPECT_TRUE(HasNoMemoryCgroups(tree.root()));
 }
 
 }  // namespace

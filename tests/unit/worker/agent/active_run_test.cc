@@ -41,7 +41,7 @@ TEST_F(ActiveRunTest, WaitsQuietlyForARunnerThatTakesLongToEnd) {
   *assignment.mutable_spec()->mutable_telemetry()->mutable_sample_interval() = base::ToProto(milliseconds(100));
   OpenSpool();
   ASSERT_TRUE(spool_->Begin(key_, Started()).ok());
-  auto run = ActiveRun::Prepare(options_, assignment, spool_.get());
+  auto run = ActiveRun::Prepare(options_, assignment, std::nullopt, spool_.get());
   ASSERT_TRUE(run.ok()) << run.status();
   const std::unique_ptr<RunControl> control = RunControl::Create().value();
   const v1::RunResult result = (*run)->CarryOut(control.get(), this);

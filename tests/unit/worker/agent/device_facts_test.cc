@@ -107,6 +107,11 @@ TEST(DeviceFactsOnThisMachineTest, AreComplete) {
   if (!Has(facts, v1::MEMORY_CGROUP)) {
     EXPECT_THAT(facts.limitations(), Contains(HasSubstr("Runners have no memory cgroup of their own")));
   }
+  // Able to limit what it runs, or it says why not.
+  if (!Has(facts, v1::ENVIRONMENT_PROFILES)) {
+    EXPECT_THAT(facts.limitations(), Contains(HasSubstr(std::string(kNoEnvironments))));
+  }
+  EXPECT_EQ(Has(facts, v1::ENVIRONMENT_PROFILES), !home->WhyNoLimits().has_value());
   // Protected, or it says why not.
   if (!Has(facts, v1::OOM_SCORE_PROTECTED)) {
     EXPECT_THAT(facts.limitations(), Contains(HasSubstr("oom_score_adj")));

@@ -375,7 +375,24 @@ TEST_F(RunExecutorTest, RefusesWhatTheDeviceCannotDo) {
   rejected = Refuse(assignment);
   ASSERT_TRUE(rejected.has_value());
   EXPECT_EQ(rejected->outcome(), v1::ENVIRONMENT_REFUSED);
-  EXPECT_THAT(rejected->reason(), HasSubstr("phone-3gb"));
+  EXPECT_THAT(rejected->reason(), HasSubstr("'phone-3gb' without its profile"));
+
+  v1::EnvironmentProfile* const profile = assignment.mutable_spec()->mutable_environment_profile();
+  profile->set_name("phone-3gb");
+  profile->set_memory_bytes(3ULL << 30U);
+  rejected = Refuse(assignment);
+  ASSERT_TRUE(rejected.has_value());
+  EXPECT_EQ(rejected->outcome(), v1::ENVIRONMENT_REFUSED);
+  EXPECT_THAT(rejected->reason(), HasSubstr("'phone-3gb' cannot be set up: this worker does not apply"));
+  options_.device.add_limitations(std::string(kNoEnvironments) + ": the kernel has no memory controller.");
+  rejected = Refuse(assignment);
+  ASSERT_TRUE(rejected.has_value());
+  EXPECT_THAT(rejected->reason(), HasSubstr("the kernel has no memory controller"));
+  // Able to, but without a place for groups.
+  options_.device.add_capabilities(v1::ENVIRONMENT_PROFILES);
+  rejected = Refuse(assignment);
+  ASSERT_TRUE(rejected.has_value());
+  EXPECT_EQ(rejected->outcome(), v1::ENVIRONMENT_REFUSED);
 
   assignment = LongRun();
   assignment.set_run_id("../../etc");

@@ -79,5 +79,17 @@ TEST_F(WorkerFlagsTest, OtherThingsToDo) {
   EXPECT_EQ(ParseWorkerCommand({"--runner"})->kind, WorkerCommand::Kind::kRun);
 }
 
+TEST_F(WorkerFlagsTest, WhatIsBehindTheMarkIsTheCommands) {
+  const auto command =
+      ParseWorkerCommand({"--run-environment", "/dev/fd/3", "--", "prog", "--help", "[a,b]", "--", "", "--config"});
+  ASSERT_TRUE(command.ok()) << command.status();
+  EXPECT_EQ(command->kind, WorkerCommand::Kind::kEnvironment);
+  EXPECT_EQ(command->text, "/dev/fd/3");
+  EXPECT_THAT(command->argv, testing::ElementsAre("prog", "--help", "[a,b]", "--", "", "--config"));
+  ExpectError({"--run-environment", "f.yaml"}, "-- COMMAND");
+  ExpectError({"--run-environment", "f.yaml", "--"}, "-- COMMAND");
+  ExpectError({"--data-dir", "/d", "--", "prog"}, "--run-environment FILE");
+}
+
 }  // namespace
 }  // namespace ballast::agent
