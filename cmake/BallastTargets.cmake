@@ -3,8 +3,9 @@ function(ballast_library name)
   cmake_parse_arguments(ARG "" "" "SOURCES;PUBLIC;PRIVATE" ${ARGN})
   add_library(ballast_${name} STATIC ${ARG_SOURCES})
   add_library(ballast::${name} ALIAS ballast_${name})
-  target_include_directories(ballast_${name} PUBLIC ${PROJECT_SOURCE_DIR})
-  target_link_libraries(ballast_${name} PUBLIC ${ARG_PUBLIC} PRIVATE ballast_warnings ${ARG_PRIVATE})
+  set_target_properties(ballast_${name} PROPERTIES EXPORT_NAME ${name})
+  target_include_directories(ballast_${name} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>)
+  target_link_libraries(ballast_${name} PUBLIC ${ARG_PUBLIC} PRIVATE $<BUILD_INTERFACE:ballast_warnings> ${ARG_PRIVATE})
 endfunction()
 
 # ballast_test(NAME SOURCES … [LIBRARIES …] [LABELS …] [TIMEOUT S]): one GoogleTest program, one CTest entry per test case.

@@ -2,8 +2,6 @@
 find_package(Protobuf REQUIRED)
 find_package(absl REQUIRED)
 if(BALLAST_GRPC)
-  # Left in the cache by pkg_check_modules below; gRPC's own search for RE2 would take it for its own and define no target.
-  unset(re2_FOUND CACHE)
   find_package(gRPC CONFIG REQUIRED)
 endif()
 find_package(yaml-cpp REQUIRED)
@@ -13,8 +11,9 @@ find_package(OpenSSL REQUIRED COMPONENTS Crypto)
 find_package(SQLite3 REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(PkgConfig REQUIRED)
-pkg_check_modules(zstd REQUIRED IMPORTED_TARGET libzstd)
-pkg_check_modules(re2 REQUIRED IMPORTED_TARGET re2)
+# Names of our own: gRPC's search for RE2 would take what is left in the cache under `re2` for its own, and define no target.
+pkg_check_modules(BALLAST_ZSTD REQUIRED IMPORTED_TARGET libzstd)
+pkg_check_modules(BALLAST_RE2 REQUIRED IMPORTED_TARGET re2)
 if(BUILD_TESTING OR NOT DEFINED BUILD_TESTING)
   find_package(GTest REQUIRED)
 endif()
@@ -22,6 +21,7 @@ endif()
 # spdlog and fmt, compiled. Debian has no static archives of them, so a static program gets them compiled here, from the sources that
 # their headers carry.
 add_library(ballast_logging_library INTERFACE)
+set_target_properties(ballast_logging_library PROPERTIES EXPORT_NAME logging)
 target_link_libraries(ballast_logging_library INTERFACE fmt::fmt spdlog::spdlog)
 add_library(ballast_static_logging STATIC EXCLUDE_FROM_ALL ${PROJECT_SOURCE_DIR}/cmake/static_logging.cc)
 target_link_libraries(ballast_static_logging PRIVATE ballast_logging_library)

@@ -53,7 +53,7 @@ int Serve(const ballast::v1::CoordinatorConfig& config) {
   if (!server.ok()) return Fail(server.status());
   std::cout << fmt::format("listening on {}\n", (*server)->address()) << std::flush;
   const std::optional<int> signal = shutdown->Wait();
-  spdlog::info("stopping on signal {}", signal.value_or(0));
+  base::Log().info("stopping on signal {}", signal.value_or(0));
   (*server)->Stop();
   return 0;
 }

@@ -92,9 +92,9 @@ int Serve(const v1::WorkerConfig& config) {
     return collected;
   };
   const v1::DeviceFacts first_facts = facts();
-  for (const std::string& limitation : first_facts.limitations()) spdlog::info("{}", limitation);
+  for (const std::string& limitation : first_facts.limitations()) base::Log().info("{}", limitation);
   if (config.insecure())
-    spdlog::warn("--insecure: what is sent to {} can be read and changed on its way", config.coordinator());
+    base::Log().warn("--insecure: what is sent to {} can be read and changed on its way", config.coordinator());
 
   const auto scratch = directory->ScratchDirectory();
   if (!scratch.ok()) return Fail(kFailed, scratch.status(), "give another --data-dir, or remove what is in the way");
@@ -123,13 +123,13 @@ int Serve(const v1::WorkerConfig& config) {
     agent::LockMemory(protection);
     signal = shutdown->Wait();
   }
-  spdlog::info("stopping on signal {}", signal.value_or(0));
+  base::Log().info("stopping on signal {}", signal.value_or(0));
   supervisor.Stop("the worker was stopped", kStopTimeout);
   if (const absl::Status status = (*spool)->Flush(kStopTimeout); !status.ok()) {
-    spdlog::warn("not everything reached the disk: {}", std::string(status.message()));
+    base::Log().warn("not everything reached the disk: {}", std::string(status.message()));
   }
   if (!session.Stop(kStopTimeout))
-    spdlog::info("{} bytes wait in the spool for the next start", (*spool)->unacknowledged_bytes());
+    base::Log().info("{} bytes wait in the spool for the next start", (*spool)->unacknowledged_bytes());
   return 0;
 }
 

@@ -12,18 +12,34 @@
 
 namespace ballast::base {
 
+namespace {
+
+std::shared_ptr<spdlog::logger> MakeLogger(std::string_view name, spdlog::level::level_enum level) {
+  auto logger = std::make_shared<spdlog::logger>(std::string(name), std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  logger->set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %l %n: %v", spdlog::pattern_time_type::utc);
+  logger->set_level(level);
+  logger->flush_on(spdlog::level::trace);
+  return logger;
+}
+
+std::shared_ptr<spdlog::logger>& TheLogger() {
+  static std::shared_ptr<spdlog::logger> logger = MakeLogger("ballast", spdlog::level::warn);
+  return logger;
+}
+
+}  // namespace
+
+spdlog::logger& Log() {
+  return *TheLogger();
+}
+
 absl::Status InitLogging(std::string_view program, std::string_view level) {
   constexpr std::array<std::string_view, 5> kLevels = {"trace", "debug", "info", "warn", "error"};
   if (std::find(kLevels.begin(), kLevels.end(), level) == kLevels.end()) {
     return absl::InvalidArgumentError(
         fmt::format("unknown log level {}; use trace, debug, info, warn or error", Quoted(level)));
   }
-  auto logger =
-      std::make_shared<spdlog::logger>(std::string(program), std::make_shared<spdlog::sinks::stderr_sink_mt>());
-  logger->set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %l %n: %v", spdlog::pattern_time_type::utc);
-  logger->set_level(spdlog::level::from_str(std::string(level)));
-  logger->flush_on(spdlog::level::trace);
-  spdlog::set_default_logger(std::move(logger));
+  TheLogger() = MakeLogger(program, spdlog::level::from_str(std::string(level)));
   return absl::OkStatus();
 }
 

@@ -1,4 +1,5 @@
-// Logging for programs: spdlog on stderr, so that stdout carries only what was asked for.
+// Logging: spdlog on stderr, so that stdout carries only what was asked for. Through a logger of our own: a program
+// that embeds the library has spdlog's default one for itself.
 #pragma once
 
 #include <string_view>
@@ -8,7 +9,10 @@
 
 namespace ballast::base {
 
-// Sets up the default logger: stderr, UTC timestamps with milliseconds, `program` in every line. `level` is trace,
+// Where everything is logged. Until InitLogging was called: warnings and errors, on stderr. Thread-safe.
+[[nodiscard]] spdlog::logger& Log();
+
+// Sets up that logger: stderr, UTC timestamps with milliseconds, `program` in every line. `level` is trace,
 // debug, info, warn or error; INVALID_ARGUMENT otherwise. Call once, before threads start.
 [[nodiscard]] absl::Status InitLogging(std::string_view program, std::string_view level);
 

@@ -25,7 +25,7 @@ constexpr std::size_t kPieceBytes = 1U << 20U;
 // relies on digests can go on then.
 void Require(int result) {
   if (result == 1) return;
-  spdlog::critical("OpenSSL computes no SHA-256 here");
+  base::Log().critical("OpenSSL computes no SHA-256 here");
   std::abort();
 }
 

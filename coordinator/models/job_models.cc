@@ -7,7 +7,7 @@
 #include <fmt/format.h>
 
 #include "common/base/status.h"
-#include "coordinator/models/catalogue.h"
+#include "common/models/catalogue.h"
 
 namespace ballast::models {
 namespace {

@@ -12,19 +12,12 @@
 
 #include "common/base/file.h"
 #include "common/base/status.h"
-#include "common/gguf/model_description.h"
-#include "common/gguf/model_file.h"
-#include "common/gguf/synthetic_model.h"
-#include "coordinator/models/catalogue.h"
+#include "common/models/catalogue.h"
 
 namespace ballast::models {
 namespace {
 
 constexpr char kDigestsFile[] = "digests";
-
-std::string NameOf(const v1::CatalogueModel& model, const v1::CatalogueLevel& level) {
-  return fmt::format("{} {}", model.model_id(), level.quant());
-}
 
 }  // namespace
 
@@ -46,52 +39,19 @@ std::filesystem::path ModelLibrary::PathOf(const v1::ModelFile& file) const {
   return file.path().empty() ? store_->PathOf(file.sha256()) : std::filesystem::path(file.path());
 }
 
-absl::StatusOr<v1::ModelDescription> ModelLibrary::DescribeFile(const v1::ModelFile& file) const {
-  const std::filesystem::path path = PathOf(file);
-  const absl::StatusOr<gguf::ModelFile> read = gguf::ReadModelFile(path);
-  if (absl::IsNotFound(read.status()) && file.path().empty()) {
-    return absl::FailedPreconditionError(
-        fmt::format("no file with the SHA-256 {} was pushed; ballast models push does that", file.sha256()));
-  }
-  if (!read.ok()) return absl::FailedPreconditionError(std::string(read.status().message()));
-  if (read->parts.size() > 1) {
-    return absl::FailedPreconditionError(
-        fmt::format("{} is a model in {} files; join them (llama-gguf-split --merge) and name the result",
-                    path.string(), read->parts.size()));
-  }
-  if (file.size_bytes() != 0 && file.size_bytes() != read->file_size_bytes) {
-    return absl::FailedPreconditionError(fmt::format("{} has {} bytes, and the catalogue says {}", path.string(),
-                                                     read->file_size_bytes, file.size_bytes()));
-  }
-  return gguf::DescribeModel(*read);
-}
-
-absl::StatusOr<v1::ModelDescription> ModelLibrary::DescribeSynthetic(const v1::SyntheticModel& synthetic,
-                                                                     const std::string& quant) {
-  BALLAST_ASSIGN_OR_RETURN(const gguf::ModelShape shape, gguf::FindShape(synthetic.shape()));
-  BALLAST_ASSIGN_OR_RETURN(const gguf::QuantLevel level, gguf::FindQuantLevel(quant));
-  // A header with its vocabulary is made to know the size: worth doing once.
-  const std::lock_guard lock(synthetic_mutex_);
-  const auto [known, is_new] = synthetic_.try_emplace({shape.name, level, synthetic.seed()});
-  if (is_new) known->second = gguf::DescribeModel(gguf::SyntheticModel(shape, level, synthetic.seed()).AsFile());
-  return known->second;
-}
-
 v1::ModelEntry ModelLibrary::Entry(const v1::CatalogueModel& model, const v1::CatalogueLevel& level) {
   v1::ModelEntry entry;
   entry.set_model_id(model.model_id());
   entry.set_quant(level.quant());
   entry.set_description(model.description());
-  absl::StatusOr<v1::ModelDescription> description;
   if (level.has_synthetic()) {
     entry.set_source("synthetic");
-    description = DescribeSynthetic(level.synthetic(), level.quant());
   } else {
     entry.set_source(level.file().path().empty() ? "pushed" : "file");
     entry.set_path(PathOf(level.file()).string());
     entry.set_sha256(level.file().sha256());
-    description = DescribeFile(level.file());
   }
+  absl::StatusOr<v1::ModelDescription> description = resolver_.Describe(level, entry.path());
   if (description.ok()) {
     *entry.mutable_model() = *std::move(description);
   } else {
@@ -131,37 +91,7 @@ absl::StatusOr<v1::CatalogueModel> ModelLibrary::FindModel(const std::string& mo
 absl::StatusOr<v1::ResolvedModel> ModelLibrary::Resolve(const v1::CatalogueModel& model,
                                                         const v1::CatalogueLevel& level,
                                                         std::chrono::system_clock::time_point deadline) {
-  const auto unusable = [&](const absl::Status& status) {
-    return absl::FailedPreconditionError(
-        fmt::format("model {}: {}", NameOf(model, level), std::string(status.message())));
-  };
-  v1::ResolvedModel resolved;
-  resolved.set_model_id(model.model_id());
-  resolved.set_quant(level.quant());
-  if (level.has_synthetic()) {
-    absl::StatusOr<v1::ModelDescription> description = DescribeSynthetic(level.synthetic(), level.quant());
-    if (!description.ok()) return unusable(description.status());
-    *resolved.mutable_synthetic() = level.synthetic();
-    *resolved.mutable_description() = *std::move(description);
-    return resolved;
-  }
-  absl::StatusOr<v1::ModelDescription> description = DescribeFile(level.file());
-  if (!description.ok()) return unusable(description.status());
-  std::string sha256 = level.file().sha256();
-  if (!level.file().path().empty()) {
-    const absl::StatusOr<v1::FileDigest> digest = digests_.Get(level.file().path(), deadline);
-    if (absl::IsAborted(digest.status())) return digest.status();
-    if (!digest.ok()) return unusable(digest.status());
-    if (!sha256.empty() && sha256 != digest->sha256()) {
-      return unusable(absl::DataLossError(fmt::format("{} has the SHA-256 {}, and the catalogue says {}",
-                                                      level.file().path(), digest->sha256(), sha256)));
-    }
-    sha256 = digest->sha256();
-  }
-  resolved.mutable_file()->set_sha256(sha256);
-  resolved.mutable_file()->set_size_bytes(description->file_bytes());
-  *resolved.mutable_description() = *std::move(description);
-  return resolved;
+  return resolver_.Resolve(model, level, PathOf(level.file()), deadline);
 }
 
 absl::StatusOr<ServedFile> ModelLibrary::OpenFile(const std::string& sha256) {
@@ -169,7 +99,7 @@ absl::StatusOr<ServedFile> ModelLibrary::OpenFile(const std::string& sha256) {
   served.path = store_->PathOf(sha256);
   absl::StatusOr<base::Fd> fd = base::OpenFile(served.path, O_RDONLY);
   if (absl::IsNotFound(fd.status())) {
-    const absl::StatusOr<v1::FileDigest> digest = digests_.Find(sha256);
+    const absl::StatusOr<v1::FileDigest> digest = resolver_.digests().Find(sha256);
     if (absl::IsNotFound(digest.status())) {
       return absl::NotFoundError(
           fmt::format("the coordinator has no model file with the SHA-256 {} any more; submit the "

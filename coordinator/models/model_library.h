@@ -4,12 +4,9 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
-#include <map>
 #include <memory>
-#include <mutex>
 #include <shared_mutex>
 #include <string>
-#include <tuple>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -17,8 +14,7 @@
 #include "ballast/v1/client_service.pb.h"
 #include "ballast/v1/model.pb.h"
 #include "common/base/fd.h"
-#include "common/gguf/quant_mix.h"
-#include "coordinator/models/digest_cache.h"
+#include "common/models/model_resolver.h"
 #include "coordinator/models/model_store.h"
 
 namespace ballast::models {
@@ -66,25 +62,17 @@ class ModelLibrary {
 
  private:
   ModelLibrary(v1::ModelCatalogue catalogue, std::unique_ptr<ModelStore> store, std::filesystem::path digests)
-      : catalogue_(std::move(catalogue)), store_(std::move(store)), digests_(std::move(digests)) {}
+      : catalogue_(std::move(catalogue)), store_(std::move(store)), resolver_(std::move(digests)) {}
 
   // The catalogue with what was pushed in it.
   [[nodiscard]] v1::ModelCatalogue Current() const;
   [[nodiscard]] v1::ModelEntry Entry(const v1::CatalogueModel& model, const v1::CatalogueLevel& level);
-  // Path and size of the level's file, and what it holds. FAILED_PRECONDITION.
-  [[nodiscard]] absl::StatusOr<v1::ModelDescription> DescribeFile(const v1::ModelFile& file) const;
-  // INVALID_ARGUMENT, NOT_FOUND: no such shape or level.
-  [[nodiscard]] absl::StatusOr<v1::ModelDescription> DescribeSynthetic(const v1::SyntheticModel& synthetic,
-                                                                       const std::string& quant);
   [[nodiscard]] std::filesystem::path PathOf(const v1::ModelFile& file) const;
 
   const v1::ModelCatalogue catalogue_;
   const std::unique_ptr<ModelStore> store_;
-  DigestCache digests_;
+  ModelResolver resolver_;
   std::shared_mutex removal_mutex_;
-  std::mutex synthetic_mutex_;
-  std::map<std::tuple<std::string, gguf::QuantLevel, std::uint64_t>, v1::ModelDescription>
-      synthetic_;  // shape, level, seed; guarded by synthetic_mutex_
 };
 
 }  // namespace ballast::models

@@ -15,7 +15,7 @@
 #include "common/base/status.h"
 #include "common/config/yaml.h"
 #include "common/gguf/model_file.h"
-#include "coordinator/models/catalogue.h"
+#include "common/models/catalogue.h"
 
 namespace ballast::models {
 namespace {
@@ -58,7 +58,7 @@ void ModelStore::RemoveUnused() {
     if (name.size() < kDigestLength || !base::IsSha256(name.substr(0, kDigestLength))) continue;
     if (IsNamed(pushed_, name.substr(0, kDigestLength)) && name.ends_with(kSuffix)) continue;
     if (entry.last_write_time(error) > oldest || error) continue;
-    spdlog::info("{} belongs to no model and was not touched for long: removed", entry.path().string());
+    base::Log().info("{} belongs to no model and was not touched for long: removed", entry.path().string());
     std::filesystem::remove(entry.path(), error);
   }
 }

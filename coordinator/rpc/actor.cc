@@ -143,7 +143,7 @@ void Actor::Run(const std::stop_token& stop) {
       Flush();
     } else if (now.steady >= retry_at_) {
       if (const absl::Status status = LoadCore(); status.ok()) {
-        spdlog::info("the store can be written again");
+        base::Log().info("the store can be written again");
         if (options_.on_serving) options_.on_serving(true);
       } else {
         EnterRecovery(status);
@@ -255,7 +255,7 @@ void Actor::ReleaseOutput(core::Output output) {
   } else if (auto* end = std::get_if<core::EndSession>(&output)) {
     const auto it = sessions_.find(end->session);
     if (it == sessions_.end()) return;
-    spdlog::warn("session {} ends: {}", end->session, std::string(end->status.message()));
+    base::Log().warn("session {} ends: {}", end->session, std::string(end->status.message()));
     it->second->Finish(std::move(end->status));
     sessions_.erase(it);
   } else if (auto* publish = std::get_if<core::PublishUpdate>(&output)) {
@@ -322,8 +322,8 @@ void Actor::DropEverybody(const absl::Status& status) {
 }
 
 void Actor::EnterRecovery(const absl::Status& cause) {
-  spdlog::error("the store failed: {}; trying again in {} ms", std::string(cause.message()),
-                std::chrono::duration_cast<std::chrono::milliseconds>(retry_pause_).count());
+  base::Log().error("the store failed: {}; trying again in {} ms", std::string(cause.message()),
+                    std::chrono::duration_cast<std::chrono::milliseconds>(retry_pause_).count());
   if (core_ != nullptr && options_.on_serving) options_.on_serving(false);
   unavailable_ = absl::UnavailableError(
       fmt::format("the coordinator cannot store anything at the moment ({}); it goes on by itself once it can",

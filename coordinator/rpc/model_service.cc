@@ -49,8 +49,8 @@ absl::Status ModelService::Push(PushStream* stream) {
     BALLAST_RETURN_IF_ERROR(push->Append(request.piece()));
   }
   BALLAST_RETURN_IF_ERROR(push->Finish());
-  spdlog::info("model {} {} was pushed: {} bytes, SHA-256 {}", start.model_id(), start.quant(),
-               start.file().size_bytes(), start.file().sha256());
+  base::Log().info("model {} {} was pushed: {} bytes, SHA-256 {}", start.model_id(), start.quant(),
+                   start.file().size_bytes(), start.file().sha256());
   BALLAST_ASSIGN_OR_RETURN(*response.mutable_entry(), library_->Get(start.model_id(), start.quant()));
   stream->Write(response);
   return absl::OkStatus();
@@ -74,7 +74,7 @@ absl::StatusOr<v1::ModelEntry> ModelService::Remove(const v1::RemoveModelRequest
   }
   BALLAST_RETURN_IF_ERROR(CheckUnneeded(entry.sha256()));
   BALLAST_RETURN_IF_ERROR(library_->store().Remove(entry.model_id(), entry.quant()));
-  spdlog::info("model {} {} was removed", entry.model_id(), entry.quant());
+  base::Log().info("model {} {} was removed", entry.model_id(), entry.quant());
   return entry;
 }
 

@@ -100,8 +100,8 @@ grpc::Status RunService::ReadSamples(grpc::ServerContext* context, const v1::Rea
       if (!decoded.ok()) {
         // What is left of the attempt is worth reading, and reports leave it out as well.
         if (!std::exchange(damage_told, true)) {
-          spdlog::warn("run {}, attempt {}: samples are left out, from record {} on: {}", run.run_id(), attempt, seq,
-                       std::string(decoded.status().message()));
+          base::Log().warn("run {}, attempt {}: samples are left out, from record {} on: {}", run.run_id(), attempt,
+                           seq, std::string(decoded.status().message()));
         }
         return absl::OkStatus();
       }

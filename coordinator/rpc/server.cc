@@ -12,8 +12,8 @@
 #include "common/base/status.h"
 #include "common/base/version.h"
 #include "common/config/field_text.h"
-#include "common/rpc/channel.h"
 #include "common/environment/catalogue.h"
+#include "common/rpc/channel.h"
 #include "coordinator/models/model_library.h"
 #include "coordinator/rpc/actor.h"
 #include "coordinator/rpc/device_service.h"
@@ -80,7 +80,7 @@ class GrpcServer final : public Server {
 
 // What gRPC itself has to say is for those who look for it: what matters to others comes as a status.
 void LogFromGrpc(gpr_log_func_args* args) {
-  spdlog::debug("grpc: {}", args->message);
+  base::Log().debug("grpc: {}", args->message);
 }
 
 absl::Status GrpcServer::Begin(const v1::CoordinatorConfig& config) {
@@ -94,7 +94,7 @@ absl::Status GrpcServer::Begin(const v1::CoordinatorConfig& config) {
         "--listen 127.0.0.1:7850, --listen unix:/PATH, or --insecure");
   }
   if (!local)
-    spdlog::warn("plain text on {}: anyone who reaches this port can read and run everything", config.listen());
+    base::Log().warn("plain text on {}: anyone who reaches this port can read and run everything", config.listen());
   BALLAST_RETURN_IF_ERROR(CheckCanListen(config.listen()));
 
   const absl::StatusOr<std::string> greatest = store_->GreatestJobId();

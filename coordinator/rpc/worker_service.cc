@@ -75,9 +75,9 @@ absl::Status WorkerService::Fetch(const v1::FetchModelRequest& request, grpc::Se
     if (!writer->Write(piece)) status = absl::CancelledError("the worker has gone");
     if (status.ok()) position += size;
   }
-  spdlog::info("{}: sent {} bytes from {} on to {}{}", file.path.filename().string(), position - request.offset_bytes(),
-               request.offset_bytes(), context->peer(),
-               status.ok() ? "" : fmt::format("; {}", std::string(status.message())));
+  base::Log().info("{}: sent {} bytes from {} on to {}{}", file.path.filename().string(),
+                   position - request.offset_bytes(), request.offset_bytes(), context->peer(),
+                   status.ok() ? "" : fmt::format("; {}", std::string(status.message())));
   return status;
 }
 

@@ -87,8 +87,8 @@ void WorkerSession::CheckChunk(v1::Record* record) {
   // Kept as it is, since nobody has a better one, but kept out of the rollups. Readers leave it out and say so.
   record->mutable_chunk()->mutable_header()->clear_summaries();
   if (std::exchange(damage_told_, true)) return;
-  spdlog::warn("device {} sends damaged chunks, the first is {} of {}: {}", base::Quoted(device_id_), record->seq(),
-               base::Quoted(record->run_id()), std::string(status.message()));
+  base::Log().warn("device {} sends damaged chunks, the first is {} of {}: {}", base::Quoted(device_id_), record->seq(),
+                   base::Quoted(record->run_id()), std::string(status.message()));
 }
 
 void WorkerSession::Release(std::size_t messages, std::size_t bytes) {
@@ -102,11 +102,12 @@ void WorkerSession::Send(v1::CoordinatorMessage message) {
   const std::lock_guard lock(mutex_);
   if (finished_ || end_.has_value()) return;
   // Only now is it known that the coordinator takes the worker.
-  if (message.has_welcome()) spdlog::info("device {} connected from {}", base::Quoted(device_id_), context_->peer());
+  if (message.has_welcome())
+    base::Log().info("device {} connected from {}", base::Quoted(device_id_), context_->peer());
   outgoing_bytes_ += message.ByteSizeLong();
   outgoing_.push_back(std::move(message));
   if (outgoing_.size() > kMaxOutgoingMessages || outgoing_bytes_ > kMaxOutgoingBytes) {
-    spdlog::warn("session {} does not read what it is sent; it is ended", session_);
+    base::Log().warn("session {} does not read what it is sent; it is ended", session_);
     end_ = grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "the worker does not read what it is sent");
     context_->TryCancel();  // a write that is stuck would hold the end up for ever
     return;

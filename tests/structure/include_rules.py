@@ -15,6 +15,9 @@ import re
 import sys
 
 PROTO = "ballast/v1"  # generated messages
+# The library's public headers are included as they are where they are installed: `ballast/memory_guard.h`.
+PUBLIC = "ballast"
+PUBLIC_FOLDER = "worker/memory/ballast"
 
 # Folder -> what its files may include of this project, besides their own folder. The longest folder that matches counts; `*` is one
 # name, and each folder it stands for is one of its own. An entry allows a folder and what is below it; with `/*.h` at its end only the
@@ -35,6 +38,9 @@ RULES = {
     "worker/guard": ["common", PROTO],
     "worker/runner": ["worker/pressure", "worker/model", "common", PROTO],
     "worker/agent": ["worker", "common", PROTO],
+    "worker/memory": ["worker", "common", PROTO],
+    PUBLIC_FOLDER: [PROTO],  # installed: nothing else of this project is
+    "examples/*": [PUBLIC_FOLDER, PROTO],
     "cli": ["common", PROTO],
 }
 
@@ -109,7 +115,14 @@ def read_includes(path):
     for number, line in enumerate(text.splitlines(), start=1):
         match = INCLUDE.match(line)
         if match:
-            yield number, match.group(1)
+            yield number, in_tree(match.group(1))
+
+
+def in_tree(included):
+    """Where a public header lies; everything else is what it is."""
+    if included.startswith(PUBLIC + "/") and not included.startswith(PROTO + "/"):
+        return PUBLIC_FOLDER + included[len(PUBLIC) :]
+    return included
 
 
 def is_exempt(path):

@@ -129,7 +129,7 @@ void ActiveRun::Settle() {
     problem = watch.Problem();
   }
   if (!problem.empty() && !asked_) {
-    spdlog::warn("run {}: the device did not become quiet: {}", ToText(key_), problem);
+    base::Log().warn("run {}: the device did not become quiet: {}", ToText(key_), problem);
     record_->validity().SetNotSettled(longest, problem);
   }
 }
@@ -269,6 +269,7 @@ void ActiveRun::Turn(std::vector<pollfd> more, std::optional<nanoseconds> until)
   if (!asked_) {
     if (std::optional<AskedEnd> asked = control_->asked()) AskForEnd(*std::move(asked));
   }
+  if (const auto target = control_->TakeTarget(); target && pressure_) pressure_->Retarget(*target);
   if (const auto timeout = Timeout(); timeout && record_->Elapsed() >= *timeout) {
     AskForEnd({v1::TIMED_OUT, fmt::format("the run took longer than its limit of {}", base::FormatDuration(*timeout))});
   }
@@ -292,7 +293,7 @@ std::optional<nanoseconds> ActiveRun::Timeout() const {
 }
 
 void ActiveRun::AskForEnd(AskedEnd asked) {
-  spdlog::info("run {}: asked to end: {}", ToText(key_), asked.reason);
+  base::Log().info("run {}: asked to end: {}", ToText(key_), asked.reason);
   if (beside_ != nullptr) beside_->RequestEnd(asked);
   if (pressure_) pressure_->RequestEnd(asked, record_->Elapsed());
   asked_ = std::move(asked);

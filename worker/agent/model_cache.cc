@@ -234,7 +234,7 @@ absl::StatusOr<ModelCache::Arrived> ModelCache::BringFile(const Task& task, cons
                                                                               .reserve_bytes = options_.reserve_bytes},
                                                                              task.stop));
     const std::uint64_t resumed_bytes = file.size_bytes();
-    spdlog::info("fetching {}: {} bytes, {} are here", NameOf(task.model), wanted.size_bytes(), resumed_bytes);
+    base::Log().info("fetching {}: {} bytes, {} are here", NameOf(task.model), wanted.size_bytes(), resumed_bytes);
     BALLAST_RETURN_IF_ERROR(Transfer(task, &file));
     const absl::Status verified = file.Verify();
     if (absl::IsDataLoss(verified)) {
@@ -298,8 +298,8 @@ absl::Status ModelCache::Transfer(const Task& task, base::PartialFile* file) {
     }
     if (!MayComeBack(status)) return base::WithContext(status, fmt::format("fetching {}", NameOf(task.model)));
     if (!std::exchange(told, true)) {
-      spdlog::warn("fetching {}: {} of {} bytes are here; {}; trying again until it is there", NameOf(task.model),
-                   file->size_bytes(), total_bytes, std::string(status.message()));
+      base::Log().warn("fetching {}: {} of {} bytes are here; {}; trying again until it is there", NameOf(task.model),
+                       file->size_bytes(), total_bytes, std::string(status.message()));
     }
     pause = file->size_bytes() > before ? options_.min_retry : std::min(2 * pause, options_.max_retry);
     std::unique_lock lock(mutex_);
@@ -377,7 +377,7 @@ absl::Status ModelCache::MakeRoom(const std::string& name, std::uint64_t size_by
           "models in use have {} of the {} that are kept on this device, and {} are needed; raise --model-quota",
           base::FormatBytes(others_bytes), base::FormatBytes(options_.quota_bytes), base::FormatBytes(size_bytes)));
     }
-    spdlog::info("{} makes room: it was not used for the longest time", oldest->path.filename().string());
+    base::Log().info("{} makes room: it was not used for the longest time", oldest->path.filename().string());
     if (::unlink(oldest->path.c_str()) != 0) {
       return base::ErrnoStatus(errno, fmt::format("remove {}", oldest->path.string()));
     }

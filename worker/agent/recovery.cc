@@ -52,7 +52,8 @@ LastWords ReadLastWords(const AttemptKey& key, Spool* spool) {
   for (const v1::Chunk& chunk : last_chunks) {
     const absl::StatusOr<metrics::DecodedChunk> decoded = metrics::DecodeChunk(chunk);
     if (!decoded.ok()) {
-      spdlog::warn("recovery of {}: a chunk is unreadable: {}", ToText(key), std::string(decoded.status().message()));
+      base::Log().warn("recovery of {}: a chunk is unreadable: {}", ToText(key),
+                       std::string(decoded.status().message()));
       continue;
     }
     for (std::size_t i = 0; i < decoded->rows.size(); ++i) words.history.Add(decoded->offsets[i], decoded->rows[i]);
@@ -153,13 +154,13 @@ void EndCutOffAttempts(const std::vector<CutOffAttempt>& cut_off, const BootFact
   if (cut_off.empty()) return;
   // What came out of drafts is readable only once it is in the log.
   if (const absl::Status status = spool->Flush(kFlushTimeout); !status.ok())
-    spdlog::warn("recovery: {}", std::string(status.message()));
+    base::Log().warn("recovery: {}", std::string(status.message()));
   for (const CutOffAttempt& attempt : cut_off) {
     const v1::AttemptFinished finished = Conclude(attempt, boot, ReadLastWords(attempt.key, spool));
-    spdlog::warn("run {}: {}: {}", ToText(attempt.key), v1::OutcomeKind_Name(finished.result().outcome().kind()),
-                 finished.result().outcome().message());
+    base::Log().warn("run {}: {}: {}", ToText(attempt.key), v1::OutcomeKind_Name(finished.result().outcome().kind()),
+                     finished.result().outcome().message());
     if (const absl::Status status = spool->Finish(attempt.key, finished); !status.ok()) {
-      spdlog::error("recovery of {}: {}", ToText(attempt.key), std::string(status.message()));
+      base::Log().error("recovery of {}: {}", ToText(attempt.key), std::string(status.message()));
     }
   }
 }

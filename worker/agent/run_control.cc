@@ -17,6 +17,22 @@ absl::StatusOr<std::unique_ptr<RunControl>> RunControl::Create() {
   return std::unique_ptr<RunControl>(new RunControl(std::move(event)));
 }
 
+void RunControl::RequestTarget(double target_percent) {
+  const std::scoped_lock lock(mutex_);
+  target_percent_ = target_percent;
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const ssize_t ignored = ::write(event_.get(), &one, sizeof one);
+}
+
+std::optional<double> RunControl::TakeTarget() {
+  const std::scoped_lock lock(mutex_);
+  if (!target_percent_) return std::nullopt;
+  std::uint64_t count = 0;
+  if (!asked_) [[maybe_unused]]
+    const ssize_t ignored = ::read(event_.get(), &count, sizeof count);
+  return std::exchange(target_percent_, std::nullopt);
+}
+
 void RunControl::RequestEnd(AskedEnd asked) {
   const std::scoped_lock lock(mutex_);
   if (asked_) return;

@@ -1,4 +1,4 @@
-// The handle by which other threads end a run.
+// The handle by which other threads end a run, or give it another target.
 #pragma once
 
 #include <memory>
@@ -11,17 +11,22 @@
 
 namespace ballast::agent {
 
-// Carries one wish, that the run should end, to the thread that carries the run out. Thread-safe.
+// Carries wishes to the thread that carries the run out. Thread-safe.
 class RunControl {
  public:
   // RESOURCE_EXHAUSTED when the process is out of descriptors.
   [[nodiscard]] static absl::StatusOr<std::unique_ptr<RunControl>> Create();
 
+  // Asks for another target of a burst, in percent of the limit. The last wish counts.
+  void RequestTarget(double target_percent);
+  // That wish, once. Call it when fd() is readable.
+  [[nodiscard]] std::optional<double> TakeTarget();
+
   // Asks for the end. The first wish counts.
   void RequestEnd(AskedEnd asked);
   // The wish, if there is one.
   [[nodiscard]] std::optional<AskedEnd> asked() const;
-  // Readable from the first wish on: for poll().
+  // Readable while there is a wish that was not taken, and from a wish to end on: for poll().
   [[nodiscard]] int fd() const { return event_.get(); }
 
  private:
@@ -30,6 +35,7 @@ class RunControl {
   base::Fd event_;
   mutable std::mutex mutex_;
   std::optional<AskedEnd> asked_;
+  std::optional<double> target_percent_;
 };
 
 }  // namespace ballast::agent

@@ -122,7 +122,7 @@ std::optional<v1::AssignmentRejected> RunExecutor::Execute(const v1::Assignment&
     return Reject(assignment, v1::OUTCOME_KIND_UNSPECIFIED,
                   fmt::format("the start could not be written to disk: {}", std::string(status.message())));
   }
-  spdlog::info("run {}: started", ToText(key));
+  base::Log().info("run {}: started", ToText(key));
   v1::AttemptFinished finished;
   *finished.mutable_result() = (*run)->CarryOut(control, observer);
   run->reset();  // the runner is gone before its end is written
@@ -130,10 +130,10 @@ std::optional<v1::AssignmentRejected> RunExecutor::Execute(const v1::Assignment&
   v1::Evidence* const evidence = finished.mutable_result()->mutable_outcome()->mutable_evidence();
   evidence->set_start_boot_id(started.boot_id());
   evidence->set_end_boot_id(started.boot_id());
-  spdlog::info("run {}: {}: {}", ToText(key), v1::OutcomeKind_Name(finished.result().outcome().kind()),
-               finished.result().outcome().message());
+  base::Log().info("run {}: {}: {}", ToText(key), v1::OutcomeKind_Name(finished.result().outcome().kind()),
+                   finished.result().outcome().message());
   if (const absl::Status status = spool_->Finish(key, finished); !status.ok()) {
-    spdlog::warn("run {}: its end is not recorded: {}", ToText(key), std::string(status.message()));
+    base::Log().warn("run {}: its end is not recorded: {}", ToText(key), std::string(status.message()));
   }
   return std::nullopt;
 }

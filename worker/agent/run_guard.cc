@@ -58,7 +58,7 @@ absl::StatusOr<std::unique_ptr<RunGuard>> RunGuard::Prepare(const v1::JobSpec& s
   options.place = place;
   options.clock = clock;
   BALLAST_ASSIGN_OR_RETURN(guard->guard_, guard::MemoryGuard::Open(options, guard.get(), guard.get()));
-  spdlog::debug("guard: {}", guard->guard_->means());
+  base::Log().debug("guard: {}", guard->guard_->means());
   return guard;
 }
 
@@ -87,7 +87,7 @@ void RunGuard::Resume() {
   guard_.reset();
   absl::StatusOr<std::unique_ptr<guard::MemoryGuard>> guard = guard::MemoryGuard::Open(*options_, this, this);
   if (!guard.ok()) {
-    spdlog::warn("the device is not guarded any more: {}", std::string(guard.status().message()));
+    base::Log().warn("the device is not guarded any more: {}", std::string(guard.status().message()));
     return;
   }
   guard_ = *std::move(guard);
@@ -175,9 +175,9 @@ void RunGuard::CollectNotes() {
 void RunGuard::AddAct(const guard::Act& act) {
   const std::string description = guard::DescribeAct(act);
   if (act.action == v1::GuardAct::WARNED) {
-    spdlog::debug("guard: {}", description);
+    base::Log().debug("guard: {}", description);
   } else {
-    spdlog::warn("guard: {}", description);
+    base::Log().warn("guard: {}", description);
   }
   switch (act.action) {
     case v1::GuardAct::SHRINK_ASKED:

@@ -196,7 +196,7 @@ void RunRecord::CloseChunk() {
   lost_samples_ += samples;
   if (loss_reason_.empty()) {
     loss_reason_ = std::string(status.message());
-    spdlog::error("run {}: samples are lost: {}", ToText(key_), loss_reason_);
+    base::Log().error("run {}: samples are lost: {}", ToText(key_), loss_reason_);
   }
 }
 

@@ -60,7 +60,7 @@ void RunSupervisor::Assign(const v1::Assignment& assignment) {
     const std::scoped_lock lock(mutex_);
     if (assignment_ && KeyOf(*assignment_) == key) return;
     if (spool_->Contains(key) || std::ranges::find(ended_, key) != ended_.end()) {
-      spdlog::debug("assignment of {} again: it has ended here", ToText(key));
+      base::Log().debug("assignment of {} again: it has ended here", ToText(key));
       return;
     }
     if (stopping_) {
@@ -110,7 +110,7 @@ void RunSupervisor::Loop() {
     lock.unlock();
     const std::optional<v1::AssignmentRejected> rejected = executor_.Execute(assignment, control.get(), &relay_);
     if (rejected) {
-      spdlog::warn("run {}: refused: {}", ToText(KeyOf(assignment)), rejected->reason());
+      base::Log().warn("run {}: refused: {}", ToText(KeyOf(assignment)), rejected->reason());
       relay_.OnRejected(*rejected);
     }
     lock.lock();

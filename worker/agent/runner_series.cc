@@ -118,7 +118,7 @@ void RunnerSeries::TellEnd(v1::Event::Kind kind, const std::string& what, std::u
   event.set_message(fmt::format("{}: {}: {}", what, v1::OutcomeKind_Name(outcome->kind()), outcome->message()));
   event.set_value(index);
   record_->AddEvent(event);
-  spdlog::info("{}", event.message());
+  base::Log().info("{}", event.message());
   if (outcome->kind() != v1::COMPLETED && ++kept_evidence_ > kMostEvidence) SlimEvidence(outcome);
 }
 

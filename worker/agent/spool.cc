@@ -96,7 +96,7 @@ absl::Status Spool::Replay(std::vector<CutOffAttempt>* cut_off) {
 absl::Status Spool::ReplayAttempt(const std::filesystem::path& directory, std::vector<CutOffAttempt>* cut_off) {
   const std::optional<AttemptKey> key = ParseAttemptKey(directory.filename().string());
   if (!key) {
-    spdlog::warn("spool: {} is no attempt's directory and is left alone", directory.string());
+    base::Log().warn("spool: {} is no attempt's directory and is left alone", directory.string());
     return absl::OkStatus();
   }
   BALLAST_ASSIGN_OR_RETURN(AttemptFiles files, ReadAttemptFiles(directory, *key));
@@ -106,10 +106,10 @@ absl::Status Spool::ReplayAttempt(const std::filesystem::path& directory, std::v
     DeleteDirectory(directory);
     return absl::OkStatus();
   }
-  for (const std::string& damage : files.damage) spdlog::warn("spool: {}", damage);
+  for (const std::string& damage : files.damage) base::Log().warn("spool: {}", damage);
   if (!files.started) {
-    spdlog::error("spool: {} lost its first record; its files are set aside in {}", ToText(*key),
-                  set_aside_directory_.string());
+    base::Log().error("spool: {} lost its first record; its files are set aside in {}", ToText(*key),
+                      set_aside_directory_.string());
     return MoveAside(*key);
   }
 
@@ -283,7 +283,8 @@ void Spool::SetAside(const AttemptKey& key, std::string_view reason) {
   const std::scoped_lock lock(mutex_);
   const auto found = attempts_.find(key);
   if (found == attempts_.end()) return;
-  spdlog::warn("spool: the records of {} are set aside in {}: {}", ToText(key), set_aside_directory_.string(), reason);
+  base::Log().warn("spool: the records of {} are set aside in {}: {}", ToText(key), set_aside_directory_.string(),
+                   reason);
   const std::uint64_t incarnation = found->second.incarnation;
   Forget(found);
   Enqueue({.kind = Work::Kind::kSetAside, .key = key, .incarnation = incarnation, .number = 0, .bytes = {}});

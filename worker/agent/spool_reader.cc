@@ -57,7 +57,7 @@ std::optional<v1::Record> SpoolReader::Next() {
     if (record.ok()) return *std::move(record);
     if (absl::IsNotFound(record.status())) continue;  // acknowledged or set aside just now
     // It would be tried again for ever, and keep its attempt for ever.
-    spdlog::error("spool: record {} of {} is lost: {}", position->seq, ToText(position->key),
+    base::Log().error("spool: record {} of {} is lost: {}", position->seq, ToText(position->key),
                   std::string(record.status().message()));
     spool_->Acknowledge(position->key, std::span(&position->seq, 1));
   }

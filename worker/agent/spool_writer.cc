@@ -79,13 +79,13 @@ void Spool::WriterLoop() {
     lock.lock();
     if (done > 0) completed_ticket_ = batch[done - 1].ticket;
     if (status.ok()) {
-      if (!disk_status_.ok() && kind == Work::Kind::kAppend) spdlog::info("spool: the disk takes records again");
+      if (!disk_status_.ok() && kind == Work::Kind::kAppend) base::Log().info("spool: the disk takes records again");
       if (kind == Work::Kind::kAppend) disk_status_ = absl::OkStatus();
       written_changed_.notify_all();
       continue;
     }
     if (disk_status_.ok())
-      spdlog::error("spool: {}; records wait in memory until the disk takes them", std::string(status.message()));
+      base::Log().error("spool: {}; records wait in memory until the disk takes them", std::string(status.message()));
     disk_status_ = status;
     ++failure_count_;
     written_changed_.notify_all();
@@ -109,12 +109,12 @@ absl::Status Spool::Write(std::span<const Work> batch, std::size_t* done) {
       break;
     case Work::Kind::kDraft:
       if (const absl::Status status = WriteDraft(first); !status.ok())
-        spdlog::debug("spool: draft: {}", std::string(status.message()));
+        base::Log().debug("spool: draft: {}", std::string(status.message()));
       break;
     case Work::Kind::kDeleteSegment: {
       std::error_code error;
       std::filesystem::remove(DirectoryOf(first.key) / SegmentFileName(first.number), error);
-      if (error) spdlog::warn("spool: cannot delete a segment of {}: {}", ToText(first.key), error.message());
+      if (error) base::Log().warn("spool: cannot delete a segment of {}: {}", ToText(first.key), error.message());
       break;
     }
     case Work::Kind::kDeleteAttempt:
@@ -122,7 +122,7 @@ absl::Status Spool::Write(std::span<const Work> batch, std::size_t* done) {
       break;
     case Work::Kind::kSetAside:
       if (const absl::Status status = MoveAside(first.key); !status.ok())
-        spdlog::warn("spool: {}", std::string(status.message()));
+        base::Log().warn("spool: {}", std::string(status.message()));
       break;
   }
   return absl::OkStatus();
@@ -267,7 +267,7 @@ void Spool::DeleteDirectory(const std::filesystem::path& directory) const {
   std::filesystem::rename(directory, trash, error);
   if (error == std::errc::no_such_file_or_directory) return;
   if (!error) std::filesystem::remove_all(trash, error);
-  if (error) spdlog::warn("spool: cannot delete {}: {}", directory.string(), error.message());
+  if (error) base::Log().warn("spool: cannot delete {}: {}", directory.string(), error.message());
 }
 
 }  // namespace ballast::agent

@@ -101,7 +101,7 @@ void WatchedRunner::ReadReports(nanoseconds now, News* news) {
   if (!status.ok()) {
     reports_ended_ = true;
     if (!absl::IsOutOfRange(status)) {
-      spdlog::error("runner {}: {}", pid_, std::string(status.message()));
+      base::Log().error("runner {}: {}", pid_, std::string(status.message()));
       if (!kill_at_) kill_at_ = now;  // what it does from now on nobody would know
     }
   }
@@ -119,6 +119,10 @@ void WatchedRunner::RequestEnd(AskedEnd asked, nanoseconds now) {
 
 void WatchedRunner::EndHold() {
   if (runner_ && !exit_) (void)runner_->RequestEndHold();
+}
+
+void WatchedRunner::Retarget(double target_percent) {
+  if (runner_ && !exit_) (void)runner_->RequestTarget(target_percent);
 }
 
 void WatchedRunner::SuspendGuard() {

@@ -68,6 +68,9 @@ class WatchedRunner {
   // Ends a hold that lasts until told.
   void EndHold();
 
+  // Gives another target to a burst.
+  void Retarget(double target_percent);
+
   // The guard watches only one runner at a time.
   void SuspendGuard();
   void ResumeGuard();

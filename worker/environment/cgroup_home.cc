@@ -97,7 +97,7 @@ void CgroupHome::Sweep(const std::string& root) {
   }
   for (const std::string& directory : directories) {
     const int swept = SweepGroups(directory);
-    if (swept > 0) spdlog::warn("{} cgroup(s) of workers that have crashed were removed from {}", swept, directory);
+    if (swept > 0) base::Log().warn("{} cgroup(s) of workers that have crashed were removed from {}", swept, directory);
   }
 }
 
@@ -191,7 +191,7 @@ void CgroupHome::MoveBack() {
   if (!handed_down_.empty()) (void)WriteFile(PathOf("cgroup.subtree_control"), TakeBack());
   handed_down_.clear();
   if (const absl::Status moved = WriteFile(PathOf("cgroup.procs"), "0"); !moved.ok()) {
-    spdlog::warn("the cgroup {} stays: {}", leaf_.directory(), std::string(moved.message()));
+    base::Log().warn("the cgroup {} stays: {}", leaf_.directory(), std::string(moved.message()));
     leaf_.Abandon();
     return;
   }

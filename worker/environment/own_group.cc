@@ -105,8 +105,9 @@ void OwnGroup::Abandon() {
 void OwnGroup::End() {
   if (location_.memory_directories.empty()) return;
   if (!EndCgroup(directory().c_str(), kEndTimeout)) {
-    spdlog::error("the cgroup {} could not be emptied and removed within {} s; the next start of a worker tries again",
-                  directory(), kEndTimeout.count());
+    base::Log().error(
+        "the cgroup {} could not be emptied and removed within {} s; the next start of a worker tries again",
+        directory(), kEndTimeout.count());
   }
   Abandon();
 }

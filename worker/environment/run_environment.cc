@@ -79,7 +79,7 @@ void RunEnvironment::FollowKeeper() {
 }
 
 void RunEnvironment::AddNote(const std::string& note) {
-  spdlog::warn("{}", note);
+  base::Log().warn("{}", note);
   note_ += note_.empty() ? note : "; " + note;
 }
 

@@ -24,7 +24,8 @@ constexpr double kWarnRatio = 0.75;
 constexpr seconds kWarnInterval(10);
 constexpr seconds kShrinkInterval(60);
 constexpr milliseconds kShrinkGrace(500);
-constexpr seconds kMeanSpan(1);  // of stalls and rates
+constexpr seconds kShrinkAgain(5);  // of a load that cannot be ended
+constexpr seconds kMeanSpan(1);     // of stalls and rates
 constexpr seconds kLeastPause(5);
 constexpr std::uint64_t kShrinkShare = 8;  // an eighth of what is held
 constexpr double kSevereAvailable = 4;
@@ -106,7 +107,7 @@ std::optional<Act> GuardPolicy::Next(const Readings& readings) {
   const std::array<Measure, kSignals> measures = MeasureAll(readings);
   Track(measures, readings);
   tense_ = std::ranges::any_of(trackers_, &Tracker::beyond);
-  if (*readings.held_bytes >= std::max(kLeastHeld, readings.limit_bytes / 100)) {
+  if (!thresholds_.can_end || *readings.held_bytes >= std::max(kLeastHeld, readings.limit_bytes / 100)) {
     if (const auto due = Due(measures, readings.time)) {
       if (std::optional<Act> act = ActOn(*due, measures[*due], readings)) return act;
     }
@@ -117,7 +118,11 @@ std::optional<Act> GuardPolicy::Next(const Readings& readings) {
 std::optional<Act> GuardPolicy::ActOn(std::size_t index, const Measure& measure, const Readings& readings) {
   const nanoseconds now = readings.time;
   const bool shrunk_lately = shrunk_ && now - *shrunk_ < kShrinkInterval;
-  if (!measure.severe && shrunk_lately && now - *shrunk_ < kShrinkGrace) return std::nullopt;
+  if (!thresholds_.can_end) {
+    if (shrunk_ && now - *shrunk_ < kShrinkAgain) return std::nullopt;
+  } else if (!measure.severe && shrunk_lately && now - *shrunk_ < kShrinkGrace) {
+    return std::nullopt;
+  }
   Act act;
   act.signal = kOrder[index];
   act.time = now;
@@ -125,7 +130,7 @@ std::optional<Act> GuardPolicy::ActOn(std::size_t index, const Measure& measure,
   act.threshold = measure.threshold;
   act.limit_bytes = readings.limit_bytes;
   act.held_bytes = *readings.held_bytes;
-  if (measure.severe || shrunk_lately || !thresholds_.can_shrink) {
+  if (thresholds_.can_end && (measure.severe || shrunk_lately || !thresholds_.can_shrink)) {
     act.action = v1::GuardAct::RELEASE_ASKED;
     release_ = act;
     release_held_ = act.held_bytes;

@@ -48,6 +48,7 @@ struct Readings {
 //   counts),
 //                  or is not over after five seconds
 //
+// A load that cannot be ended (Thresholds::can_end) is asked to shrink at most every five seconds, and nothing more.
 // A load that holds next to nothing (less than 16 MiB or a hundredth of the limit) is left alone: its end would not
 // help. Does not allocate. Not thread-safe.
 class GuardPolicy {

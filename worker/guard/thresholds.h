@@ -18,6 +18,9 @@ struct Thresholds {
   bool free_swap_counts = false;
   // Whether the load can give some of its memory back and go on. One that cannot is asked to release all.
   bool can_shrink = true;
+  // Whether it can be asked to release everything, and be killed. A program that watches itself cannot: it is asked to
+  // become smaller again and again, however little it holds.
+  bool can_end = true;
   // Share of time in which every task stalls, in percent: above which the guard acts; and from which on rates count.
   double max_psi_full_percent = 40;
   double stalling_percent = 10;

@@ -35,6 +35,16 @@ bool EngineRequests::hold_ended() const {
   return hold_ended_;
 }
 
+void EngineRequests::Retarget(double target_percent) {
+  const std::scoped_lock lock(mutex_);
+  target_percent_ = target_percent;
+}
+
+std::optional<double> EngineRequests::target_percent() const {
+  const std::scoped_lock lock(mutex_);
+  return target_percent_;
+}
+
 std::optional<ShrinkRequest> EngineRequests::Take() {
   const std::scoped_lock lock(mutex_);
   if (!interrupted_ && interruption_.stop_requested()) interruption_ = std::stop_source();

@@ -1,4 +1,4 @@
-// What may be said to an engine while it works: give some memory back, and end a hold.
+// What may be said to an engine while it works: give some memory back, go to another target, and end a hold.
 #pragma once
 
 #include <chrono>
@@ -28,6 +28,11 @@ class EngineRequests {
   void EndHold();
   [[nodiscard]] bool hold_ended() const;
 
+  // Another target for a burst, in percent of the limit. Nothing is interrupted: targets are looked at all the time.
+  void Retarget(double target_percent);
+  // The last of these; nothing before there is one.
+  [[nodiscard]] std::optional<double> target_percent() const;
+
   // What was posted since the last time, once.
   [[nodiscard]] std::optional<ShrinkRequest> Take();
 
@@ -39,6 +44,7 @@ class EngineRequests {
   std::optional<ShrinkRequest> waiting_;
   bool interrupted_ = false;
   bool hold_ended_ = false;
+  std::optional<double> target_percent_;
   std::stop_source interruption_;
 };
 

@@ -52,6 +52,9 @@ class MemoryMover {
   // Begins the hold where the pattern had none, and waits until it is over. At once where it does not last until told.
   [[nodiscard]] absl::Status WaitForHoldEnd();
 
+  // Another target that was asked for; nothing where none was.
+  [[nodiscard]] std::optional<double> asked_target_percent() const { return requests_->target_percent(); }
+
   // Available memory is down to the floor.
   void TellFloor();
   // It is not, any more.

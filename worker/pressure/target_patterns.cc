@@ -1,5 +1,7 @@
 #include "worker/pressure/target_patterns.h"
 
+#include <optional>
+
 #include <fmt/format.h>
 
 #include "common/base/clock.h"
@@ -32,24 +34,35 @@ std::string Summary(Bound bound, const std::string& target, const MemoryMover& m
 }  // namespace
 
 absl::StatusOr<std::string> RunBurst(const v1::BurstPattern& pattern, nanoseconds recovery, MemoryMover* mover) {
-  const bool in_bytes = pattern.has_target_bytes();
-  const PhaseTarget phase_target = {.percent = in_bytes ? 0 : pattern.target_percent(),
-                                    .bytes = in_bytes ? pattern.target_bytes() : 0};
-  const std::string target_text =
-      in_bytes ? base::FormatBytes(pattern.target_bytes()) : fmt::format("{:g} %", pattern.target_percent());
+  // As it is now: another one may be asked for at any time.
+  PhaseTarget now = {.percent = pattern.has_target_bytes() ? 0 : pattern.target_percent(),
+                     .bytes = pattern.target_bytes()};
   const TargetLoop::Target target = [&](std::uint64_t limit_bytes) {
-    return in_bytes ? pattern.target_bytes() : BytesOfPercent(limit_bytes, pattern.target_percent());
+    if (const std::optional<double> asked = mover->asked_target_percent()) return BytesOfPercent(limit_bytes, *asked);
+    return pattern.has_target_bytes() ? pattern.target_bytes() : BytesOfPercent(limit_bytes, pattern.target_percent());
+  };
+  const auto retargeted = [&] {
+    const double asked = mover->asked_target_percent().value_or(0);
+    if (asked <= 0 || asked == now.percent) return false;
+    now = {.percent = asked};
+    return true;
   };
   const nanoseconds duration = base::FromProto(pattern.duration());
   RunLog& log = mover->log();
   TargetLoop loop(mover);
-  log.BeginPhase(v1::Phase::RAMP, phase_target);
+  log.BeginPhase(v1::Phase::RAMP, now);
   BALLAST_ASSIGN_OR_RETURN(const Bound bound, loop.MoveTo(target, duration + recovery));
-  const std::string summary = Summary(bound, target_text, *mover);
+  (void)retargeted();
+  const std::string summary =
+      Summary(bound, now.bytes > 0 ? base::FormatBytes(now.bytes) : fmt::format("{:g} %", now.percent), *mover);
   if (duration.count() <= 0) return summary;
-  BALLAST_RETURN_IF_ERROR(mover->BeginHold(phase_target));
+  BALLAST_RETURN_IF_ERROR(mover->BeginHold(now));
   const auto target_at = [&](nanoseconds, std::uint64_t limit_bytes) { return target(limit_bytes); };
-  BALLAST_RETURN_IF_ERROR(loop.Follow(duration, false, target_at, {}));
+  // Each target is a hold of its own, so that how well it was held can be told.
+  const auto tell_target = [&](nanoseconds) {
+    if (retargeted()) log.BeginPhase(v1::Phase::HOLD, now);
+  };
+  BALLAST_RETURN_IF_ERROR(loop.Follow(duration, false, target_at, tell_target));
   return summary;
 }
 

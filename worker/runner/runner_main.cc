@@ -112,6 +112,7 @@ void Listen(int fd, FrameDecoder decoder, pressure::EngineRequests* requests, st
       requests->Post({.bytes = command.shrink().bytes(), .pause = base::FromProto(command.shrink().pause())});
     }
     if (*complete && command.has_end_hold()) requests->EndHold();
+    if (*complete && command.has_retarget()) requests->Retarget(command.retarget().target_percent());
     if (!*complete && !ReceiveSome(fd, &decoder).ok()) break;
   }
   stop->request_stop();
@@ -152,9 +153,8 @@ int RunnerMain() {
   ::prctl(PR_SET_NAME, "ballast-runner");
   if (!IsSocket(kControlFd)) {
     fmt::print(stderr,
-               "error: --runner needs a control channel on descriptor 3\n  try: start ballast-worker without --runner; "
-               "it starts "
-               "runners itself\n");
+               "error: a runner needs a control channel on descriptor 3\n  try: ballast-worker, or a program with the "
+               "library; they start runners themselves\n");
     return kExitUsage;
   }
   const base::Fd control(kControlFd);

@@ -92,6 +92,12 @@ absl::Status RunnerProcess::RequestEndHold() {
   return Tell(*command);
 }
 
+absl::Status RunnerProcess::RequestTarget(double target_percent) {
+  ShortCommand command;
+  command->mutable_retarget()->set_target_percent(target_percent);
+  return Tell(*command);
+}
+
 absl::Status RunnerProcess::Tell(const v1::RunnerCommand& command) const {
   const absl::Status sent = SendAtOnce(channel_.get(), command);
   // A runner that has closed its end is past being asked.

@@ -54,6 +54,9 @@ class RunnerProcess {
   [[nodiscard]] absl::Status RequestShrink(std::uint64_t bytes, std::chrono::nanoseconds pause);
   // Ends a hold that lasts until told. Does not block. OK also where the runner has already ended.
   [[nodiscard]] absl::Status RequestEndHold();
+  // Gives another target to a burst, in percent of the limit. Does not block. OK also where the runner has already
+  // ended.
+  [[nodiscard]] absl::Status RequestTarget(double target_percent);
   // SIGKILL to the whole group.
   void Kill();
   // Reaps the runner if it has ended.

@@ -115,7 +115,7 @@ std::chrono::milliseconds Session::WaitBeforeNext(const absl::Status& status, bo
 void Session::Explain(const absl::Status& status) {
   std::string problem(status.message());
   if (absl::IsAborted(status)) {
-    spdlog::error(
+    base::Log().error(
         "another worker connects as device '{}' ({}); two machines must not share an identifier: give one of them its "
         "own "
         "with --device-id, or remove the file device_id from its data directory if that was copied",
@@ -123,12 +123,12 @@ void Session::Explain(const absl::Status& status) {
     return;
   }
   if (problem == last_problem_) {
-    spdlog::debug("coordinator {}: {}", options_.coordinator, problem);
+    base::Log().debug("coordinator {}: {}", options_.coordinator, problem);
     return;
   }
-  spdlog::log(IsRefusal(status) ? spdlog::level::err : spdlog::level::warn,
-              "coordinator {}: {}; trying again from now on, at most {} s apart", options_.coordinator, problem,
-              std::chrono::ceil<std::chrono::seconds>(options_.reconnect_max).count());
+  base::Log().log(IsRefusal(status) ? spdlog::level::err : spdlog::level::warn,
+                  "coordinator {}: {}; trying again from now on, at most {} s apart", options_.coordinator, problem,
+                  std::chrono::ceil<std::chrono::seconds>(options_.reconnect_max).count());
   last_problem_ = std::move(problem);
 }
 
@@ -263,8 +263,8 @@ void Session::Listen(Stream* stream) {
 void Session::Handle(const v1::CoordinatorMessage& message) {
   switch (message.content_case()) {
     case v1::CoordinatorMessage::kWelcome: {
-      spdlog::info("connected to coordinator {} (version {}) as device {}", options_.coordinator,
-                   message.welcome().coordinator_version(), options_.device_id);
+      base::Log().info("connected to coordinator {} (version {}) as device {}", options_.coordinator,
+                       message.welcome().coordinator_version(), options_.device_id);
       const std::chrono::nanoseconds asked = base::FromProto(message.welcome().heartbeat_interval());
       const std::scoped_lock lock(mutex_);
       heartbeat_interval_ = asked > std::chrono::nanoseconds(0)

@@ -13,24 +13,25 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::MatchesRegex;
 
-class LoggingTest : public ::testing::Test {
- protected:
-  void TearDown() override { spdlog::set_default_logger(before_); }
-  std::shared_ptr<spdlog::logger> before_ = spdlog::default_logger();
-};
-
-TEST_F(LoggingTest, WritesToStandardErrorFromTheLevelUp) {
+TEST(LoggingTest, WritesToStandardErrorFromTheLevelUp) {
   testing::internal::CaptureStderr();
   testing::internal::CaptureStdout();
   ASSERT_TRUE(InitLogging("ballast-test", "warn").ok());
-  spdlog::info("not shown");
-  spdlog::warn("shown {}", 7);
+  Log().info("not shown");
+  Log().warn("shown {}", 7);
   EXPECT_EQ(testing::internal::GetCapturedStdout(), "");
   EXPECT_THAT(testing::internal::GetCapturedStderr(),
               MatchesRegex("[0-9]+-[0-9]+-[0-9]+T[0-9]+:[0-9]+:[0-9]+\\.[0-9]+Z warning ballast-test: shown 7\n"));
 }
 
-TEST_F(LoggingTest, TakesTheFiveLevels) {
+TEST(LoggingTest, LeavesTheDefaultLoggerToTheProgram) {
+  const std::shared_ptr<spdlog::logger> before = spdlog::default_logger();
+  ASSERT_TRUE(InitLogging("ballast-test", "warn").ok());
+  EXPECT_EQ(spdlog::default_logger(), before);
+  EXPECT_NE(&Log(), before.get());
+}
+
+TEST(LoggingTest, TakesTheFiveLevels) {
   for (const std::string_view level : {"trace", "debug", "info", "warn", "error"})
     EXPECT_TRUE(InitLogging("t", level).ok()) << level;
   for (const std::string_view level : {"", "off", "critical", "INFO", "verbose"}) {

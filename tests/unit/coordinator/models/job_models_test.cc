@@ -8,7 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "coordinator/models/model_library.h"
-#include "tests/unit/coordinator/models/model_files.h"
+#include "tests/unit/common/models/model_files.h"
 
 namespace ballast::models {
 namespace {

@@ -7,9 +7,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "coordinator/models/catalogue.h"
+#include "common/models/catalogue.h"
 #include "tests/unit/common/base/small_disk.h"
-#include "tests/unit/coordinator/models/model_files.h"
+#include "tests/unit/common/models/model_files.h"
 
 namespace ballast::models {
 namespace {

@@ -9,7 +9,7 @@
 #include "ballast/v1/client_service.grpc.pb.h"
 #include "ballast/v1/worker_service.grpc.pb.h"
 #include "common/rpc/channel.h"
-#include "tests/unit/coordinator/models/model_files.h"
+#include "tests/unit/common/models/model_files.h"
 #include "tests/unit/coordinator/rpc/server_fixture.h"
 
 namespace ballast::coordinator {

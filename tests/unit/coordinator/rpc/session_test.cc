@@ -56,7 +56,8 @@ TEST_F(SessionTest, WhatAWorkerSaysCannotForgeTheLog) {
   std::ostringstream log;
   const auto sink = std::make_shared<spdlog::sinks::ostream_sink_mt>(log, true);
   StopServer();  // whose threads may log
-  spdlog::default_logger()->sinks().push_back(sink);
+  base::Log().sinks().push_back(sink);
+  base::Log().set_level(spdlog::level::info);
   StartServer();
   {
     TestWorker refused(channel_, "forged\nline");
@@ -78,7 +79,7 @@ TEST_F(SessionTest, WhatAWorkerSaysCannotForgeTheLog) {
   }
   for (int i = 0; i < 5; ++i) ASSERT_TRUE(worker->Read().has_value());
   StopServer();
-  std::erase(spdlog::default_logger()->sinks(), sink);
+  std::erase(base::Log().sinks(), sink);
   std::size_t damaged = 0;
   std::istringstream lines(log.str());
   for (std::string line; std::getline(lines, line);) {

@@ -77,6 +77,19 @@ TEST_F(GuardPolicyTest, ALoadThatCannotBecomeSmallerIsAskedToReleaseAll) {
   EXPECT_EQ(acts.front().action, A::RELEASE_ASKED);
 }
 
+TEST_F(GuardPolicyTest, ALoadThatCannotBeEndedIsAskedAgainAndAgain) {
+  Thresholds thresholds;
+  thresholds.can_end = false;
+  policy_ = GuardPolicy(thresholds);
+  const auto nothing_held_and_nothing_left = [](Readings* r) {
+    r->available_bytes = kMiB;
+    r->held_bytes = kMiB;
+  };
+  EXPECT_EQ(Actions(Feed(seconds(12), nothing_held_and_nothing_left)),
+            std::vector<A::Action>({A::SHRINK_ASKED, A::SHRINK_ASKED, A::SHRINK_ASKED}))
+      << "every five seconds";
+}
+
 TEST_F(GuardPolicyTest, FreeSwapCountsWhereTheLoadIsToStall) {
   const auto full_but_for_swap = [](Readings* r) {
     Available(1)(r);

@@ -98,6 +98,20 @@ class PressureEngineTest : public ::testing::Test {
   SimulatedMachine machine_;
 };
 
+TEST_F(PressureEngineTest, ABurstGoesToAnotherTargetWhenItIsToldTo) {
+  machine_.retarget_at = seconds(20);
+  machine_.retarget_percent = 40;
+  const v1::RunnerFinished finished = Run(Burst(70, seconds(60)));
+  EXPECT_EQ(finished.outcome(), v1::COMPLETED) << finished.message();
+  EXPECT_GE(ShareWithin(seconds(10), seconds(20), 0.5, [](nanoseconds) { return 70.0; }), 0.95);
+  EXPECT_GE(ShareWithin(seconds(25), seconds(55), 0.5, [](nanoseconds) { return 40.0; }), 0.95);
+  std::vector<double> holds;
+  for (const v1::Phase& phase : machine_.phases) {
+    if (phase.kind() == v1::Phase::HOLD) holds.push_back(phase.target_percent());
+  }
+  EXPECT_THAT(holds, ElementsAre(70, 40)) << "each target is a hold of its own";
+}
+
 TEST_F(PressureEngineTest, AHoldUntilToldDoesNotGiveWayToWhatComesOnTop) {
   // Something of a quarter of the memory is loaded in the middle of the hold.
   machine_.others = [](nanoseconds now) { return (now > seconds(20) ? 1400 : 400) * kMiB; };

@@ -71,6 +71,9 @@ class SimulatedMachine final : public os::MemoryGauge, public PressureMemory, pu
   std::stop_source stop_source;
   // When somebody asks for memory back.
   std::optional<std::chrono::nanoseconds> shrink_at;
+  // Then a burst is given another target.
+  std::optional<std::chrono::nanoseconds> retarget_at;
+  double retarget_percent = 0;
   ShrinkRequest shrink;
   EngineRequests requests;
   // When a hold that lasts until told is over.
@@ -266,6 +269,10 @@ class SimulatedMachine final : public os::MemoryGauge, public PressureMemory, pu
     if (end_hold_at && now_ >= *end_hold_at) {
       end_hold_at.reset();
       requests.EndHold();
+    }
+    if (retarget_at && now_ >= *retarget_at) {
+      retarget_at.reset();
+      requests.Retarget(retarget_percent);
     }
     if (shrink_at && now_ >= *shrink_at) {
       shrink_at.reset();

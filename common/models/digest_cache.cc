@@ -1,4 +1,4 @@
-#include "coordinator/models/digest_cache.h"
+#include "common/models/digest_cache.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -135,7 +135,8 @@ void DigestCache::Keep() const {
   v1::FileDigests kept;
   for (const auto& [path, digest] : known_) *kept.add_files() = digest;
   const absl::Status status = base::WriteFileAtomically(file_, kept.SerializeAsString());
-  if (!status.ok()) spdlog::warn("digests are computed again after the next start: {}", std::string(status.message()));
+  if (!status.ok())
+    base::Log().warn("digests are computed again after the next start: {}", std::string(status.message()));
 }
 
 }  // namespace ballast::models

@@ -1,11 +1,11 @@
-#include "coordinator/models/catalogue.h"
+#include "common/models/catalogue.h"
 
 #include <string>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tests/unit/coordinator/models/model_files.h"
+#include "tests/unit/common/models/model_files.h"
 
 namespace ballast::models {
 namespace {

@@ -1,4 +1,4 @@
-#include "coordinator/models/catalogue.h"
+#include "common/models/catalogue.h"
 
 #include <strings.h>
 
@@ -13,7 +13,7 @@
 #include "common/base/text.h"
 #include "common/config/field_text.h"
 #include "common/config/yaml.h"
-#include "coordinator/models/builtin_catalogue.h"
+#include "common/models/builtin_catalogue.h"
 
 namespace ballast::models {
 namespace {

@@ -1,4 +1,4 @@
-#include "coordinator/models/digest_cache.h"
+#include "common/models/digest_cache.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -10,7 +10,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tests/unit/coordinator/models/model_files.h"
+#include "tests/unit/common/models/model_files.h"
 
 namespace ballast::models {
 namespace {
