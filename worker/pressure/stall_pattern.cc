@@ -27,6 +27,11 @@ constexpr nanoseconds kFloorPatience = std::chrono::seconds(3);
 // or, where some stall is left, in ten: so the stall of this time has to be close as well.
 constexpr nanoseconds kAveragePatience = std::chrono::seconds(8);
 
+// While more than this is available, tasks may stall for what went out in the ramp only, and less and less: each page
+// that is touched comes back and stays. So the stall has to last for some rounds of touching then.
+constexpr double kFullShare = 0.025;
+constexpr double kPatientRounds = 2.5;
+
 std::uint64_t LeftAboveFloor(const os::MemoryReading& reading, double floor_percent) {
   const std::uint64_t left = reading.headroom_bytes + reading.swap_headroom_bytes;
   const std::uint64_t floor = BytesOfPercent(reading.limit_bytes, floor_percent);
@@ -49,6 +54,10 @@ class StallLoop {
     BALLAST_ASSIGN_OR_RETURN(const os::StallReading stall, mover_->stall()->Read());
     const os::StallFigure& figure = full_ ? stall.full : stall.some;
     FollowAverage(figure);
+    const bool full =
+        static_cast<double>(reading.headroom_bytes) <= kFullShare * static_cast<double>(reading.limit_bytes);
+    if (!full) full_since_.reset();
+    if (full && !full_since_) full_since_ = mover_->Now();
     if (!first_swap_headroom_bytes_) first_swap_headroom_bytes_ = reading.swap_headroom_bytes;
     const std::uint64_t swapped =
         *first_swap_headroom_bytes_ - std::min(*first_swap_headroom_bytes_, reading.swap_headroom_bytes);
@@ -75,7 +84,10 @@ class StallLoop {
   [[nodiscard]] bool reached() const {
     if (!control_.reached() || !average_since_) return false;
     const nanoseconds passed = mover_->Now() - *average_since_;
-    if (passed < kAveragePatience) return false;
+    const bool full = full_since_ && mover_->Now() - *full_since_ >= kAveragePatience;
+    const std::chrono::duration<double, std::nano> rounds = kPatientRounds * control_.touch_interval();
+    const auto patience = full ? kAveragePatience : std::max(kAveragePatience, std::chrono::round<nanoseconds>(rounds));
+    if (passed < patience) return false;
     const double stalled_s = static_cast<double>(stalled_us_ - stalled_before_us_) / 1e6;
     return IsClose(100 * stalled_s / base::ToSeconds(passed));
   }
@@ -130,6 +142,7 @@ class StallLoop {
   std::optional<nanoseconds> average_since_;                // how long it has been close to the target
   std::uint64_t stalled_us_ = 0;                            // in all, now
   std::uint64_t stalled_before_us_ = 0;                     // and at `average_since_`
+  std::optional<nanoseconds> full_since_;                   // how long next to nothing has been available
   std::optional<nanoseconds> floor_since_;
   RunLog::Notice floor_notice_;
 };
