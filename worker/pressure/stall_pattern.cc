@@ -23,8 +23,14 @@ using std::chrono::nanoseconds;
 // Nothing left to allocate for this long, and no stall: then this is all the device has.
 constexpr nanoseconds kFloorPatience = std::chrono::seconds(3);
 
-// An average that only falls from the stall of the ramp, or rises, passes through what counts as close in five seconds.
+// An average that only falls from the stall of the ramp, or rises, passes through what counts as close in five seconds,
+// or, where some stall is left, in ten: so the stall of this time has to be close as well.
 constexpr nanoseconds kAveragePatience = std::chrono::seconds(8);
+
+// While more than this is available, tasks may stall for what went out in the ramp only, and less and less: each page
+// that is touched comes back and stays. So the stall has to last for some rounds of touching then.
+constexpr double kFullShare = 0.025;
+constexpr double kPatientRounds = 2.5;
 
 std::uint64_t LeftAboveFloor(const os::MemoryReading& reading, double floor_percent) {
   const std::uint64_t left = reading.headroom_bytes + reading.swap_headroom_bytes;
@@ -47,7 +53,11 @@ class StallLoop {
     BALLAST_ASSIGN_OR_RETURN(const os::MemoryReading reading, mover_->Look());
     BALLAST_ASSIGN_OR_RETURN(const os::StallReading stall, mover_->stall()->Read());
     const os::StallFigure& figure = full_ ? stall.full : stall.some;
-    FollowAverage(figure.avg10_percent);
+    FollowAverage(figure);
+    const bool full =
+        static_cast<double>(reading.headroom_bytes) <= kFullShare * static_cast<double>(reading.limit_bytes);
+    if (!full) full_since_.reset();
+    if (full && !full_since_) full_since_ = mover_->Now();
     if (!first_swap_headroom_bytes_) first_swap_headroom_bytes_ = reading.swap_headroom_bytes;
     const std::uint64_t swapped =
         *first_swap_headroom_bytes_ - std::min(*first_swap_headroom_bytes_, reading.swap_headroom_bytes);
@@ -72,7 +82,14 @@ class StallLoop {
   // The stall is what is wanted, and the kernel's own average, which follows after some ten seconds, has said so for a
   // while.
   [[nodiscard]] bool reached() const {
-    return control_.reached() && average_since_ && mover_->Now() - *average_since_ >= kAveragePatience;
+    if (!control_.reached() || !average_since_) return false;
+    const nanoseconds passed = mover_->Now() - *average_since_;
+    const bool full = full_since_ && mover_->Now() - *full_since_ >= kAveragePatience;
+    const std::chrono::duration<double, std::nano> rounds = kPatientRounds * control_.touch_interval();
+    const auto patience = full ? kAveragePatience : std::max(kAveragePatience, std::chrono::round<nanoseconds>(rounds));
+    if (passed < patience) return false;
+    const double stalled_s = static_cast<double>(stalled_us_ - stalled_before_us_) / 1e6;
+    return IsClose(100 * stalled_s / base::ToSeconds(passed));
   }
   // Nothing is left to allocate, for some time already, and the stall is less than wanted.
   [[nodiscard]] bool at_floor() const { return floor_since_ && mover_->Now() - *floor_since_ >= kFloorPatience; }
@@ -88,11 +105,17 @@ class StallLoop {
     return absl::OkStatus();
   }
 
-  void FollowAverage(double percent) {
-    avg10_percent_ = percent;
-    const bool close = std::abs(percent - target_percent_) <= control_.tolerance_percent();
-    if (!close) average_since_.reset();
-    if (close && !average_since_) average_since_ = mover_->Now();
+  [[nodiscard]] bool IsClose(double percent) const {
+    return std::abs(percent - target_percent_) <= control_.tolerance_percent();
+  }
+
+  void FollowAverage(const os::StallFigure& figure) {
+    avg10_percent_ = figure.avg10_percent;
+    stalled_us_ = figure.total_us;
+    if (!IsClose(avg10_percent_)) average_since_.reset();
+    if (!IsClose(avg10_percent_) || average_since_) return;
+    average_since_ = mover_->Now();
+    stalled_before_us_ = stalled_us_;
   }
 
   void FollowFloor(const StallMove& move, const os::MemoryReading& reading) {
@@ -117,6 +140,9 @@ class StallLoop {
   MemoryMover* mover_;
   std::optional<std::uint64_t> first_swap_headroom_bytes_;  // before anything of the load was swapped out
   std::optional<nanoseconds> average_since_;                // how long it has been close to the target
+  std::uint64_t stalled_us_ = 0;                            // in all, now
+  std::uint64_t stalled_before_us_ = 0;                     // and at `average_since_`
+  std::optional<nanoseconds> full_since_;                   // how long next to nothing has been available
   std::optional<nanoseconds> floor_since_;
   RunLog::Notice floor_notice_;
 };
