@@ -32,15 +32,7 @@ void AddJobFlags(CLI::App* command, JobFlags* flags, const std::string& repeat) 
                               const char* group) {
     command->add_option(name, *value, help)->type_name(type)->group(group);
   };
-  command->add_option("--on", flags->on, "Devices with these labels")
-      ->type_name("LABEL=VALUE")
-      ->group("Where")
-      ->allow_extra_args(false);
-  command->add_option("--device", flags->devices, "This device; may be repeated")
-      ->type_name("ID")
-      ->group("Where")
-      ->allow_extra_args(false);
-  command->add_flag("--all", flags->all, "Every device")->group("Where");
+  AddDeviceFlags(command, &flags->where);
   text("--env", &flags->environment, "NAME", "Environment profile to run in", "Where");
   text("--name", &flags->name, "TEXT", "Name for people, shown in lists and reports", "Job");
   text(repeat.c_str(), &flags->repeat, "N", "Runs on each device (default 1)", "Job");
@@ -72,13 +64,7 @@ absl::Status SetFromFlag(const std::string& flag, const std::string& path, const
 }
 
 absl::Status FillJob(const JobFlags& flags, v1::JobSpec* spec) {
-  BALLAST_ASSIGN_OR_RETURN(const auto labels, ParsePairs("--on", flags.on));
-  for (const auto& [label, value] : labels) (*spec->mutable_devices()->mutable_labels())[label] = value;
-  for (const std::string& device : flags.devices) {
-    BALLAST_RETURN_IF_ERROR(
-        SetFromFlag("--device", "devices.device_ids", device, "ID; ballast devices list shows them", spec));
-  }
-  if (flags.all) spec->mutable_devices()->set_all(true);
+  BALLAST_RETURN_IF_ERROR(FillDevices(flags.where, spec->mutable_devices()));
   BALLAST_RETURN_IF_ERROR(SetFromFlag("--env", "environment", flags.environment, "NAME", spec));
   BALLAST_RETURN_IF_ERROR(SetFromFlag("--name", "display_name", flags.name, "'a short name'", spec));
   BALLAST_RETURN_IF_ERROR(SetFromFlag("--repeat", "repetitions", flags.repeat, "3", spec));

@@ -7,15 +7,14 @@
 #include "CLI/CLI.hpp"
 #include "absl/status/status.h"
 #include "ballast/v1/job.pb.h"
+#include "cli/device_flags.h"
 
 namespace ballast::cli {
 
 // The values as they were written; empty where a flag was not given.
 struct JobFlags {
   std::string name;
-  std::vector<std::string> on;
-  std::vector<std::string> devices;
-  bool all = false;
+  DeviceFlags where;
   std::string environment;
   std::string repeat;  // runs on each device, by whatever name
   std::string priority;

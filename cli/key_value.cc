@@ -46,7 +46,10 @@ absl::StatusOr<std::map<std::string, std::string>> ParsePairs(const std::string&
 
 std::string EnumStyle(std::string_view text) {
   std::string name(text);
-  for (char& c : name) c = c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  for (char& c : name) {
+    const bool joins = c == '-' || c == '+' || c == '.';
+    c = joins ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  }
   return name;
 }
 

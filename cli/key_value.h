@@ -25,7 +25,7 @@ namespace ballast::cli {
 [[nodiscard]] absl::StatusOr<int> ParseEnumName(const std::string& flag, const std::string& text,
                                                 const google::protobuf::EnumDescriptor& type);
 
-// In capitals, with `_` for `-`: the form of enum values' names.
+// In capitals, with `_` for `-`, `+` and `.` (`mmap+populate`, `llama.cpp`): the form of enum values' names.
 [[nodiscard]] std::string EnumStyle(std::string_view text);
 
 }  // namespace ballast::cli

@@ -77,14 +77,15 @@ absl::Status SetFromFlag(google::protobuf::Message* message, const std::string& 
 }
 
 void AddModelsCommands(CommandTree& tree) {
-  CLI::App* group =
-      tree.AddGroup("models", "Models: which there are, what a file holds, what it needs, and models made for tests.");
+  CLI::App* group = tree.AddGroup(
+      "models", "Models: which there are, what a file holds and needs, models made for tests, and which level to use.");
   AddModelsListCommand(tree, group);
   AddModelsPushCommand(tree, group);
   AddModelsRemoveCommand(tree, group);
   AddModelsInspectCommand(tree, group);
   AddModelsCreateCommand(tree, group);
   AddModelsEstimateCommand(tree, group);
+  AddModelsAdviseCommand(tree, group);
 }
 
 }  // namespace ballast::cli

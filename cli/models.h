@@ -5,7 +5,10 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "ballast/v1/workload.pb.h"
 #include "cli/command_tree.h"
+#include "cli/key_value.h"
+#include "common/base/status.h"
 #include "common/gguf/model_shape.h"
 #include "common/gguf/quant_mix.h"
 #include "google/protobuf/message.h"
@@ -16,6 +19,7 @@ namespace ballast::cli {
 void AddModelsInspectCommand(CommandTree& tree, CLI::App* group);
 void AddModelsCreateCommand(CommandTree& tree, CLI::App* group);
 void AddModelsEstimateCommand(CommandTree& tree, CLI::App* group);
+void AddModelsAdviseCommand(CommandTree& tree, CLI::App* group);
 void AddModelsListCommand(CommandTree& tree, CLI::App* group);
 void AddModelsPushCommand(CommandTree& tree, CLI::App* group);
 void AddModelsRemoveCommand(CommandTree& tree, CLI::App* group);
@@ -25,6 +29,22 @@ void AddModelsRemoveCommand(CommandTree& tree, CLI::App* group);
 
 // The levels that --quant names, lowest quality first: a list, or `all`. INVALID_ARGUMENT with the nearest names.
 [[nodiscard]] absl::StatusOr<std::vector<gguf::QuantLevel>> ParseLevels(const std::string& text);
+
+// Sets what --loader and --runtime name in a message that has fields of these names; an empty text changes nothing.
+// INVALID_ARGUMENT with the nearest names.
+template <typename Message>
+[[nodiscard]] absl::Status FillHow(const std::string& loader, const std::string& runtime, Message* message) {
+  if (!loader.empty()) {
+    BALLAST_ASSIGN_OR_RETURN(const int value, ParseEnumName("--loader", loader, *v1::ModelLoad::Loader_descriptor()));
+    message->set_loader(static_cast<v1::ModelLoad::Loader>(value));
+  }
+  if (!runtime.empty()) {
+    BALLAST_ASSIGN_OR_RETURN(const int value,
+                             ParseEnumName("--runtime", runtime, *v1::ModelLoad::Runtime_descriptor()));
+    message->set_runtime(static_cast<v1::ModelLoad::Runtime>(value));
+  }
+  return absl::OkStatus();
+}
 
 // Sets a field from a flag's text, by the field's own rules. INVALID_ARGUMENT names the flag.
 [[nodiscard]] absl::Status SetFromFlag(google::protobuf::Message* message, const std::string& field,

@@ -1,12 +1,10 @@
 // ballast models estimate.
-#include <algorithm>
 #include <memory>
 
 #include <fmt/format.h>
 
 #include "ballast/v1/model.pb.h"
 #include "cli/error_text.h"
-#include "cli/key_value.h"
 #include "cli/models.h"
 #include "cli/render/model_fields.h"
 #include "common/base/status.h"
@@ -29,27 +27,11 @@ struct EstimateFlags {
   std::string output;
 };
 
-// `mmap+populate` and `llama.cpp` as people write them.
-std::string EnumName(std::string text) {
-  std::replace_if(
-      text.begin(), text.end(), [](char c) { return c == '+' || c == '.'; }, '_');
-  return EnumStyle(text);
-}
-
 absl::StatusOr<v1::ModelLoad> ReadLoad(const EstimateFlags& flags) {
   v1::ModelLoad load;
   load.set_loader(v1::ModelLoad::MMAP);
   load.set_runtime(v1::ModelLoad::BUILTIN);
-  if (!flags.loader.empty()) {
-    BALLAST_ASSIGN_OR_RETURN(const int loader,
-                             ParseEnumName("--loader", EnumName(flags.loader), *v1::ModelLoad::Loader_descriptor()));
-    load.set_loader(static_cast<v1::ModelLoad::Loader>(loader));
-  }
-  if (!flags.runtime.empty()) {
-    BALLAST_ASSIGN_OR_RETURN(const int runtime,
-                             ParseEnumName("--runtime", EnumName(flags.runtime), *v1::ModelLoad::Runtime_descriptor()));
-    load.set_runtime(static_cast<v1::ModelLoad::Runtime>(runtime));
-  }
+  BALLAST_RETURN_IF_ERROR(FillHow(flags.loader, flags.runtime, &load));
   BALLAST_RETURN_IF_ERROR(
       SetFromFlag(&load, "context_tokens", "--context", flags.context.empty() ? "512" : flags.context));
   load.set_lock(flags.lock);

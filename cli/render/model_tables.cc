@@ -35,6 +35,16 @@ std::string Peak(const v1::LevelSummary& level) {
   return lost == nullptr ? "-" : "> " + FigureText(name, lost->max());
 }
 
+std::string SignedFigure(const std::string& name, double value) {
+  return (value > 0 ? "+" : "") + FigureText(name, value);
+}
+
+// How far the peak was from what had been estimated: `+3.1 %`.
+std::string EstimateError(const v1::LevelSummary& level) {
+  const v1::FigureStatistics* error = Find(level.figures(), "estimate_error_percent");
+  return error == nullptr ? "-" : SignedFigure(error->name(), error->median());
+}
+
 std::string LowerCase(std::string text) {
   std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
   return text;
@@ -51,12 +61,7 @@ std::string DeviceName(const std::string& device_id, const v1::Report& report) {
   return device_id;
 }
 
-std::string SignedFigure(const std::string& name, double value) {
-  return (value > 0 ? "+" : "") + FigureText(name, value);
-}
-
-}  // namespace
-
+// How a model was loaded: `mmap, built-in loader, cold, beside burst to 70 %`.
 std::string ConditionsText(const v1::LoadConditions& conditions) {
   std::vector<std::string> parts;
   switch (conditions.loader()) {
@@ -86,6 +91,14 @@ std::string ConditionsText(const v1::LoadConditions& conditions) {
   return fmt::format("{}", fmt::join(parts, ", "));
 }
 
+// The line above a table: the model, and the conditions that its figures belong to.
+std::string Heading(const std::string& model_id, const v1::LoadConditions& conditions) {
+  const std::string text = ConditionsText(conditions);
+  return fmt::format("{}{}\n", Printable(model_id), text.empty() ? "" : ": " + text);
+}
+
+}  // namespace
+
 std::string LevelTable(const v1::ModelComparison& comparison, const v1::Report& report,
                        std::optional<std::size_t> max_columns) {
   std::vector<const v1::LevelSummary*> levels;
@@ -104,6 +117,7 @@ std::string LevelTable(const v1::ModelComparison& comparison, const v1::Report& 
                                  {"FIRST PASS", Align::kRight},
                                  {"PASSES/S", Align::kRight},
                                  {"PEAK", Align::kRight},
+                                 {"VS ESTIMATE", Align::kRight},
                                  {"READ", Align::kRight},
                                  {"MAJOR FAULTS", Align::kRight},
                                  {"OUTCOMES"},
@@ -115,15 +129,13 @@ std::string LevelTable(const v1::ModelComparison& comparison, const v1::Report& 
     for (std::string cell :
          {fmt::format("{} of {}", level->survived_count(), level->load_count()), Median(*level, "load_seconds"),
           Median(*level, "time_to_first_pass_seconds"), Median(*level, "passes_per_second"), Peak(*level),
-          Median(*level, "disk_read_bytes"), Median(*level, "load_major_fault_count"), OutcomeCounts(level->outcomes()),
-          level->rank() == 0 ? std::string("-") : std::to_string(level->rank())}) {
+          EstimateError(*level), Median(*level, "disk_read_bytes"), Median(*level, "load_major_fault_count"),
+          OutcomeCounts(level->outcomes()), level->rank() == 0 ? std::string("-") : std::to_string(level->rank())}) {
       row.push_back(std::move(cell));
     }
     table.AddRow(std::move(row));
   }
-  const std::string conditions = ConditionsText(comparison.conditions());
-  return fmt::format("{}{}\n{}", Printable(comparison.model_id()), conditions.empty() ? "" : ": " + conditions,
-                     table.Format(max_columns));
+  return Heading(comparison.model_id(), comparison.conditions()) + table.Format(max_columns);
 }
 
 std::string AdviceText(const v1::ModelAdvice& advice) {
@@ -148,7 +160,7 @@ std::string AdviceTable(const v1::ModelAdvice& advice, std::optional<std::size_t
       first = false;
     }
   }
-  return table.empty() ? std::string() : table.Format(max_columns);
+  return Heading(advice.model_id(), advice.conditions()) + (table.empty() ? "" : table.Format(max_columns));
 }
 
 std::string SoakText(const std::string& run_id, const v1::SoakReport& soak, std::optional<std::size_t> max_columns) {

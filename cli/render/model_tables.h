@@ -9,9 +9,6 @@
 
 namespace ballast::cli {
 
-// How a model was loaded: `mmap, built-in, cold, beside burst`.
-[[nodiscard]] std::string ConditionsText(const v1::LoadConditions& conditions);
-
 // The levels of a model, with medians over the loads that survived: over all devices, and by device where there are
 // several. Of a level that no load survived, how much memory it had when the last of them was lost. `device_name` gives
 // the name of a device.
@@ -21,7 +18,7 @@ namespace ballast::cli {
 // The advice in some lines: which level and why, inversions, remarks.
 [[nodiscard]] std::string AdviceText(const v1::ModelAdvice& advice);
 
-// Each level on each device, and why it fits or does not.
+// Each level on each device, and why it fits or does not, below the model and the conditions that count.
 [[nodiscard]] std::string AdviceTable(const v1::ModelAdvice& advice, std::optional<std::size_t> max_columns);
 
 // A soak: how many cycles survived, what memory and load times did, and the gaps between attempts.

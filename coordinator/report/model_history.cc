@@ -131,9 +131,10 @@ class LatestConditions {
 }  // namespace
 
 absl::StatusOr<v1::ModelAdvice> BuildAdvice(storage::Store& store, const v1::AdviseModelRequest& request,
-                                            std::span<const v1::ModelEntry> entries) {
+                                            const absl::StatusOr<std::vector<v1::ModelEntry>>& entries) {
   if (request.model_id().empty())
     return absl::InvalidArgumentError("model_id is missing: name a model of the catalogue");
+  if (!entries.ok() && !absl::IsNotFound(entries.status())) return entries.status();
   v1::ModelLimits limits = request.limits();
   config::ApplyDefaults(&limits);
   BALLAST_RETURN_IF_ERROR(config::Validate(limits));
@@ -166,9 +167,9 @@ absl::StatusOr<v1::ModelAdvice> BuildAdvice(storage::Store& store, const v1::Adv
     }
   }
   if (!latest.conditions().has_value()) {
-    if (entries.empty() && others == 0) {
+    if (!entries.ok() && others == 0) {
       return absl::NotFoundError(
-          fmt::format("model {} is neither in the catalogue nor in the history of these devices", request.model_id()));
+          fmt::format("{}; nor was it loaded on these devices", std::string(entries.status().message())));
     }
     // Nothing was measured: estimates are for the usual way.
     chosen.load.set_loader(request.loader() == v1::ModelLoad::LOADER_UNSPECIFIED ? v1::ModelLoad::MMAP
@@ -181,9 +182,11 @@ absl::StatusOr<v1::ModelAdvice> BuildAdvice(storage::Store& store, const v1::Adv
   }
   chosen.comparison.set_model_id(request.model_id());
   // What the catalogue says now is what the next job gets.
-  for (const v1::ModelEntry& entry : entries) {
-    v1::ModelDescription& description = chosen.descriptions[entry.quant()];
-    if (entry.has_model()) description = entry.model();
+  if (entries.ok()) {
+    for (const v1::ModelEntry& entry : *entries) {
+      v1::ModelDescription& description = chosen.descriptions[entry.quant()];
+      if (entry.has_model()) description = entry.model();
+    }
   }
 
   v1::ModelAdvice advice = AdviseOnLevels({.comparison = chosen.comparison,

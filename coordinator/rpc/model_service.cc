@@ -12,6 +12,7 @@
 #include "common/base/text.h"
 #include "common/config/field_rules.h"
 #include "common/rpc/channel.h"
+#include "coordinator/report/model_history.h"
 
 namespace ballast::coordinator {
 
@@ -95,6 +96,17 @@ absl::Status ModelService::CheckUnneeded(const std::string& sha256) {
     if (page.next_page_token().empty()) return absl::OkStatus();
     list.set_page_token(page.next_page_token());
   }
+}
+
+grpc::Status ModelService::AdviseModel(grpc::ServerContext* /*context*/, const v1::AdviseModelRequest* request,
+                                       v1::ModelAdvice* reply) {
+  // Without a name the library would describe every model there is, and the answer is a refusal in any case.
+  absl::StatusOr<std::vector<v1::ModelEntry>> entries;
+  if (!request->model_id().empty()) entries = library_->List(request->model_id());
+  absl::StatusOr<v1::ModelAdvice> advice = report::BuildAdvice(*store_, *request, entries);
+  if (!advice.ok()) return rpc::ToGrpc(advice.status());
+  reply->Swap(&*advice);
+  return grpc::Status::OK;
 }
 
 }  // namespace ballast::coordinator

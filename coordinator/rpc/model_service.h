@@ -1,4 +1,4 @@
-// ModelService over the library of models.
+// ModelService over the library of models and the history.
 #pragma once
 
 #include <stop_token>
@@ -23,6 +23,8 @@ class ModelService final : public v1::ModelService::Service {
                          grpc::ServerReaderWriter<v1::PushModelResponse, v1::PushModelRequest>* stream) override;
   grpc::Status RemoveModel(grpc::ServerContext* context, const v1::RemoveModelRequest* request,
                            v1::ModelEntry* reply) override;
+  grpc::Status AdviseModel(grpc::ServerContext* context, const v1::AdviseModelRequest* request,
+                           v1::ModelAdvice* reply) override;
 
  private:
   using PushStream = grpc::ServerReaderWriter<v1::PushModelResponse, v1::PushModelRequest>;

@@ -25,7 +25,8 @@ namespace ballast::cli {
 class FakeCoordinator : public v1::JobService::Service,
                         public v1::RunService::Service,
                         public v1::DeviceService::Service,
-                        public v1::ReportService::Service {
+                        public v1::ReportService::Service,
+                        public v1::ModelService::Service {
  public:
   // Listens until Stop or destruction; may listen again after Stop.
   explicit FakeCoordinator(const std::filesystem::path& directory)
@@ -39,7 +40,8 @@ class FakeCoordinator : public v1::JobService::Service,
     builder.AddListeningPort(address_, grpc::InsecureServerCredentials());
     for (grpc::Service* service : std::initializer_list<grpc::Service*>{
              static_cast<v1::JobService::Service*>(this), static_cast<v1::RunService::Service*>(this),
-             static_cast<v1::DeviceService::Service*>(this), static_cast<v1::ReportService::Service*>(this)}) {
+             static_cast<v1::DeviceService::Service*>(this), static_cast<v1::ReportService::Service*>(this),
+             static_cast<v1::ModelService::Service*>(this)}) {
       builder.RegisterService(service);
     }
     {
@@ -219,6 +221,16 @@ class FakeCoordinator : public v1::JobService::Service,
     *response = comparison;
     return grpc::Status::OK;
   }
+  grpc::Status AdviseModel(grpc::ServerContext*, const v1::AdviseModelRequest* request,
+                           v1::ModelAdvice* response) override {
+    const std::scoped_lock lock(mutex);
+    advise_requests.push_back(*request);
+    if (request->model_id() != advice.model_id()) {
+      return {grpc::StatusCode::NOT_FOUND, "no model '" + request->model_id() + "' in the catalogue"};
+    }
+    *response = advice;
+    return grpc::Status::OK;
+  }
 
   std::mutex mutex;
   std::condition_variable changed;
@@ -227,6 +239,7 @@ class FakeCoordinator : public v1::JobService::Service,
   std::map<std::string, v1::Device> devices;
   std::vector<v1::SampleSeries> samples;
   v1::Comparison comparison;
+  v1::ModelAdvice advice;
   v1::OutcomeKind outcome = v1::COMPLETED;
   bool hold_jobs = false;
   int largest_page = 1000;
@@ -238,6 +251,7 @@ class FakeCoordinator : public v1::JobService::Service,
   std::vector<v1::LabelDeviceRequest> label_requests;
   std::vector<v1::GetReportRequest> report_requests;
   std::vector<v1::CompareRunsRequest> compare_requests;
+  std::vector<v1::AdviseModelRequest> advise_requests;
 
  private:
   template <typename Map, typename Item>

@@ -30,6 +30,8 @@ TEST(KeyValueTest, Pairs) {
 TEST(KeyValueTest, EnumNames) {
   EXPECT_EQ(*ParseEnumName("--expect", "oom-killed", *v1::OutcomeKind_descriptor()), v1::OOM_KILLED);
   EXPECT_EQ(*ParseEnumName("--expect", "Completed", *v1::OutcomeKind_descriptor()), v1::COMPLETED);
+  EXPECT_EQ(EnumStyle("mmap+populate"), "MMAP_POPULATE");
+  EXPECT_EQ(EnumStyle("llama.cpp"), "LLAMA_CPP");
   EXPECT_FALSE(ParseEnumName("--expect", "OUTCOME_KIND_UNSPECIFIED", *v1::OutcomeKind_descriptor()).ok());
   EXPECT_THAT(std::string(ParseEnumName("--expect", "timed", *v1::OutcomeKind_descriptor()).status().message()),
               testing::HasSubstr("--expect: 'timed'"));

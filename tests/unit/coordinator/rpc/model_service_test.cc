@@ -82,6 +82,13 @@ class ModelServiceTest : public ServerTest {
     return rpc::FromGrpc(models_->RemoveModel(rpc::MakeContext().get(), request, &entry));
   }
 
+  absl::StatusOr<v1::ModelAdvice> Advise(const v1::AdviseModelRequest& request) {
+    v1::ModelAdvice advice;
+    const grpc::Status status = models_->AdviseModel(rpc::MakeContext().get(), request, &advice);
+    if (!status.ok()) return rpc::FromGrpc(status);
+    return advice;
+  }
+
   static v1::SubmitJobRequest ModelRequest(const std::string& model_id, const std::string& quant = "") {
     v1::SubmitJobRequest request;
     v1::ModelLoad* const load = request.mutable_spec()->mutable_workload()->mutable_model()->mutable_load();
@@ -179,6 +186,52 @@ TEST_F(ModelServiceTest, WhatAJobNeedsIsNotRemoved) {
   EXPECT_TRUE(absl::IsNotFound(Submit(ModelRequest("mine")).status()));
   EXPECT_TRUE(absl::IsFailedPrecondition(Remove("tiny", "Q4_K_M"))) << "the catalogue's is not the store's";
   EXPECT_TRUE(absl::IsNotFound(Remove("tiny", "Q17")));
+}
+
+TEST_F(ModelServiceTest, AdviceIsFromTheHistoryAndFromTheCatalogue) {
+  const auto worker = Connect("a", [](v1::Hello* hello) {
+    hello->mutable_facts()->add_capabilities(v1::WORKLOAD_MODEL);
+    hello->mutable_facts()->set_limit_bytes(std::uint64_t{4} << 30U);
+  });
+  v1::AdviseModelRequest request;
+  request.set_model_id("tiny");
+  auto advice = Advise(request);
+  ASSERT_TRUE(advice.ok()) << advice.status();
+  EXPECT_EQ(advice->current_optimal(), "F16");
+  EXPECT_TRUE(advice->estimated());
+  EXPECT_EQ(advice->device_count(), 1);
+
+  // What was measured counts more than any estimate.
+  const auto job = Submit(ModelRequest("tiny", "F16"));
+  ASSERT_TRUE(job.ok()) << job.status();
+  const std::string run_id = worker->ReadAssignment();
+  worker->SendStarted(run_id);
+  worker->SendFinished(run_id, 2, [](v1::RunResult* result) {
+    v1::ModelLoadResult& load = *result->add_loads();
+    load.set_model_id("tiny");
+    load.set_quant("F16");
+    load.set_loader(v1::ModelLoad::MMAP);
+    load.set_runtime(v1::ModelLoad::BUILTIN);
+    load.mutable_outcome()->set_kind(v1::OOM_KILLED);
+    *result->mutable_outcome() = load.outcome();
+  });
+  worker->AwaitAcks(run_id, 2);
+  advice = Advise(request);
+  ASSERT_TRUE(advice.ok()) << advice.status();
+  EXPECT_EQ(advice->current_optimal(), "Q8_0");
+  EXPECT_THAT(advice->reason(), HasSubstr("F16 does not: 0 of 1 loads survived: 1 OOM_KILLED"));
+}
+
+TEST_F(ModelServiceTest, AdviceOnWhatIsNotThereIsNotFound) {
+  v1::AdviseModelRequest request;
+  EXPECT_TRUE(absl::IsInvalidArgument(Advise(request).status()));
+  request.set_model_id("tinny");
+  const absl::Status model = Advise(request).status();
+  EXPECT_TRUE(absl::IsNotFound(model)) << model;
+  EXPECT_THAT(model.message(), HasSubstr("did you mean 'tiny'"));
+  request.set_model_id("tiny");
+  request.mutable_devices()->add_device_ids("nobody");
+  EXPECT_TRUE(absl::IsNotFound(Advise(request).status()));
 }
 
 }  // namespace

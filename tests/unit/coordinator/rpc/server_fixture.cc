@@ -44,14 +44,16 @@ void TestWorker::SendStarted(const std::string& run_id) {
   Send(message);
 }
 
-void TestWorker::SendFinished(const std::string& run_id, std::uint64_t seq) {
+void TestWorker::SendFinished(const std::string& run_id, std::uint64_t seq,
+                              const std::function<void(v1::RunResult*)>& change) {
   v1::WorkerMessage message;
   message.mutable_record()->set_run_id(run_id);
   message.mutable_record()->set_attempt(1);
   message.mutable_record()->set_seq(seq);
-  v1::Outcome* outcome = message.mutable_record()->mutable_finished()->mutable_result()->mutable_outcome();
-  outcome->set_kind(v1::COMPLETED);
-  outcome->mutable_evidence()->add_kernel_log("line");
+  v1::RunResult* const result = message.mutable_record()->mutable_finished()->mutable_result();
+  result->mutable_outcome()->set_kind(v1::COMPLETED);
+  result->mutable_outcome()->mutable_evidence()->add_kernel_log("line");
+  if (change) change(result);
   Send(message);
 }
 

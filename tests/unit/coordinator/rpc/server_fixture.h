@@ -29,7 +29,9 @@ class TestWorker {
   void Hello(const std::function<void(v1::Hello*)>& change = {});
   void Send(const v1::WorkerMessage& message);
   void SendStarted(const std::string& run_id);
-  void SendFinished(const std::string& run_id, std::uint64_t seq);
+  // COMPLETED, unless `change` makes it another result.
+  void SendFinished(const std::string& run_id, std::uint64_t seq,
+                    const std::function<void(v1::RunResult*)>& change = {});
   // The next message; nothing once the stream has ended.
   std::optional<v1::CoordinatorMessage> Read();
   // The identifier of the run in the next message, which must be an assignment.
