@@ -8,6 +8,7 @@
 
 #include "cli/render/text_value.h"
 #include "cli/render/text_width.h"
+#include "common/base/clock.h"
 #include "common/base/units.h"
 
 namespace ballast::cli {
@@ -43,8 +44,31 @@ std::string OtherTarget(const v1::Workload& workload) {
   return {};
 }
 
+// What is loaded, or brought onto the device: `cycle 5  load 2 of 9 at Q4_K_M  `; empty where there is no model.
+std::string ModelText(const v1::RunProgress& progress) {
+  std::string text;
+  if (progress.cycle() > 0) text += fmt::format("cycle {}  ", progress.cycle());
+  const std::string quant = Printable(progress.quant());
+  if (progress.phase() == v1::Phase::PREPARE && !quant.empty()) {
+    text += quant + " is made ready";
+    if (progress.prepare_bytes() > 0) {
+      text += fmt::format(": {} of {}", base::FormatBytes(progress.prepared_bytes()),
+                          base::FormatBytes(progress.prepare_bytes()));
+    }
+    return text + "  ";
+  }
+  if (progress.load_index() == 0) return text;
+  text +=
+      progress.load_count() > 0 ? fmt::format("load {} of {}", progress.load_index(), progress.load_count()) : "load";
+  text += fmt::format(" at {}", quant);
+  if (progress.load_resident_bytes() > 0) {
+    text += fmt::format(" ({} resident)", base::FormatBytes(progress.load_resident_bytes()));
+  }
+  return text + "  ";
+}
+
 std::string Figures(const v1::RunProgress& progress, const v1::Workload& workload) {
-  std::string text = "used " + Percent(progress.used_percent());
+  std::string text = ModelText(progress) + "used " + Percent(progress.used_percent());
   const bool loading = progress.phase() == v1::Phase::RAMP || progress.phase() == v1::Phase::HOLD;
   if (const std::string other = OtherTarget(workload); loading && !other.empty()) {
     text += other;
@@ -58,8 +82,15 @@ std::string Figures(const v1::RunProgress& progress, const v1::Workload& workloa
 }
 
 std::string Elapsed(const v1::RunProgress& progress) {
-  const std::string elapsed = Stopwatch(progress.elapsed());
-  return progress.has_planned() ? fmt::format("{}/{}", elapsed, Stopwatch(progress.planned())) : elapsed;
+  std::string text = Stopwatch(progress.elapsed());
+  if (!progress.has_planned()) return text;
+  text += "/" + Stopwatch(progress.planned());
+  // Of a soak that is what people look for: it goes on for hours, and over several attempts.
+  if (progress.cycle() > 0) {
+    const auto left = base::FromProto(progress.planned()) - base::FromProto(progress.elapsed());
+    text += fmt::format(", {} left", Stopwatch(base::ToProto(std::max(left, std::chrono::nanoseconds(0)))));
+  }
+  return text;
 }
 
 std::string RunName(const v1::Run& run) {
@@ -129,7 +160,9 @@ std::vector<std::string> JobProgress::ApplyProgress(const v1::RunProgress& progr
   const auto found = runs_.find({progress.run_id().size(), progress.run_id()});
   if (found == runs_.end() || found->second.run.state() == v1::Run::ENDED) return {};
   RunState& state = found->second;
-  const bool changed = state.progress.phase() != progress.phase() && progress.phase() != v1::Phase::KIND_UNSPECIFIED;
+  const bool changed = progress.phase() != v1::Phase::KIND_UNSPECIFIED &&
+                       (state.progress.phase() != progress.phase() ||
+                        (progress.load_index() > 0 && state.progress.load_index() != progress.load_index()));
   state.progress = progress;
   if (!changed) return {};
   return {fmt::format("{}: {} at {}  {}", RunName(state.run), PhaseName(progress.phase()), Elapsed(progress),

@@ -85,6 +85,42 @@ TEST(JobProgressTest, TargetsThatAreNoPercentages) {
   EXPECT_THAT(stall.Apply(ProgressOf(1, v1::Phase::RECOVERY, 20)), ElementsAre(HasSubstr("used 20.0 %  held")));
 }
 
+TEST(JobProgressTest, ModelsAreMadeReadyAndLoaded) {
+  JobProgress progress;
+  (void)progress.Apply(JobIn(v1::Job::RUNNING));
+  (void)progress.Apply(RunIn(1, v1::Run::RUNNING));
+  v1::JobUpdate update = ProgressOf(1, v1::Phase::PREPARE, 10);
+  v1::RunProgress& run = *update.mutable_progress();
+  run.clear_planned();
+  run.set_quant("Q4_0");
+  run.set_prepared_bytes(512U << 20U);
+  run.set_prepare_bytes(2ULL << 30U);
+  EXPECT_THAT(progress.Apply(update),
+              ElementsAre(HasSubstr("prepare at 1:05  Q4_0 is made ready: 512 MiB of 2 GiB  used 10.0 %")));
+  run.set_phase(v1::Phase::LOAD);
+  run.set_load_index(2);
+  run.set_load_count(9);
+  run.set_load_resident_bytes(1U << 30U);
+  EXPECT_THAT(progress.Apply(update),
+              ElementsAre(HasSubstr("load at 1:05  load 2 of 9 at Q4_0 (1 GiB resident)  used 10.0 %")));
+  EXPECT_THAT(progress.Apply(update), IsEmpty());
+  run.set_load_index(3);
+  run.set_load_resident_bytes(0);
+  EXPECT_THAT(progress.Apply(update), ElementsAre(HasSubstr("load 3 of 9 at Q4_0  used")));
+}
+
+TEST(JobProgressTest, ASoakHasItsCycleAndTheTimeLeft) {
+  JobProgress progress;
+  (void)progress.Apply(JobIn(v1::Job::RUNNING));
+  (void)progress.Apply(RunIn(1, v1::Run::RUNNING));
+  v1::JobUpdate update = ProgressOf(1, v1::Phase::HOLD, 10);
+  update.mutable_progress()->set_cycle(7);
+  EXPECT_THAT(progress.Apply(update), ElementsAre(HasSubstr("hold at 1:05/2:00, 0:55 left  cycle 7  used 10.0 %")));
+  update.mutable_progress()->set_phase(v1::Phase::RECOVERY);
+  update.mutable_progress()->mutable_elapsed()->set_seconds(130);
+  EXPECT_THAT(progress.Apply(update), ElementsAre(HasSubstr("2:10/2:00, 0:00 left")));
+}
+
 TEST(JobProgressTest, RunsAreOrderedByNumber) {
   JobProgress progress;
   for (const int number : {10, 2, 1}) (void)progress.Apply(RunIn(number, v1::Run::QUEUED));
