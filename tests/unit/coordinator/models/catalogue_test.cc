@@ -18,7 +18,7 @@ using CatalogueTest = DirectoryTest;
 TEST_F(CatalogueTest, TheOneThatComesWithTheProgramHasWhatIsPromised) {
   const auto catalogue = LoadCatalogue({});
   ASSERT_TRUE(catalogue.ok()) << catalogue.status();
-  for (const char* const model_id : {"qwen2.5-7b-zh", "qwen2.5-1.5b", "qwen2.5-0.5b", "tiny"}) {
+  for (const char* const model_id : {"qwen2.5-7b-zh", "qwen2.5-3b", "qwen2.5-1.5b", "qwen2.5-0.5b", "tiny"}) {
     const v1::CatalogueModel* const model = FindModel(*catalogue, model_id);
     ASSERT_NE(model, nullptr) << model_id;
     EXPECT_EQ(model->levels(0).quant(), "Q4_K_M") << "what a job gets that names no level";
