@@ -105,6 +105,38 @@ class ModelsTest(FleetTest):
         self.assertEqual(digest_of(fetched.strip()), digest_of(path))
         self.assertGreaterEqual(self.sent(again)[0][0], size // 2, "it went on in the middle")
 
+    def test_a_job_on_two_devices_of_which_one_is_killed_in_mid_fetch(self):
+        coordinator = self.start_coordinator()
+        shape, level = (SHAPE, LEVEL) if SHAPE != "tiny" else ("qwen2.5-0.5b", "Q2_K")
+        path = self.make_model(shape=shape, level=level)
+        size, digest = os.path.getsize(path), digest_of(path)
+        self.push(path)
+        steady = self.start_worker("steady")
+        killed = self.start_worker("killed")
+        with open(self.path("job.yaml"), "w", encoding="ascii") as text:
+            text.write(f"{{workload: {{model: {{load: {{model_id: mine, quant: {level}, passes: 0}}}}}}, "
+                       "devices: {all: true}, policy: {max_attempts: 2}}")  # fmt: skip
+        job_id = self.submit("submit", self.path("job.yaml"))
+        partial = os.path.join(killed.directory, "models", digest + ".gguf.partial")
+        wait_until(lambda: os.path.exists(partial) and os.path.getsize(partial) >= size // 20, 60, "the fetch to be under way")
+        killed.kill()
+        self.assertTrue(os.path.exists(partial), "it was killed in the middle")
+        self.start_worker("killed")
+        report = self.watch(job_id, timeout_s=120)
+        for run in (entry["run"] for entry in report["runs"]):
+            self.assertEqual(run["outcome"]["kind"], "COMPLETED", run["outcome"])
+            load = run["attempts"][-1]["result"]["loads"][0]
+            self.assertEqual((load["file_source"], load["file_bytes"]), ("fetched", size))
+        for worker in (steady, killed):
+            self.assertEqual(digest_of(os.path.join(worker.directory, "models", digest + ".gguf")), digest)
+        # The next job finds what the first one brought.
+        again = self.watch(self.submit("submit", self.path("job.yaml")), timeout_s=60)
+        self.assertEqual([e["run"]["attempts"][-1]["result"]["loads"][0]["file_source"] for e in again["runs"]], ["present"] * 2)
+        self.assertEqual(len(self.sent(coordinator)), 3)
+        resumed = [(first, count) for first, count in self.sent(coordinator) if first > 0]
+        self.assertEqual([first + count for first, count in resumed], [size], "the killed one went on in the middle")
+        self.assertLessEqual(sum(count for _, count in self.sent(coordinator)), 2 * size + IN_FLIGHT)
+
     def test_on_one_machine_the_coordinators_file_is_used_where_it_lies(self):
         self.start_coordinator(listen="unix:" + self.path("socket"))
         path = self.make_model()
