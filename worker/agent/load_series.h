@@ -56,7 +56,11 @@ class LoadSeries {
   // The youngest sample of the record, for the load that goes on.
   void AddSample();
 
-  // What came of the loads so far. A draft has the load that goes on too, and no samples.
+  // How many loads have ended, and what came of the last of them.
+  [[nodiscard]] std::uint32_t ended_count() const { return ended_count_; }
+  [[nodiscard]] const v1::ModelLoadResult& last() const { return last_; }
+  // What came of the loads so far: the first 10,000 of them, which hardly anything but a soak exceeds. A draft is
+  // written each second: it has the youngest 1,000, the load that goes on too, and no samples.
   [[nodiscard]] const std::vector<v1::ModelLoadResult>& results() const { return results_; }
   void Fill(bool draft, v1::RunResult* result) const;
 
@@ -82,6 +86,8 @@ class LoadSeries {
 
   std::deque<Left> left_;
   std::uint32_t planned_ = 0;
+  std::uint32_t ended_count_ = 0;
+  v1::ModelLoadResult last_;
   std::vector<v1::ModelLoadResult> results_;
   int kept_evidence_ = 0;
   std::vector<v1::GuardAct> guard_acts_;
