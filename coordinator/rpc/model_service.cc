@@ -100,7 +100,10 @@ absl::Status ModelService::CheckUnneeded(const std::string& sha256) {
 
 grpc::Status ModelService::AdviseModel(grpc::ServerContext* /*context*/, const v1::AdviseModelRequest* request,
                                        v1::ModelAdvice* reply) {
-  absl::StatusOr<v1::ModelAdvice> advice = report::BuildAdvice(*store_, *request, library_->List(request->model_id()));
+  // Without a name the library would describe every model there is, and the answer is a refusal in any case.
+  absl::StatusOr<std::vector<v1::ModelEntry>> entries;
+  if (!request->model_id().empty()) entries = library_->List(request->model_id());
+  absl::StatusOr<v1::ModelAdvice> advice = report::BuildAdvice(*store_, *request, entries);
   if (!advice.ok()) return rpc::ToGrpc(advice.status());
   reply->Swap(&*advice);
   return grpc::Status::OK;

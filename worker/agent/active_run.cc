@@ -231,14 +231,14 @@ v1::Outcome ActiveRun::CarryOutSoak() {
     soak_->BeginCycle(record_->Elapsed());
     record_->findings().SetCycle(soak_->cycle());
     if (loads_) loads_->Add(PlanLoads(spec().workload(), assignment_.models_size()), soak_->cycle());
-    const std::size_t loads_before = loads_ ? loads_->results().size() : 0;
+    const std::uint32_t loads_before = loads_ ? loads_->ended_count() : 0;
     absl::StatusOr<v1::Outcome> carried_out = CarryOutCycle();
     v1::Outcome outcome =
         carried_out.ok() ? *std::move(carried_out)
                          : WithoutRunner(v1::WORKER_CRASHED, fmt::format("the runner could not be started: {}",
                                                                          std::string(carried_out.status().message())));
-    const bool loaded = loads_ && loads_->results().size() > loads_before;
-    soak_->EndCycle(record_->Elapsed(), outcome, loaded ? &loads_->results().back() : nullptr, record_->row());
+    const bool loaded = loads_ && loads_->ended_count() > loads_before;
+    soak_->EndCycle(record_->Elapsed(), outcome, loaded ? &loads_->last() : nullptr, record_->row());
     v1::Event event;
     *event.mutable_offset() = base::ToProto(record_->Elapsed());
     event.set_kind(v1::Event::CYCLE_COMPLETED);

@@ -1,6 +1,9 @@
 #include "worker/agent/load_series.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <iterator>
+#include <ranges>
 #include <utility>
 
 #include <fmt/format.h>
@@ -11,6 +14,10 @@ namespace ballast::agent {
 namespace {
 
 using metrics::MetricId;
+
+// More loads than these would make the result too large for one message; of a soak, each is in its cycle as well.
+constexpr std::size_t kMostLoads = 10'000;
+constexpr std::ptrdiff_t kMostDraftLoads = 1'000;
 
 std::uint64_t At(const metrics::SampleRow& row, MetricId id) {
   const std::int64_t value = row[metrics::IndexOf(id)];
@@ -42,7 +49,7 @@ std::optional<v1::RunnerStart> LoadSeries::TakeNext() {
   left_.pop_front();
   const v1::ResolvedModel& model = models_->models()[static_cast<std::size_t>(next.load.model)];
   result_.Clear();
-  result_.set_index(results_.empty() ? 1 : results_.back().index() + 1);
+  result_.set_index(ended_count_ + 1);
   result_.set_model_id(model.model_id());
   result_.set_quant(model.quant());
   result_.set_repetition(next.cycle > 0 ? next.cycle : next.load.repetition);
@@ -138,11 +145,15 @@ void LoadSeries::Keep(v1::Outcome outcome) {
           fmt::format("load {} of {} at {}", result_.index(), result_.model_id(), result_.quant()), result_.index(),
           &outcome);
   *result_.mutable_outcome() = std::move(outcome);
-  results_.push_back(result_);
+  ++ended_count_;
+  last_ = result_;
+  if (results_.size() < kMostLoads) results_.push_back(result_);
 }
 
 void LoadSeries::Fill(bool draft, v1::RunResult* result) const {
-  for (const v1::ModelLoadResult& load : results_) {
+  auto first = results_.begin();
+  if (draft) first = results_.end() - std::min(std::ssize(results_), kMostDraftLoads);
+  for (const v1::ModelLoadResult& load : std::ranges::subrange(first, results_.end())) {
     v1::ModelLoadResult* const kept = result->add_loads();
     *kept = load;
     if (draft) SlimEvidence(kept->mutable_outcome());

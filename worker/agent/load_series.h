@@ -26,6 +26,11 @@ class LoadSeries final : public RunnerSeries {
   void Fill(bool draft, v1::RunResult* result) const override;
   void FillProgress(bool soak, v1::RunProgress* progress) const override;
 
+  // How many loads have ended, and what came of the last of them.
+  [[nodiscard]] std::uint32_t ended_count() const { return ended_count_; }
+  [[nodiscard]] const v1::ModelLoadResult& last() const { return last_; }
+  // What came of the loads so far: the first 10,000 of them, which hardly anything but a soak exceeds. A draft is
+  // written each second: it has the youngest 1,000, the load that goes on too, and no samples.
   [[nodiscard]] const std::vector<v1::ModelLoadResult>& results() const { return results_; }
 
  private:
@@ -49,6 +54,8 @@ class LoadSeries final : public RunnerSeries {
 
   std::deque<Left> left_;
   std::uint32_t planned_ = 0;
+  std::uint32_t ended_count_ = 0;
+  v1::ModelLoadResult last_;
   std::vector<v1::ModelLoadResult> results_;
   v1::ModelLoadResult result_;  // of the load that goes on
 };
