@@ -41,7 +41,7 @@ class Device:
         # As a service manager does, it first removes what an earlier one left.
         left = f"[ -d {GROUP} ] && ! find {GROUP} -depth -type d -exec rmdir {{}} +"
         self.machine.run(f"while {left}; do usleep 10000; done; rm -f {PID}")
-        self.machine.run(f"mkdir {GROUP}; echo {AGENT_MIB * MIB} >{GROUP}/memory.min")
+        self.machine.run(f"mkdir {GROUP}; [ ! -e {GROUP}/memory.min ] || echo {AGENT_MIB * MIB} >{GROUP}/memory.min")
         if self._without_kernel_log:
             self.machine.run("rm -f /dev/kmsg")
         if self._limit_mib:

@@ -161,7 +161,7 @@ class EnvironmentJobTest(DeviceTest):
     def write_job(self, profile):
         path = self.path("job.yaml")
         with open(path, "w", encoding="utf-8") as job:
-            job.write("workload: {pressure: {allocate_full: {until: OOM}, baseline: 0.5}}\nguard: {enabled: false}\n"
+            job.write("workload: {pressure: {allocate_full: {until: OOM}, baseline: 0.5}}\nguard: {mode: OFF}\n"
                       f"environment_profile: {{{profile}}}\n")  # fmt: skip
         return path
 

@@ -334,7 +334,7 @@ class LimitedGroup::Maker {
 
 std::optional<EnvironmentRefusal> LimitedGroup::Make(CgroupHome* home, const v1::EnvironmentProfile& profile,
                                                      const LimitedGroupOptions& options, LimitedGroup* group) {
-  { const LimitedGroup before(std::move(*group)); }  // in the order of a destruction, with its keeper to the last
+  *group = LimitedGroup();
   if (home == nullptr) {
     return EnvironmentRefusal{
         .cause = fmt::format("the environment '{}' needs a cgroup, and this worker makes none", profile.name()),
@@ -346,10 +346,18 @@ std::optional<EnvironmentRefusal> LimitedGroup::Make(CgroupHome* home, const v1:
     return refused;
   }
   Refused refused = Maker(home, profile, options, group).Make();
-  if (refused) {
-    const LimitedGroup refused_group(std::move(*group));
-  }
+  if (refused) *group = LimitedGroup();
   return refused;
+}
+
+LimitedGroup& LimitedGroup::operator=(LimitedGroup&& other) noexcept {
+  // In the order of a destruction.
+  memory_ = std::move(other.memory_);
+  others_ = std::move(other.others_);
+  keeper_ = std::move(other.keeper_);
+  other_directories_ = std::move(other.other_directories_);
+  applied_ = std::move(other.applied_);
+  return *this;
 }
 
 absl::StatusOr<OwnGroup> LimitedGroup::MakeRunGroup() const {

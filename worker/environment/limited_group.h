@@ -46,7 +46,7 @@ class LimitedGroup {
   // Without any group.
   LimitedGroup() = default;
   LimitedGroup(LimitedGroup&&) noexcept = default;
-  LimitedGroup& operator=(LimitedGroup&&) noexcept = default;
+  LimitedGroup& operator=(LimitedGroup&& other) noexcept;
 
   // Where a process in the group stands; and, of groups made below it, the parent.
   [[nodiscard]] const os::CgroupLocation& location() const { return memory_.location(); }

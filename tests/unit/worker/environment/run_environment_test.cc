@@ -50,7 +50,7 @@ class RunEnvironmentTest : public ::testing::Test {
 };
 
 TEST_F(RunEnvironmentTest, AKeeperThatWasKilledIsReplaced) {
-  RunEnvironment environment = RunEnvironment::Create(nullptr);
+  RunEnvironment environment = RunEnvironment::Create(nullptr, nullptr).value();
   EXPECT_EQ(environment.keeper_fd(), -1);
   environment.Keep(runner_->pid());
   const pid_t first = KeeperPid();
@@ -66,7 +66,7 @@ TEST_F(RunEnvironmentTest, AKeeperThatWasKilledIsReplaced) {
 }
 
 TEST_F(RunEnvironmentTest, WhoeverKillsEachOfThemWantsNone) {
-  RunEnvironment environment = RunEnvironment::Create(nullptr);
+  RunEnvironment environment = RunEnvironment::Create(nullptr, nullptr).value();
   environment.Keep(runner_->pid());
   int killed = 0;
   for (; killed < 20 && environment.keeper_fd() >= 0; ++killed) KillKeeper(&environment);

@@ -12,7 +12,7 @@ using testing::HasSubstr;
 
 constexpr std::uint64_t kLimit = 64ULL << 20U;
 // More than the limit, in memory of its own: a shell has no other way to fill it.
-constexpr char kFill[] = "tail -c 200M /dev/zero >/dev/null";
+constexpr char kFill[] = "dd if=/dev/zero of=/dev/null bs=200M count=1 2>/dev/null";
 
 class RunInEnvironmentTest : public GroupFixture {
  protected:
