@@ -164,6 +164,34 @@ absl::StatusOr<ExitCode> CommandTree::Dispatch(Context& context) {
   return command->second(context);
 }
 
+// Throws what CLI11 throws.
+void CommandTree::Parse(const std::vector<std::string>& arguments) {
+  // CLI11 takes the arguments from the back.
+  const auto parse = [this](auto begin, auto end) {
+    std::vector<std::string> reversed(begin, end);
+    std::reverse(reversed.begin(), reversed.end());
+    root_.parse(std::move(reversed));
+  };
+  const auto marker = std::find(arguments.begin(), arguments.end(), "--");
+  if (marker != arguments.end()) {
+    // Which command it is says what stands before.
+    try {
+      parse(arguments.begin(), marker);
+    } catch (const CLI::ParseError&) {
+      if (!passed_on_.contains(&Deepest())) {
+        parse(arguments.begin(), arguments.end());
+        return;
+      }
+      throw;
+    }
+    if (const auto words = passed_on_.find(&Deepest()); words != passed_on_.end()) {
+      words->second->assign(std::next(marker), arguments.end());
+      return;
+    }
+  }
+  parse(arguments.begin(), arguments.end());
+}
+
 ExitCode CommandTree::Execute(const std::vector<std::string>& arguments, Context& context) {
   const auto fail = [&context](const absl::Status& status) {
     const ExitCode code = ExitCodeOf(status);
@@ -172,8 +200,7 @@ ExitCode CommandTree::Execute(const std::vector<std::string>& arguments, Context
     return code;
   };
   try {
-    // CLI11 takes the arguments from the back.
-    root_.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
+    Parse(arguments);
   } catch (const CLI::CallForHelp&) {
     context.out << root_.help();
     return ExitCode::kDone;

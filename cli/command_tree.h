@@ -31,11 +31,15 @@ class CommandTree {
   CLI::App* Add(CLI::App* parent, const std::string& name, const std::string& description,
                 const std::vector<std::string>& examples, RunCommand run);
 
+  // What stands behind `--` goes to `words` as it is: the command line of another program. `command` was made by Add.
+  void PassOn(const CLI::App* command, std::vector<std::string>* words) { passed_on_[command] = words; }
+
   // Parses (`arguments` without the program's name), runs the command that was named, prints errors on `context.err`
   // and returns the exit code. Help goes to `context.out`.
   [[nodiscard]] ExitCode Execute(const std::vector<std::string>& arguments, Context& context);
 
  private:
+  void Parse(const std::vector<std::string>& arguments);
   [[nodiscard]] absl::Status CheckExtras(const CLI::App& app) const;
   [[nodiscard]] absl::StatusOr<ExitCode> Dispatch(Context& context);
   [[nodiscard]] const CLI::App& Deepest() const;
@@ -44,6 +48,7 @@ class CommandTree {
   // Where CLI11 puts what stands before the command's name; commands take it from the options themselves.
   ConnectionFlags before_command_;
   std::map<const CLI::App*, RunCommand> commands_;
+  std::map<const CLI::App*, std::vector<std::string>*> passed_on_;
 };
 
 // The full name of a command for messages: `ballast jobs show`.

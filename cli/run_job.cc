@@ -65,9 +65,12 @@ absl::StatusOr<v1::Job> Submit(const v1::JobSpec& spec, Session& session, Contex
   }
   if (job.ok()) return job;
   if (absl::IsInvalidArgument(job.status())) return WithNextStep(job.status(), "mend the job and submit it again");
-  return WithNextStep(job.status(), request.spec().workload().has_pressure()
-                                        ? "ballast devices list"
-                                        : "ballast models list, or ballast devices list");
+  // Of what the job names, what may be missing.
+  std::vector<std::string_view> lists;
+  if (!request.spec().environment().empty()) lists.emplace_back("ballast env list");
+  if (!request.spec().workload().has_pressure()) lists.emplace_back("ballast models list");
+  lists.emplace_back("ballast devices list");
+  return WithNextStep(job.status(), fmt::format("{}", fmt::join(lists, ", ")));
 }
 
 std::filesystem::path ReportDirectory(const ResultFlags& flags) {
