@@ -28,7 +28,8 @@ absl::StatusOr<profiles::Engine> EngineOfFlag(const std::string& text) {
 }
 
 void AddEnvCommands(CommandTree& tree) {
-  CLI::App* group = tree.AddGroup("env", "Environments: smaller machines to run in. Which there are, and commands in them.");
+  CLI::App* group =
+      tree.AddGroup("env", "Environments: smaller machines to run in. Which there are, and commands in them.");
   AddEnvListCommand(tree, group);
   AddEnvShowCommand(tree, group);
   AddEnvShowDockerCommand(tree, group);

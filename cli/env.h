@@ -20,8 +20,7 @@ void AddEnvRunCommand(CommandTree& tree, CLI::App* group);
 // The profile with this name or alias, among all that there are. INVALID_ARGUMENT where no name was given or a file is
 // wrong, NOT_FOUND with the nearest names.
 [[nodiscard]] absl::StatusOr<v1::EnvironmentProfile> GetEnvironment(const std::string& name, const std::string& file,
-                                                                    const std::string& example,
-                                                                    const Context& context);
+                                                                    const std::string& example, const Context& context);
 
 // --engine, parsed. INVALID_ARGUMENT names the flag.
 [[nodiscard]] absl::StatusOr<profiles::Engine> EngineOfFlag(const std::string& text);

@@ -39,7 +39,8 @@ absl::StatusOr<v1::EnvironmentCatalogue> LoadUsersEnvironments(const std::string
 
 CLI::Option* AddEnvironmentFileFlag(CLI::App* command, std::string* file) {
   return command
-      ->add_option("--env-file", *file, "Profiles of your own, which stand before all others (configs/low_mem_env.yaml)")
+      ->add_option("--env-file", *file,
+                   "Profiles of your own, which stand before all others (configs/low_mem_env.yaml)")
       ->type_name("FILE");
 }
 
@@ -53,7 +54,8 @@ absl::StatusOr<v1::EnvironmentCatalogue> LoadAllEnvironments(const std::string& 
 absl::Status FillUsersEnvironment(const std::string& file, const Context& context, v1::JobSpec* spec) {
   if (spec->environment().empty() && !spec->has_environment_profile()) return absl::OkStatus();
   BALLAST_ASSIGN_OR_RETURN(const v1::EnvironmentCatalogue catalogue, LoadUsersEnvironments(file, context));
-  const bool known = spec->has_environment_profile() || profiles::FindProfile(catalogue, spec->environment()) != nullptr;
+  const bool known =
+      spec->has_environment_profile() || profiles::FindProfile(catalogue, spec->environment()) != nullptr;
   return known ? profiles::ResolveEnvironment(catalogue, spec) : absl::OkStatus();
 }
 

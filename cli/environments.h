@@ -21,9 +21,9 @@ CLI::Option* AddEnvironmentFileFlag(CLI::App* command, std::string* file);
 [[nodiscard]] absl::StatusOr<v1::EnvironmentCatalogue> LoadAllEnvironments(const std::string& file,
                                                                            const Context& context);
 
-// Gives a job the profile that it names, where the user's own files have it; a name that they do not have is left to the
-// coordinator. A job without an environment stays as it is. INVALID_ARGUMENT as above, and where the job names another
-// profile than it has.
+// Gives a job the profile that it names, where the user's own files have it; a name that they do not have is left to
+// the coordinator. A job without an environment stays as it is. INVALID_ARGUMENT as above, and where the job names
+// another profile than it has.
 [[nodiscard]] absl::Status FillUsersEnvironment(const std::string& file, const Context& context, v1::JobSpec* spec);
 
 }  // namespace ballast::cli

@@ -16,6 +16,7 @@
 #include "cli/job_flags.h"
 #include "cli/key_value.h"
 #include "cli/pressure_flags.h"
+#include "cli/program_path.h"
 #include "cli/run_job.h"
 #include "common/base/status.h"
 #include "common/base/text.h"
@@ -41,27 +42,14 @@ absl::Status Usage(const std::string& message, const std::string& next_step) {
   return WithNextStep(absl::InvalidArgumentError(message), next_step);
 }
 
-bool Runnable(const std::filesystem::path& path) {
-  std::error_code error;
-  return std::filesystem::is_regular_file(path, error) && ::access(path.c_str(), X_OK) == 0;
-}
-
 // The program that a shell would start.
-absl::StatusOr<std::filesystem::path> FindOnPath(const std::string& name, const Context& context) {
+absl::StatusOr<std::filesystem::path> ProgramOf(const std::string& name, const Context& context) {
   if (name.find('/') != std::string::npos) {
-    if (Runnable(name)) return std::filesystem::absolute(name);
+    if (IsProgram(name)) return std::filesystem::absolute(name);
     return Usage(fmt::format("{} is no program that can be run", base::Quoted(name)),
                  "name an executable file behind --");
   }
-  const std::string search = context.variable("PATH").value_or("");
-  std::string_view rest = search;
-  while (!name.empty() && !rest.empty()) {
-    const std::string_view entry = rest.substr(0, rest.find(':'));
-    rest.remove_prefix(entry.size() == rest.size() ? entry.size() : entry.size() + 1);
-    if (const auto path = std::filesystem::path(entry.empty() ? "." : entry) / name; Runnable(path)) {
-      return std::filesystem::absolute(path);
-    }
-  }
+  if (const auto path = FindOnPath(name, context)) return std::filesystem::absolute(*path);
   return Usage(fmt::format("there is no program {} on PATH", base::Quoted(name)),
                "name a program that is installed, or its path, behind --");
 }
@@ -97,7 +85,7 @@ absl::StatusOr<v1::CommandDefinition> LocalCommand(const std::vector<std::string
                    "put it into a script, and run that");
     }
   }
-  BALLAST_ASSIGN_OR_RETURN(const std::filesystem::path program, FindOnPath(command_line.front(), context));
+  BALLAST_ASSIGN_OR_RETURN(const std::filesystem::path program, ProgramOf(command_line.front(), context));
   v1::CommandDefinition command;
   command.set_command_id(IdOf(program));
   command.set_program(program.string());

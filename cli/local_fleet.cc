@@ -22,6 +22,7 @@
 
 #include "ballast/v1/model.pb.h"
 #include "cli/error_text.h"
+#include "cli/program_path.h"
 #include "cli/target.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
@@ -138,19 +139,8 @@ absl::StatusOr<std::filesystem::path> SocketPath(const std::filesystem::path& da
 }
 
 absl::StatusOr<std::filesystem::path> FindProgram(const std::string& name, const Context& context) {
-  const auto runnable = [](const std::filesystem::path& path) {
-    std::error_code error;
-    return std::filesystem::is_regular_file(path, error) && ::access(path.c_str(), X_OK) == 0;
-  };
-  if (const auto beside = context.program_directory / name; runnable(beside)) return beside;
-  const std::string search = context.variable("PATH").value_or("");
-  std::string_view rest = search;
-  while (!rest.empty()) {
-    const std::string_view entry = rest.substr(0, rest.find(':'));
-    rest.remove_prefix(entry.size() == rest.size() ? entry.size() : entry.size() + 1);
-    if (entry.empty()) continue;
-    if (const auto path = std::filesystem::path(entry) / name; runnable(path)) return path;
-  }
+  if (const auto beside = context.program_directory / name; IsProgram(beside)) return beside;
+  if (auto path = FindOnPath(name, context)) return *std::move(path);
   return WithNextStep(
       absl::UnavailableError(fmt::format("local mode needs the program {}, which is neither in {} nor on PATH", name,
                                          context.program_directory.string())),

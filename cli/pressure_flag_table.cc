@@ -35,9 +35,15 @@ const std::vector<PressureFlag>& PressureFlagTable() {
        SetStall},
       {"--duration",
        "TIME",
-       "burst, allocate_full: how long to hold (default 5s, 1s); sawtooth: one cycle (default 10s)",
+       "burst, allocate_full: how long to hold (default 5s, 1s); sawtooth: one cycle (default 10s); staircase: how "
+       "long "
+       "to climb, instead of --steps",
        "5s",
-       {{"burst", "burst.duration"}, {"sawtooth", "sawtooth.cycle_duration"}, {"allocate_full", "allocate_full.hold"}}},
+       {{"burst", "burst.duration"},
+        {"sawtooth", "sawtooth.cycle_duration"},
+        {"allocate_full", "allocate_full.hold"},
+        {"staircase", "staircase.steps"}},
+       SetDuration},
       {"--min",
        "PERCENT",
        "sawtooth: lowest memory in use (default 30%)",

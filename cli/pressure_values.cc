@@ -1,16 +1,21 @@
 #include "cli/pressure_values.h"
 
+#include <algorithm>
 #include <cctype>
 #include <charconv>
+#include <chrono>
+#include <cstdint>
 
 #include <fmt/format.h>
 
 #include "cli/error_text.h"
 #include "cli/job_flags.h"
 #include "cli/key_value.h"
+#include "common/base/clock.h"
 #include "common/base/status.h"
 #include "common/base/text.h"
 #include "common/base/units.h"
+#include "common/config/field_rules.h"
 #include "common/config/field_text.h"
 
 namespace ballast::cli {
@@ -88,6 +93,26 @@ absl::Status SetUntil(const std::string& flag, const std::string& mode, const st
   }
   if (until == v1::AllocateFullPattern::OOM) spec->mutable_guard()->set_mode(v1::GuardSpec::OFF);
   return absl::OkStatus();
+}
+
+absl::Status SetDuration(const std::string& flag, const std::string& mode, const std::string& text, v1::JobSpec* spec) {
+  const std::string pattern = "workload.pressure." + mode;
+  if (mode != "staircase") {
+    const char* const field = mode == "burst" ? ".duration" : mode == "sawtooth" ? ".cycle_duration" : ".hold";
+    return SetFromFlag(flag, pattern + field, text, "5s", spec);
+  }
+  const auto duration = base::ParseDuration(text);
+  if (!duration.ok() || duration->count() <= 0) {
+    return WithNextStep(
+        absl::InvalidArgumentError(
+            fmt::format("{}: {}", flag, duration.ok() ? "must be above 0" : std::string(duration.status().message()))),
+        flag + " 60s");
+  }
+  v1::PressureWorkload complete = spec->workload().pressure();
+  config::ApplyDefaults(&complete);
+  const std::chrono::nanoseconds interval = base::FromProto(complete.staircase().interval());
+  const std::int64_t steps = std::max<std::int64_t>(1, *duration / interval);
+  return SetFromFlag(flag, pattern + ".steps", std::to_string(steps), "60s, or another --interval", spec);
 }
 
 }  // namespace ballast::cli

@@ -20,6 +20,9 @@ namespace ballast::cli {
 // `some=20` or `full=5%` → burst.target_psi.
 [[nodiscard]] absl::Status SetStall(const std::string& flag, const std::string& mode, const std::string& text,
                                     v1::JobSpec* spec);
+// A time → the pattern's hold or cycle; of a staircase the steps that fit, with the interval that it has by then.
+[[nodiscard]] absl::Status SetDuration(const std::string& flag, const std::string& mode, const std::string& text,
+                                       v1::JobSpec* spec);
 // `oom` → no guard, and allocate_full.until; `floor` → allocate_full.until, the only pattern that has it.
 [[nodiscard]] absl::Status SetUntil(const std::string& flag, const std::string& mode, const std::string& text,
                                     v1::JobSpec* spec);

@@ -66,14 +66,15 @@ absl::StatusOr<v1::Job> Submit(const v1::JobSpec& spec, Session& session, Contex
   if (job.ok()) return job;
   if (absl::IsInvalidArgument(job.status())) return WithNextStep(job.status(), "mend the job and submit it again");
   const v1::Workload& workload = request.spec().workload();
+  // Of what the job names, what may be missing.
+  std::vector<std::string_view> lists;
   if (workload.has_command() && absl::IsFailedPrecondition(job.status())) {
-    return WithNextStep(job.status(),
-                        "name the command in the worker's configuration and start the worker again; "
-                        "ballast devices show ID lists what a device has");
+    lists.emplace_back("name the command in the worker's configuration and start the worker again");
   }
-  return WithNextStep(job.status(), workload.has_pressure() || workload.has_command()
-                                        ? "ballast devices list"
-                                        : "ballast models list, or ballast devices list");
+  if (!request.spec().environment().empty()) lists.emplace_back("ballast env list");
+  if (!workload.has_pressure() && !workload.has_command()) lists.emplace_back("ballast models list");
+  lists.emplace_back("ballast devices list");
+  return WithNextStep(job.status(), fmt::format("{}", fmt::join(lists, ", ")));
 }
 
 std::filesystem::path ReportDirectory(const ResultFlags& flags) {

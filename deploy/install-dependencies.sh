@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Installs what building and testing need, as Debian packages. Asks apt only for what is missing, so a second call costs nothing.
-# Usage: deploy/install-dependencies.sh [--device|--fuzz]
-#   --device   what the tests on virtual machines need, too
-#   --fuzz     what the fuzzers need, too
+# Usage: deploy/install-dependencies.sh [--device|--containers|--fuzz]
+#   --device      what the tests on virtual machines need, too
+#   --containers  what the tests with containers need, too; those that lack it are skipped
+#   --fuzz        what the fuzzers need, too
 set -euo pipefail
 
 packages=(
@@ -22,12 +23,15 @@ case "${1-}" in
     # The machines' kernel is downloaded by the tests, and not installed.
     apt-cache show linux-image-cloud-amd64 >/dev/null 2>&1 || lists=missing
     ;;
+  --containers)
+    packages+=(podman runc busybox-static shellcheck)
+    ;;
   --fuzz)
     packages+=(clang)
     ;;
   *)
     echo "error: unknown argument '$1'" >&2
-    echo "  try: deploy/install-dependencies.sh [--device|--fuzz]" >&2
+    echo "  try: deploy/install-dependencies.sh [--device|--containers|--fuzz]" >&2
     exit 2
     ;;
 esac

@@ -50,7 +50,7 @@ if [ "$tests" = device ] && [ "$preset" != dev ]; then
   exit 2
 fi
 
-deploy/install-dependencies.sh ${tests:+"--$tests"}
+deploy/install-dependencies.sh "--${tests:-containers}"
 cmake --preset "$preset" >/dev/null
 cmake --build --preset "$preset"
 # Tests that take memory or time run alone (RUN_SERIAL); the others share the processors.

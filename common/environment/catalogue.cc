@@ -70,8 +70,8 @@ absl::StatusOr<v1::EnvironmentCatalogue> LoadEnvironments(const std::vector<std:
 
 const v1::EnvironmentProfile* FindProfile(const v1::EnvironmentCatalogue& catalogue, std::string_view name) {
   const auto& profiles = catalogue.environments();
-  const auto found = std::ranges::find_if(
-      profiles, [name](const v1::EnvironmentProfile& profile) { return IsNamed(profile, name); });
+  const auto found =
+      std::ranges::find_if(profiles, [name](const v1::EnvironmentProfile& profile) { return IsNamed(profile, name); });
   return found == profiles.end() ? nullptr : &*found;
 }
 
@@ -88,9 +88,8 @@ absl::StatusOr<const v1::EnvironmentProfile*> GetProfile(const v1::EnvironmentCa
                          : fmt::format("{} ({})", profile.name(), fmt::join(profile.aliases(), ", ")));
   }
   const std::string near = config::DidYouMean(name, names);
-  return absl::NotFoundError(
-      fmt::format("there is no environment profile {}; {}", base::Quoted(name),
-                  near.empty() ? fmt::format("there are {}", fmt::join(listed, ", ")) : near));
+  return absl::NotFoundError(fmt::format("there is no environment profile {}; {}", base::Quoted(name),
+                                         near.empty() ? fmt::format("there are {}", fmt::join(listed, ", ")) : near));
 }
 
 absl::Status ResolveEnvironment(const v1::EnvironmentCatalogue& catalogue, v1::JobSpec* spec) {

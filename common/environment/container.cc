@@ -107,8 +107,7 @@ absl::StatusOr<ContainerLimits> LimitsOf(const v1::EnvironmentProfile& profile, 
 }
 
 absl::StatusOr<std::vector<std::string>> RunCommand(const v1::EnvironmentProfile& profile, const ContainerHost& host,
-                                                    const std::string& image,
-                                                    const std::vector<std::string>& command) {
+                                                    const std::string& image, const std::vector<std::string>& command) {
   BALLAST_ASSIGN_OR_RETURN(const ContainerLimits limits, LimitsOf(profile, host));
   std::vector<std::string> words = {std::string(EngineName(host.engine)), "run", "--rm"};
   words.insert(words.end(), limits.flags.begin(), limits.flags.end());

@@ -36,14 +36,16 @@ struct ContainerLimits {
   std::vector<std::string> remarks;
 };
 
-// Memory, swap, swappiness, processors and the disk. INVALID_ARGUMENT where the profile limits a disk and none is given.
+// Memory, swap, swappiness, processors and the disk. INVALID_ARGUMENT where the profile limits a disk and none is
+// given.
 [[nodiscard]] absl::StatusOr<ContainerLimits> LimitsOf(const v1::EnvironmentProfile& profile,
                                                        const ContainerHost& host);
 
 // What `--memory-swap` says for the profile: memory and swap together, in bytes.
 [[nodiscard]] std::uint64_t MemoryAndSwapBytes(const v1::EnvironmentProfile& profile);
 
-// `docker run --rm LIMITS IMAGE COMMAND…` as words; the image's own command where `command` is empty. Codes of LimitsOf.
+// `docker run --rm LIMITS IMAGE COMMAND…` as words; the image's own command where `command` is empty. Codes of
+// LimitsOf.
 [[nodiscard]] absl::StatusOr<std::vector<std::string>> RunCommand(const v1::EnvironmentProfile& profile,
                                                                   const ContainerHost& host, const std::string& image,
                                                                   const std::vector<std::string>& command);

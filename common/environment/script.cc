@@ -77,7 +77,8 @@ std::string ShellScript(const v1::EnvironmentCatalogue& catalogue, std::string_v
                                           : fmt::format("{} ({})", profile.name(), fmt::join(profile.aliases(), ", ")));
   }
   script +=
-      "# Everything else goes to `ballast simple`: --mode staircase --duration 60, --mode burst --target 70, --save-report, …\n"
+      "# Everything else goes to `ballast simple`: --mode staircase --duration 60, --mode burst --target 70, "
+      "--save-report, …\n"
       "# BALLAST is the path of the program where it is not on PATH.\n\nset -eu\n";
   script += fmt::format("environment={}\n", default_name.empty() ? "''" : ShWord(default_name));
   script += kShellArguments;

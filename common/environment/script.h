@@ -13,9 +13,9 @@ namespace ballast::profiles {
 // Name of the script that has no environment of its own, without its ending.
 inline constexpr std::string_view kGeneralScriptName = "run_memory_env_test";
 
-// Both know every profile of `catalogue` by name and aliases, so they need no file beside them. They take `--environment
-// NAME` and otherwise the flags of `ballast simple` (--mode, --duration, --target, …). `default_name` is the environment
-// where none is named; empty: one must be.
+// Both know every profile of `catalogue` by name and aliases, so they need no file beside them. They take
+// `--environment NAME` and otherwise the flags of `ballast simple` (--mode, --duration, --target, …). `default_name` is
+// the environment where none is named; empty: one must be.
 
 // For POSIX shells: `ballast simple --env …`, here or on a fleet.
 [[nodiscard]] std::string ShellScript(const v1::EnvironmentCatalogue& catalogue, std::string_view default_name);
@@ -33,8 +33,8 @@ struct ScriptFile {
   bool executable = false;
 };
 
-// Both for each profile, named by its first alias in ASCII (its name where it has none), and both without an environment
-// of their own.
+// Both for each profile, named by its first alias in ASCII (its name where it has none), and both without an
+// environment of their own.
 [[nodiscard]] absl::StatusOr<std::vector<ScriptFile>> AllScripts(const v1::EnvironmentCatalogue& catalogue);
 
 }  // namespace ballast::profiles

@@ -15,14 +15,15 @@ bool IsAlphanumeric(char c) {
   return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
+// An equals sign means something in the first word alone (to cmd.exe also between words), which is no flag.
 bool IsPlain(std::string_view word, std::string_view more) {
-  return !word.empty() && std::ranges::all_of(word, [more](char c) {
-    return IsAlphanumeric(c) || more.find(c) != std::string_view::npos;
+  const bool flag = word.starts_with('-');
+  return !word.empty() && std::ranges::all_of(word, [more, flag](char c) {
+    return IsAlphanumeric(c) || more.find(c) != std::string_view::npos || (c == '=' && flag);
   });
 }
 
 std::string QuoteForSh(std::string_view word) {
-  // No `=`, which would make an assignment of the first word, and no `~`.
   if (IsPlain(word, "_@%+:,./-")) return std::string(word);
   std::string quoted = "'";
   for (const char c : word) {
@@ -80,12 +81,13 @@ absl::StatusOr<Shell> ParseShell(std::string_view text) {
 
 absl::StatusOr<std::string> QuoteWord(Shell shell, std::string_view word) {
   if (word.find('\0') != std::string_view::npos) {
-    return absl::InvalidArgumentError(fmt::format("{} has a NUL byte, which no command line can hold", base::Quoted(word)));
+    return absl::InvalidArgumentError(
+        fmt::format("{} has a NUL byte, which no command line can hold", base::Quoted(word)));
   }
   if (shell == Shell::kSh) return QuoteForSh(word);
   if (word.find_first_of("\r\n") != std::string_view::npos) {
-    return absl::InvalidArgumentError(
-        fmt::format("{} has a line end, which cmd.exe cannot pass on; leave it out, or write for sh", base::Quoted(word)));
+    return absl::InvalidArgumentError(fmt::format(
+        "{} has a line end, which cmd.exe cannot pass on; leave it out, or write for sh", base::Quoted(word)));
   }
   if (IsPlain(word, "_@+:./-\\")) return std::string(word);
   return EscapeForCmd(QuoteForRuntime(word), shell == Shell::kBatch);
