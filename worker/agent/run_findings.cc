@@ -68,7 +68,9 @@ void RunFindings::AddReport(const v1::RunnerReport& report) {
       }
       break;
     }
-    case v1::RunnerReport::kLoadStage:  // of the load's runner: not for here
+    // Of the runners of loads and programs: not for here.
+    case v1::RunnerReport::kLoadStage:
+    case v1::RunnerReport::kProgramBegin:
     case v1::RunnerReport::CONTENT_NOT_SET:
       break;
   }
