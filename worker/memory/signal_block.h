@@ -7,8 +7,8 @@
 
 namespace ballast::memory {
 
-// Blocks signals in this thread, and so in all threads that it starts, while one lives; but for those that a fault in the
-// thread itself raises, for which the program may have a handler.
+// Blocks signals in this thread, and so in all threads that it starts, while one lives; but for those that a fault in
+// the thread itself raises, for which the program may have a handler.
 class SignalBlock {
  public:
   SignalBlock() {

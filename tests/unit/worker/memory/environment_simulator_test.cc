@@ -78,8 +78,8 @@ TEST_F(EnvironmentSimulatorTest, TheDockerCommandIsQuoted) {
                                                        {.engine = "podman", .image = "mine:1"});
   ASSERT_TRUE(words.ok()) << words.status();
   EXPECT_THAT(*words, AllOf(StartsWith("podman run "), ::testing::EndsWith(" mine:1 echo 'a b'")));
-  EXPECT_TRUE(absl::IsInvalidArgument(
-      simulator_->GenerateDockerCommand("small", "true", {.engine = "dokcer"}).status()));
+  EXPECT_TRUE(
+      absl::IsInvalidArgument(simulator_->GenerateDockerCommand("small", "true", {.engine = "dokcer"}).status()));
 }
 
 TEST_F(EnvironmentSimulatorTest, WritesScriptsForBothShells) {

@@ -1,5 +1,7 @@
 #include "ballast/memory_manager.h"
 
+#include <fstream>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -68,6 +70,51 @@ TEST_F(MemoryManagerTest, WrongNamesAreToldBeforeATest) {
   EXPECT_TRUE(
       absl::IsNotFound(manager->RunControlledPressureTest({.model_id = "tyni", .target_percent = 99}).status()));
   EXPECT_FALSE(manager->GenerateMemoryReport()->has_last_test());
+}
+
+TEST_F(MemoryManagerTest, TestsRunInTheProfile) {
+  std::ofstream(directory_ / "environments.yaml")
+      << "environments:\n  - {name: 小机器, aliases: [small], memory_bytes: 256MiB}\n";
+  manager_options_.environment_file = directory_ / "environments.yaml";
+  manager_options_.environment_profile = "small";
+  const auto manager = Create();
+  // Of 256 MiB: on the machine as it is the target would be below what is in use.
+  const auto test = manager->RunControlledPressureTest(
+      {.test_mode = "staircase", .target_percent = 30, .burst_duration = std::chrono::milliseconds(400)});
+  ASSERT_TRUE(test.ok()) << test.status();
+  const auto report = manager->GenerateMemoryReport();
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->environment().profile_name(), "小机器");
+  EXPECT_EQ(report->environment().profile().memory_bytes(), std::uint64_t{256} << 20U);
+  const v1::RunResult& result = test->attempt().result();
+  if (result.outcome().kind() == v1::ENVIRONMENT_REFUSED) GTEST_SKIP() << result.outcome().message();
+  EXPECT_EQ(result.outcome().kind(), v1::COMPLETED) << result.outcome().message();
+  EXPECT_EQ(report->environment().applied().memory_bytes(), std::uint64_t{256} << 20U);
+  EXPECT_EQ(result.limit_bytes(), std::uint64_t{256} << 20U);
+}
+
+TEST_F(MemoryManagerTest, AnOomKillInTheProfileIsAResult) {
+  std::ofstream(directory_ / "environments.yaml") << "environments:\n  - {name: small, memory_bytes: 64MiB}\n";
+  manager_options_.environment_file = directory_ / "environments.yaml";
+  manager_options_.environment_profile = "small";
+  const auto manager = Create();
+  v1::JobSpec job = Small(MemoryPressurer::AllocateFull());
+  job.mutable_workload()->mutable_pressure()->mutable_allocate_full()->set_until(v1::AllocateFullPattern::OOM);
+  const auto pressurer = manager->pressurer();
+  ASSERT_TRUE(pressurer.ok()) << pressurer.status();
+  const auto test = (*pressurer)->Run(job);
+  ASSERT_TRUE(test.ok()) << test.status();
+  const v1::Outcome& outcome = test->attempt().result().outcome();
+  if (outcome.kind() == v1::ENVIRONMENT_REFUSED) GTEST_SKIP() << outcome.message();
+  EXPECT_EQ(outcome.kind(), v1::OOM_KILLED) << outcome.message();
+  EXPECT_EQ(outcome.evidence().killer(), v1::KERNEL_MEMCG_OOM);
+}
+
+TEST_F(MemoryManagerTest, AnUnknownProfileNamesTheNearest) {
+  manager_options_.environment_profile = "4gb-swop";
+  const absl::Status status = MemoryManager::Create(manager_options_).status();
+  EXPECT_TRUE(absl::IsNotFound(status));
+  EXPECT_THAT(status.message(), HasSubstr("4gb-swap"));
 }
 
 TEST_F(MemoryManagerTest, ThereIsOneInstanceOfTheProcess) {
