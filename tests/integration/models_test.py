@@ -14,7 +14,7 @@ from fleet import FleetTest, MIB, Program, process_exists, program, wait_until
 
 SHAPE, LEVEL = os.environ.get("BALLAST_TEST_MODEL", "tiny:F16").split(":")
 # What the kernel and gRPC may hold on its way to a worker that is killed.
-IN_FLIGHT = 16 * MIB
+IN_FLIGHT = 64 * MIB
 
 
 def digest_of(path):
@@ -114,7 +114,7 @@ class ModelsTest(FleetTest):
         steady = self.start_worker("steady")
         killed = self.start_worker("killed")
         with open(self.path("job.yaml"), "w", encoding="ascii") as text:
-            text.write(f"{{workload: {{model: {{load: {{model_id: mine, quant: {level}, passes: 0}}}}}}, "
+            text.write(f"{{workload: {{model: {{load: {{model_id: mine, quant: {level}, passes: 1}}}}}}, "
                        "devices: {all: true}, policy: {max_attempts: 2}}")  # fmt: skip
         job_id = self.submit("submit", self.path("job.yaml"))
         partial = os.path.join(killed.directory, "models", digest + ".gguf.partial")
