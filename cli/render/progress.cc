@@ -69,7 +69,7 @@ std::string ModelText(const v1::RunProgress& progress) {
 }
 
 std::string Figures(const v1::RunProgress& progress, const v1::Workload& workload) {
-  std::string text = ModelText(progress) + "used " + Percent(progress.used_percent());
+  std::string text = (workload.has_command() ? std::string() : ModelText(progress)) + "used " + Percent(progress.used_percent());
   const bool loading = progress.phase() == v1::Phase::RAMP || progress.phase() == v1::Phase::HOLD;
   if (const std::string other = OtherTarget(workload); loading && !other.empty()) {
     text += other;
