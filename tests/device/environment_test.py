@@ -112,7 +112,7 @@ class EnvironmentCommandTest(unittest.TestCase):
 
         # An ancestor that allows less. The process is alone in its cgroup, as a service with Delegate=yes.
         self.write_profile("name: 256mb\nmemory_bytes: 256MiB\n" + NO_SWAP)
-        enter = "mkdir {0}; echo {1} >{0}/memory.max; sh -c 'echo 0 >{0}/cgroup.procs; exec {2} --run-environment /run/profile.yaml -- {3}' 2>&1"
+        enter = "mkdir {0}; echo {1} >{0}/memory.max; sh -c 'echo 0 >{0}/cgroup.procs; echo $$ >/run/wrapper; exec {2} --run-environment /run/profile.yaml -- {3}' 2>&1"
         small = f"{ROOT_GROUP}/small"
         result = self.machine.try_run(enter.format(small, 128 * MIB, WORKER, "true"))
         self.assertEqual(result.code, REFUSED, result.out)
@@ -125,7 +125,7 @@ class EnvironmentCommandTest(unittest.TestCase):
         delegated = f"{ROOT_GROUP}/delegated"
         self.machine.run(enter.format(delegated, "max", WORKER, "sh -c \"setsid sleep 999 & sleep 999\"") + " & "
                          "until [ $(pidof sleep | wc -w) = 2 ]; do usleep 10000; done")  # fmt: skip
-        self.machine.run(f"kill -9 $(pidof {WORKER})")
+        self.machine.run("kill -9 $(cat /run/wrapper)")
         wait_until(lambda: not self.machine.try_run("pidof sleep ballast-keeper").out, PATIENCE_S, "all processes to be gone")
         self.check_nothing_is_left(delegated)
         self.machine.run(f"rmdir {delegated}")
@@ -135,12 +135,13 @@ class EnvironmentCommandTest(unittest.TestCase):
         self.machine.run("echo 'user:x:1000:1000::/:/bin/sh' >/etc/passwd; echo 'user:x:1000:' >/etc/group; chmod 644 /run/profile.yaml")
         self.machine.run(f"mkdir {mine}; cd {mine}; chown user . cgroup.procs cgroup.subtree_control cgroup.threads")
         inside = f"id -u; cat {ROOT_GROUP}$(cut -d: -f3 /proc/self/cgroup)/memory.max"
-        command = f"setuidgid user {WORKER} --run-environment /run/profile.yaml -- sh -c {shlex.quote(inside)}"
-        result = self.machine.try_run(f"sh -c {shlex.quote(f'echo 0 >{mine}/cgroup.procs; exec {command}')} 2>&1")
+        run_in = f"exec {WORKER} --run-environment /run/profile.yaml -- "
+        as_user = f"exec su user -c {shlex.quote(run_in + 'sh -c ' + shlex.quote(inside))}"
+        result = self.machine.try_run(f"sh -c {shlex.quote(f'echo 0 >{mine}/cgroup.procs; {as_user}')} 2>&1")
         self.assertEqual((result.code, result.out.splitlines()[-2:]), (0, ["1000", "268435456"]), result.out)
         self.check_nothing_is_left(mine)
         # And without that right it is refused.
-        result = self.machine.try_run(f"setuidgid user {WORKER} --run-environment /run/profile.yaml -- true 2>&1")
+        result = self.machine.try_run(f"su user -c {shlex.quote(run_in + 'true')} 2>&1")
         self.assertEqual(result.code, REFUSED, result.out)
         self.assertIn("Permission denied", result.out)
 
