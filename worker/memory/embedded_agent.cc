@@ -16,6 +16,7 @@
 #include "worker/agent/device_facts.h"
 #include "worker/agent/load_plan.h"
 #include "worker/agent/sample_history.h"
+#include "worker/agent/spool_reader.h"
 #include "worker/memory/runner_program.h"
 #include "worker/memory/signal_block.h"
 
