@@ -26,7 +26,7 @@ struct CgroupMount {
   std::string root;         // the cgroup that is mounted there; `/` for the whole hierarchy
   std::string mount_point;  // with the kernel's octal escapes undone
   // Version 1: the controllers of this hierarchy, among its other mount options. Empty for version 2.
-  std::vector<std::string> controllers;
+  std::vector<std::string> controllers = {};
 };
 // Lines of other file systems, and those that make no sense, are left out.
 [[nodiscard]] std::vector<CgroupMount> ParseCgroupMounts(std::string_view content);

@@ -96,7 +96,9 @@ TEST_F(ScriptTest, TheBatchScriptIsForCmd) {
   ASSERT_NE(code_page, std::string::npos);
   for (std::size_t i = 0; i < code_page; ++i) EXPECT_LT(static_cast<unsigned char>((*script)[i]), 0x80);
   for (std::size_t i = 0; i < script->size(); ++i) {
-    if ((*script)[i] == '\n') EXPECT_EQ((*script)[i - 1], '\r') << i;
+    if ((*script)[i] == '\n') {
+      EXPECT_EQ((*script)[i - 1], '\r') << i;
+    }
   }
   EXPECT_THAT(*script, HasSubstr("set \"ENVIRONMENT=4GB连线\"\r\n"));
   EXPECT_THAT(*script, HasSubstr("if /i \"%ENVIRONMENT%\"==\"极限2GB模式\" set \"LIMITS=--memory=2048m --memory-swap=2048m\"\r\n"));
