@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "tests/unit/worker/agent/run_fixture.h"
+#include "worker/agent/device_facts.h"
 #include "worker/agent/frame.h"
 
 namespace ballast::agent {
