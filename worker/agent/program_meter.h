@@ -37,7 +37,6 @@ class ProgramMeter {
     const os::CgroupLocation* own_group = nullptr;  // a cgroup that it has for itself; null where it has none
   };
   explicit ProgramMeter(const Place& place);
-  virtual ~ProgramMeter() = default;
 
   // The runner is about to become the program. What it took until then is not the program's.
   void Begin(const v1::ProgramBegin& taken);

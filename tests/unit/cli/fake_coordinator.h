@@ -206,7 +206,9 @@ class FakeCoordinator : public v1::JobService::Service,
                             grpc::ServerWriter<v1::ExportPiece>* writer) override {
     const std::scoped_lock lock(mutex);
     v1::ExportPiece piece;
-    if (request->format() == v1::ExportReportRequest::CSV_LOADS) return grpc::Status::OK;  // no model was loaded
+    // No model was loaded, and no program executed.
+    if (request->format() == v1::ExportReportRequest::CSV_LOADS) return grpc::Status::OK;
+    if (request->format() == v1::ExportReportRequest::CSV_COMMANDS) return grpc::Status::OK;
     for (const std::string& text : {v1::ExportReportRequest::Format_Name(request->format()), std::string(" of "),
                                     request->scope().job_ids().empty() ? "runs" : request->scope().job_ids(0)}) {
       piece.set_content(text);

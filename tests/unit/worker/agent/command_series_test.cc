@@ -58,7 +58,8 @@ TEST(JudgeCommandsTest, ACompletedRunCountsThemAndThePressureComesFirst) {
 template <typename Base>
 class CommandRun : public Base {
  protected:
-  using Base::Base;
+  template <typename... Arguments>
+  explicit CommandRun(Arguments... arguments) : Base(arguments...) {}
 
   void Offer(const std::string& script) {
     google::protobuf::RepeatedPtrField<v1::CommandDefinition> commands;
@@ -167,7 +168,7 @@ TEST_F(CommandRunTest, WhatTheProgramTakesStandsApartFromThePressure) {
   EXPECT_GT(command.peak_resident_bytes(), 40 * kMib);
   EXPECT_GE(command.peak_memory_bytes(), 40 * kMib);
   EXPECT_GT(command.peak_anon_bytes(), 40 * kMib);
-  EXPECT_GT(command.minor_faults(), 10'000U);
+  EXPECT_GT(command.minor_faults(), 100U);
   EXPECT_GT(base::FromProto(command.user_cpu_time()).count() + base::FromProto(command.system_cpu_time()).count(), 0);
   EXPECT_LT(result.peak_held_bytes(), 40 * kMib) << "the pressure held 16 MiB";
 }

@@ -35,7 +35,7 @@ class ProgramMeterTest : public testing::Test {
     const std::string directory = "proc/" + std::to_string(pid);
     Write(directory + "/stat", std::to_string(pid) + " (x) R 1 " + std::to_string(group) + " 1 0 -1 0 " +
                                    std::to_string(minor) + " 0 " + std::to_string(major) +
-                                   " 0 100 50 0 0 20 0 1 0 1 1 1 1\n");
+                                   " 0 100 50 0 0 20 0 1 0 1 1 1\n");
     Write(directory + "/status",
           "VmHWM: " + std::to_string(resident_kib) + " kB\nVmRSS: " + std::to_string(resident_kib) +
               " kB\nRssAnon: " + std::to_string(resident_kib / 2) + " kB\nRssFile: 8 kB\nVmSwap: 4 kB\n");
@@ -143,7 +143,8 @@ TEST_F(ProgramMeterTest, WithoutACgroupTheProcessesOfItsGroupAreAddedUp) {
   meter.Begin(Taken());
   meter.Sample(milliseconds(0));
   EXPECT_EQ(meter.Processes(), (std::vector<pid_t>{7, 8}));
-  // One has ended: what it did stays.
+  // One has ended: what it did stays. Its files say nothing any more.
+  for (const char* const file : {"proc/8/stat", "proc/8/status", "proc/8/io"}) Write(file, "");
   std::filesystem::remove_all(root_ / "proc/8");
   meter.Sample(milliseconds(100));
   v1::CommandResult result;

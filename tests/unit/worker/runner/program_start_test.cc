@@ -82,12 +82,12 @@ TEST_F(ProgramStartTest, ArgumentsStayWhatTheyAre) {
 }
 
 TEST_F(ProgramStartTest, NothingOfTheAgentIsLeftInIt) {
-  ASSERT_EQ(Shell("env -u PWD -u OLDPWD -u SHLVL -u _; pwd; ls /proc/self/fd; "
+  ASSERT_EQ(Shell("env -u PWD -u OLDPWD -u SHLVL -u _ | sort; pwd; ls /proc/self/fd; "
                   "grep -E '^(SigBlk|SigIgn)' /proc/self/status; cat /proc/self/oom_score_adj; cat",
                   [](v1::CommandTask* task) { task->add_environment("GREETING=grüß dich"); }),
             base::ExitStatus{});
   EXPECT_THAT(OutputLines(),
-              ElementsAre("PATH=/usr/bin:/bin", "GREETING=grüß dich", std::filesystem::canonical(directory_).string(),
+              ElementsAre("GREETING=grüß dich", "PATH=/usr/bin:/bin", std::filesystem::canonical(directory_).string(),
                           "0", "1", "2", "3",  // the directory that ls reads
                           "SigBlk:\t0000000000000000", "SigIgn:\t0000000000000000", "1000"));
 }
