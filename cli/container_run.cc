@@ -8,11 +8,16 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <charconv>
 #include <chrono>
 #include <csignal>
 #include <cstdint>
+#include <filesystem>
 #include <optional>
+#include <sstream>
+#include <string_view>
+#include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
@@ -37,19 +42,53 @@ constexpr milliseconds kLookAgain(10);
 constexpr milliseconds kEndPatience(5'000);
 constexpr int kNotFoundCode = 127;
 constexpr int kNotExecutableCode = 126;
-constexpr int kEngineFailed = 125;
 constexpr int kKilled = 128 + SIGKILL;
 
 ExitCode PassedThrough(int code) {
   return static_cast<ExitCode>(code);
 }
 
+constexpr std::string_view kNamePrefix = "ballast-env-";
+
+// The process that made it stands in the name, for whoever finds what a killed one left.
 absl::StatusOr<std::string> NewContainerName() {
   std::uint64_t random = 0;
   if (::getrandom(&random, sizeof random, 0) != static_cast<ssize_t>(sizeof random)) {
     return absl::InternalError("the kernel gives no random numbers");
   }
-  return fmt::format("ballast-env-{:016x}", random);
+  return fmt::format("{}{}-{:016x}", kNamePrefix, ::getpid(), random);
+}
+
+// Where process identifiers mean the same as here: this boot of this machine, and its namespace.
+std::string ProcessSpace() {
+  std::string boot = base::ReadFile("/proc/sys/kernel/random/boot_id").value_or("");
+  while (!boot.empty() && boot.back() == '\n') boot.pop_back();
+  std::error_code error;
+  const std::filesystem::path space = std::filesystem::read_symlink("/proc/self/ns/pid", error);
+  return fmt::format("{}/{}", boot, space.string());
+}
+
+std::string SpaceLabel() {
+  return "ballast.processes=" + ProcessSpace();
+}
+
+// Removes the containers of programs that were killed before they could.
+absl::Status RemoveLeftovers(const ContainerEngine& engine) {
+  BALLAST_ASSIGN_OR_RETURN(const EngineAnswer answer,
+                           engine.Call({"ps", "--all", "--filter", "label=" + SpaceLabel(), "--format", "{{.Names}}"}));
+  if (!answer.ok()) return engine.Failure("list containers", answer);
+  std::string_view names = answer.out;
+  while (!names.empty()) {
+    const std::string_view name = names.substr(0, names.find('\n'));
+    names.remove_prefix(name.size() == names.size() ? name.size() : name.size() + 1);
+    if (!name.starts_with(kNamePrefix)) continue;
+    pid_t owner = 0;
+    const std::string_view number = name.substr(kNamePrefix.size());
+    std::from_chars(number.data(), number.data() + number.size(), owner);
+    if (owner <= 0 || ::kill(owner, 0) == 0 || errno != ESRCH) continue;
+    BALLAST_RETURN_IF_ERROR(engine.Call({"rm", "--force", std::string(name)}).status());
+  }
+  return absl::OkStatus();
 }
 
 // Removes the container at the end of its life, whether it was made or not.
@@ -107,6 +146,7 @@ class ContainerRun {
 
   absl::StatusOr<ExitCode> Run() {
     BALLAST_RETURN_IF_ERROR(CheckSwapOfMachine(profile_));
+    BALLAST_RETURN_IF_ERROR(RemoveLeftovers(engine_));
     BALLAST_RETURN_IF_ERROR(Create());
     BALLAST_RETURN_IF_ERROR(CheckWhatTheEngineKept());
     if (engine_.kind() == profiles::Engine::kPodman) {
@@ -131,8 +171,7 @@ class ContainerRun {
     for (const std::string& remark : limits->remarks) {
       if (command_.verbose) context_.err << fmt::format("note: {}\n", remark);
     }
-    std::vector<std::string> arguments = {"create", "--rm", "--interactive", "--name", name_};
-    arguments.insert(arguments.end(), {"--label", "ballast.environment=" + profile_.name()});
+    std::vector<std::string> arguments = {"create", "--interactive", "--name", name_, "--label", SpaceLabel()};
     if (::isatty(STDIN_FILENO) == 1 && ::isatty(STDOUT_FILENO) == 1) arguments.emplace_back("--tty");
     arguments.insert(arguments.end(), command_.engine_flags.begin(), command_.engine_flags.end());
     arguments.insert(arguments.end(), limits->flags.begin(), limits->flags.end());
@@ -231,10 +270,26 @@ class ContainerRun {
     }
     // Whatever still runs in it ends with it.
     if (interrupted_) container_.Remove();
-    const base::ExitStatus status = client.Wait().value_or(base::ExitStatus{.exit_code = -1});
-    container_.Remove();
+    [[maybe_unused]] const auto status = client.Wait();
     if (interrupted_) return absl::CancelledError("interrupted");
-    return Judge(status.signal != 0 ? 128 + status.signal : status.exit_code);
+    return AskHowItEnded();
+  }
+
+  // The client's own exit code may be about the client.
+  absl::StatusOr<ExitCode> AskHowItEnded() {
+    BALLAST_ASSIGN_OR_RETURN(
+        const EngineAnswer answer,
+        engine_.Call({"inspect", "--format", "{{.State.Status}} {{.State.ExitCode}} {{.State.OOMKilled}}", name_}));
+    if (!answer.ok()) return engine_.Failure("tell how the container ended", answer);
+    std::istringstream words(answer.out);
+    std::string state;
+    int code = 0;
+    std::string oom_killed;
+    if (!(words >> state >> code >> oom_killed)) return engine_.Failure("tell how the container ended", answer);
+    if (state != "created" && state != "configured" && state != "initialized") return Judge(code, oom_killed == "true");
+    // It never began. Once more without the streams, for what the engine says.
+    BALLAST_ASSIGN_OR_RETURN(const EngineAnswer again, engine_.Call({"start", name_}));
+    return StartFailure(again);
   }
 
   static void Watch(int events, int fd) {
@@ -254,9 +309,9 @@ class ContainerRun {
     }
   }
 
-  absl::StatusOr<ExitCode> Judge(int code) {
+  [[nodiscard]] ExitCode Judge(int code, bool oom_killed) const {
     const std::uint64_t kills = counter_ ? counter_->kills() : 0;
-    if (code == kKilled && kills > 0) {
+    if (code == kKilled && (kills > 0 || oom_killed)) {
       context_.err << fmt::format("error: out of memory: the kernel ended the command at the limit of {} ({})\n",
                                   profile_.name(), MemoryText(profile_));
     } else if (code == kKilled) {

@@ -4,6 +4,7 @@ Needs root, podman, runc and a static busybox; what is missing is said, and the 
 """
 
 import contextlib
+import glob
 import os
 import shutil
 import signal
@@ -172,7 +173,10 @@ class ContainersTest(FleetTest):
         if not os.path.isdir(os.path.dirname(above)):
             self.skipTest("the group is made in the hierarchy of version 1")
         os.mkdir(above)
-        self.addCleanup(os.rmdir, above)
+        # The engine makes it in every hierarchy, and leaves the group of its own helper in it.
+        for tree in glob.glob("/sys/fs/cgroup/*/"):
+            self.addCleanup(lambda top: [os.rmdir(path) for path, _, _ in os.walk(top, topdown=False)],
+                            os.path.join(tree, os.path.basename(above)))
         with open(above + "/memory.limit_in_bytes", "w", encoding="ascii") as limit:
             limit.write(str(32 * MIB))
         result = self.ballast("env", "run", "small", "--engine", self.engine, "--image", IMAGE, "--env-file", self.profiles,
@@ -181,6 +185,19 @@ class ContainersTest(FleetTest):
         self.assertEqual(result.code, 6, result.err)
         self.assertIn("does not have the memory of 小机器", result.err)
         self.assertIn("ballast-test-tight/memory.limit_in_bytes: 33554432", result.err)
+        self.assert_nothing_left()
+
+    def test_what_a_killed_program_left_is_removed_by_the_next(self):
+        env = dict(os.environ, **self.variables)
+        process = subprocess.Popen([program("ballast"), *self.arguments("small", "sh", "-c", "echo ready; sleep 600")],
+                                   stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, env=env)
+        try:
+            self.assertEqual(process.stdout.readline(), b"ready\n")
+        finally:
+            process.kill()
+            process.communicate()
+        result = self.run_in("small", "echo", "next")
+        self.assertEqual((result.code, result.out), (0, "next\n"), result.err)
         self.assert_nothing_left()
 
     def test_an_image_that_is_not_there(self):

@@ -57,8 +57,9 @@ TEST(ContainerLimitsTest, Version2IsReadBack) {
   EXPECT_EQ(reading->cpus, 1.5);
   EXPECT_THAT(reading->readings, testing::Contains(HasSubstr(".scope/memory.max: 536870912")));
   EXPECT_TRUE(CheckLimits(Profile(512, 0, 1.5), *reading).ok());
-  EXPECT_THAT(std::string(CheckLimits(Profile(500), *reading).message()),
-              HasSubstr("does not have the memory of p: 500 MiB (524288000 bytes) was asked for, the kernel has 512 MiB"));
+  EXPECT_THAT(
+      std::string(CheckLimits(Profile(500), *reading).message()),
+      HasSubstr("does not have the memory of p: 500 MiB (524288000 bytes) was asked for, the kernel has 512 MiB"));
   EXPECT_THAT(std::string(CheckLimits(Profile(512, 0, 2), *reading).message()),
               HasSubstr("2 were asked for, the kernel has 1.5"));
   EXPECT_THAT(std::string(CheckLimits(Profile(512, 64), *reading).message()), HasSubstr("the swap of p"));

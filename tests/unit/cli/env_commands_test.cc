@@ -55,13 +55,16 @@ TEST_F(EnvCommandsTest, ShowTakesNamesAndAliases) {
   ASSERT_EQ(Run({"env", "show", "老旧设备", "--output", "json"}), 0);
   EXPECT_THAT(out(), HasSubstr("\"memory_bytes\": 2684354560"));
   EXPECT_EQ(Run({"env", "show", "2gb-noswp"}), 4);
-  EXPECT_EQ(err(), "error: there is no environment profile '2gb-noswp'; did you mean '2gb-noswap'?\n  try: ballast env list\n");
+  EXPECT_EQ(
+      err(),
+      "error: there is no environment profile '2gb-noswp'; did you mean '2gb-noswap'?\n  try: ballast env list\n");
   EXPECT_EQ(Run({"env", "show"}), 2);
   EXPECT_THAT(err(), HasSubstr("the name of the environment is missing"));
 }
 
 TEST_F(EnvCommandsTest, ShowDockerQuotesForTheShellThatIsNamed) {
-  ASSERT_EQ(Run({"env", "show-docker", "4GB连线", "--image", "debian:12", "--", "sh", "-c", "echo \"100%\""}), 0) << err();
+  ASSERT_EQ(Run({"env", "show-docker", "4GB连线", "--image", "debian:12", "--", "sh", "-c", "echo \"100%\""}), 0)
+      << err();
   EXPECT_EQ(out(), "docker run --rm --memory=3800m --memory-swap=5848m debian:12 sh -c 'echo \"100%\"'\n");
   ASSERT_EQ(Run({"env", "show-docker", "2gb-noswap", "--shell", "cmd", "--", "x", "100%", "a b"}), 0);
   EXPECT_EQ(out(), "docker run --rm --memory=2048m --memory-swap=2048m ballast x ^\"100^%^\" ^\"a b^\"\n");
@@ -80,7 +83,8 @@ TEST_F(EnvCommandsTest, ShowDockerQuotesForTheShellThatIsNamed) {
 }
 
 TEST_F(EnvCommandsTest, ShowDockerTellsWhatNoFlagSays) {
-  const std::string file = WriteFile("environments: [{name: m, memory_bytes: 64MiB, page_cache: COLD, io_read_bytes_per_second: 1MiB}]\n");
+  const std::string file =
+      WriteFile("environments: [{name: m, memory_bytes: 64MiB, page_cache: COLD, io_read_bytes_per_second: 1MiB}]\n");
   EXPECT_EQ(Run({"env", "show-docker", "m", "--env-file", file}), 2);
   EXPECT_THAT(err(), HasSubstr("try: --io-device /dev/sda"));
   ASSERT_EQ(Run({"env", "show-docker", "m", "--env-file", file, "--io-device", "/dev/sdb"}), 0);
@@ -115,11 +119,13 @@ TEST_F(EnvCommandsTest, AJobTakesTheUsersProfileAlong) {
   ASSERT_EQ(Run({"simple", "--mode", "burst", "--env", "small", "--env-file", file}), 0);
   EXPECT_EQ(Submitted().environment(), "small");
   EXPECT_EQ(Submitted().environment_profile().memory_bytes(), 32U << 20U) << "the file that is named stands first";
-  const std::string job = Write(directory_.path() / "job.yaml", "environment: small\nworkload: {pressure: {burst: {}}}\n");
+  const std::string job =
+      Write(directory_.path() / "job.yaml", "environment: small\nworkload: {pressure: {burst: {}}}\n");
   ASSERT_EQ(Run({"submit", job}), 0) << err();
   EXPECT_EQ(Submitted().environment(), "小");
-  for (const std::vector<std::string>& command :
-       {std::vector<std::string>{"model", "--model-id", "tiny"}, {"quantization", "--model-id", "tiny"}, {"stability"}}) {
+  for (const std::vector<std::string>& command : {std::vector<std::string>{"model", "--model-id", "tiny"},
+                                                  {"quantization", "--model-id", "tiny"},
+                                                  {"stability"}}) {
     std::vector<std::string> arguments = command;
     arguments.insert(arguments.end(), {"--env", "small"});
     ASSERT_EQ(Run(arguments), 0) << err();

@@ -42,15 +42,15 @@ TEST(EnvironmentRulesTest, ANameMayStandOnce) {
 TEST(EnvironmentRulesTest, SwapHasASizeOrIsNone) {
   EXPECT_THAT(Read("environments:\n  - name: a\n    memory_bytes: 1GiB\n    swap: {kind: ZRAM}\n").message(),
               HasSubstr("env.yaml:4:5: environments[0].swap.size_bytes: is missing: swap of the kind ZRAM has a size"));
-  EXPECT_THAT(
-      Read("environments:\n  - name: a\n    memory_bytes: 1GiB\n    swap: {size_bytes: 1GiB}\n").message(),
-      HasSubstr("env.yaml:4:24: environments[0].swap.size_bytes: there is no swap that could have this size"));
+  EXPECT_THAT(Read("environments:\n  - name: a\n    memory_bytes: 1GiB\n    swap: {size_bytes: 1GiB}\n").message(),
+              HasSubstr("env.yaml:4:24: environments[0].swap.size_bytes: there is no swap that could have this size"));
   EXPECT_TRUE(Read("environments: [{name: a, memory_bytes: 1GiB, swap: {kind: NONE}}]\n").ok());
 }
 
 TEST(EnvironmentRulesTest, SimplerMistakesComeFirst) {
   const std::string message(
-      Read("environments:\n  - {name: a, memory_bytes: 1GiB, swap: {kind: ZRAM}}\n  - {name: a b, memory_bytes: 1GiB}\n")
+      Read(
+          "environments:\n  - {name: a, memory_bytes: 1GiB, swap: {kind: ZRAM}}\n  - {name: a b, memory_bytes: 1GiB}\n")
           .message());
   EXPECT_THAT(message, HasSubstr("env.yaml:3:12: "));
   EXPECT_THAT(message, testing::Not(HasSubstr("size_bytes")));
@@ -65,8 +65,7 @@ TEST(EnvironmentRulesTest, AJobsOwnProfileIsChecked) {
   spec.mutable_environment_profile()->set_memory_bytes(1U << 30U);
   spec.mutable_environment_profile()->mutable_swap()->set_kind(v1::SwapLimit::DEVICE);
   ApplyDefaults(&spec);
-  EXPECT_THAT(std::string(Validate(spec).message()),
-              HasSubstr("environment_profile.swap.size_bytes: is missing"));
+  EXPECT_THAT(std::string(Validate(spec).message()), HasSubstr("environment_profile.swap.size_bytes: is missing"));
 }
 
 }  // namespace

@@ -40,10 +40,9 @@ TEST_F(CatalogueTest, TheFourThatComeWithIt) {
     std::uint64_t memory_bytes;
     std::uint64_t swap_bytes;
   };
-  for (const Promise& promise : {Promise{"4GB连线", "4gb-swap", 3800 * kMib, 2048 * kMib},
-                                 Promise{"极限2GB模式", "2gb-noswap", 2048 * kMib, 0},
-                                 Promise{"手机模拟", "phone-3gb", 3072 * kMib, 0},
-                                 Promise{"老旧设备", "old-2.5gb", 2560 * kMib, 0}}) {
+  for (const Promise& promise :
+       {Promise{"4GB连线", "4gb-swap", 3800 * kMib, 2048 * kMib}, Promise{"极限2GB模式", "2gb-noswap", 2048 * kMib, 0},
+        Promise{"手机模拟", "phone-3gb", 3072 * kMib, 0}, Promise{"老旧设备", "old-2.5gb", 2560 * kMib, 0}}) {
     const v1::EnvironmentProfile* const profile = FindProfile(*catalogue, promise.name);
     ASSERT_NE(profile, nullptr) << promise.name;
     EXPECT_EQ(FindProfile(*catalogue, promise.alias), profile);

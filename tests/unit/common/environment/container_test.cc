@@ -46,9 +46,8 @@ TEST(ContainerTest, TheProfilesThatComeWithIt) {
 TEST(ContainerTest, EveryLimitThatDockerHasOnVersion2) {
   const auto limits = LimitsOf(Everything(), {.io_device = "/dev/sda"});
   ASSERT_TRUE(limits.ok());
-  EXPECT_THAT(limits->flags,
-              ElementsAre("--memory=512m", "--memory-swap=805310464b", "--cpus=1.5", "--cpu-shares=512",
-                          "--device-read-bps=/dev/sda:41943040", "--device-write-bps=/dev/sda:1048576"));
+  EXPECT_THAT(limits->flags, ElementsAre("--memory=512m", "--memory-swap=805310464b", "--cpus=1.5", "--cpu-shares=512",
+                                         "--device-read-bps=/dev/sda:41943040", "--device-write-bps=/dev/sda:1048576"));
   EXPECT_THAT(limits->remarks, ElementsAre(HasSubstr("compressed memory"), HasSubstr("swappiness"),
                                            HasSubstr("no flag for memory.high"), HasSubstr("page cache")));
 }

@@ -36,8 +36,7 @@ class ScriptTest : public testing::Test {
   // The exit code of a command line of sh; output_ has what it said.
   int Run(const std::string& command) {
     const std::string out = (directory_ / "out").string();
-    const int status = std::system(
-        WithSurroundings(command + " >'" + out + "' 2>&1").c_str());
+    const int status = std::system(WithSurroundings(command + " >'" + out + "' 2>&1").c_str());
     std::ostringstream text;
     text << std::ifstream(out).rdbuf();
     output_ = text.str();
@@ -56,7 +55,8 @@ class ScriptTest : public testing::Test {
 TEST_F(ScriptTest, TheShellScriptHandsOnWhatItIsGiven) {
   Write("run.sh", ShellScript(catalogue_, ""));
   EXPECT_EQ(Run("./run.sh --environment '极限2GB模式' --mode staircase --duration 60"), 7) << output_;
-  EXPECT_THAT(output_, HasSubstr("[simple][--env-file][/dev/stdin][--env][极限2GB模式][--mode][staircase][--duration][60]\n"));
+  EXPECT_THAT(output_,
+              HasSubstr("[simple][--env-file][/dev/stdin][--env][极限2GB模式][--mode][staircase][--duration][60]\n"));
   EXPECT_EQ(Run("./run.sh --mode burst --environment=old-2.5gb --name \"it's \\\"quoted\\\" \\$HOME\""), 7);
   EXPECT_THAT(output_, HasSubstr("[--env][old-2.5gb][--mode][burst][--name][it's \"quoted\" $HOME]\n"));
   // The profiles go along.
@@ -101,8 +101,13 @@ TEST_F(ScriptTest, TheBatchScriptIsForCmd) {
     }
   }
   EXPECT_THAT(*script, HasSubstr("set \"ENVIRONMENT=4GB连线\"\r\n"));
-  EXPECT_THAT(*script, HasSubstr("if /i \"%ENVIRONMENT%\"==\"极限2GB模式\" set \"LIMITS=--memory=2048m --memory-swap=2048m\"\r\n"));
-  EXPECT_THAT(*script, HasSubstr("if /i \"%ENVIRONMENT%\"==\"old-2.5gb\" set \"LIMITS=--memory=2560m --memory-swap=2560m --cpus=2\"\r\n"));
+  EXPECT_THAT(
+      *script,
+      HasSubstr("if /i \"%ENVIRONMENT%\"==\"极限2GB模式\" set \"LIMITS=--memory=2048m --memory-swap=2048m\"\r\n"));
+  EXPECT_THAT(
+      *script,
+      HasSubstr(
+          "if /i \"%ENVIRONMENT%\"==\"old-2.5gb\" set \"LIMITS=--memory=2560m --memory-swap=2560m --cpus=2\"\r\n"));
   // Every label that is gone to is there.
   for (std::size_t at = script->find("goto "); at != std::string::npos; at = script->find("goto ", at + 1)) {
     const std::string label = script->substr(at + 5, script->find_first_of("\r )", at) - at - 5);

@@ -106,11 +106,11 @@ std::vector<std::string> SplitByRuntime(const std::string& line) {
 }
 
 std::vector<std::string> HardWords() {
-  std::vector<std::string> words = {"",           "plain",       "two words",    "极限2GB模式", "a'b\"c",   "%PATH%",
-                                    "100%",       "%%PATH%%",    "^",            "a^b&c|d<e>f", "(x)",      "!x!",
-                                    "end\\",      "a b\\",       "\\\\srv\\x y", "\\\"",        "$HOME `id`", "~",
-                                    "a=b",        "-x",          "*?[a]",        "#c",          ";,",       "\tt",
-                                    "'single'",   "\"quoted\"",  "a\\\\\"b",     "C:\\dir",     "%PATH",    "x%PATH%y\"z"};
+  std::vector<std::string> words = {
+      "",           "plain",       "two words", "极限2GB模式", "a'b\"c", "%PATH%",     "100%",         "%%PATH%%",
+      "^",          "a^b&c|d<e>f", "(x)",       "!x!",         "end\\",  "a b\\",      "\\\\srv\\x y", "\\\"",
+      "$HOME `id`", "~",           "a=b",       "-x",          "*?[a]",  "#c",         ";,",           "\tt",
+      "'single'",   "\"quoted\"",  "a\\\\\"b",  "C:\\dir",     "%PATH",  "x%PATH%y\"z"};
   for (int c = 1; c < 256; ++c) {
     words.push_back(std::string("a") + static_cast<char>(c) + "b");
     words.push_back(std::string(1, static_cast<char>(c)));
