@@ -95,7 +95,7 @@ std::vector<v1::Capability> NeededCapabilities(const v1::JobSpec& spec) {
     case v1::Workload::KIND_NOT_SET:
       break;
   }
-  if (!spec.environment().empty()) needed.push_back(v1::ENVIRONMENT_PROFILES);
+  // An environment is the device's to refuse: only it can say what is in the way, and that is a result.
   return needed;
 }
 

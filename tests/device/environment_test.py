@@ -167,12 +167,21 @@ class EnvironmentJobTest(DeviceTest):
         return path
 
     def carry_out(self, profile):
-        report = self.watch(self.submit("submit", self.write_job(profile)), timeout_s=300)
-        return report["runs"][0]["run"]
+        job = self.submit("submit", self.write_job(profile))
+        result = self.ballast("watch", job, "--output", "json", timeout_s=300)
+        run = result.json["runs"][0]["run"]
+        self.assertEqual(result.code, REFUSED if run["outcome"]["kind"] == "ENVIRONMENT_REFUSED" else 1, result.err)
+        return run
 
     def test_a_run_ends_at_the_limit_of_its_environment(self):
         agent = self.start_device(memory_mib=1024)
-        run = self.carry_out("name: small, memory_bytes: 512MiB, swap: {kind: NONE}, cpus: 1")
+        # What was not delegated to the worker it cannot limit.
+        profile = "name: small, memory_bytes: 512MiB, swap: {kind: NONE}, cpus: 1"
+        run = self.carry_out(profile)
+        self.assertEqual(run["outcome"]["kind"], "ENVIRONMENT_REFUSED", run["outcome"])
+        self.assertIn("'small' wants a limit of the cpu controller", run["outcome"]["message"])
+        self.device.machine.run(f"echo +cpu >{ROOT_GROUP}/cgroup.subtree_control")
+        run = self.carry_out(profile)
         evidence = run["outcome"]["evidence"]
         self.assertEqual((run["outcome"]["kind"], evidence["killer"]), ("OOM_KILLED", "KERNEL_MEMCG_OOM"), run["outcome"])
         result = run["attempts"][0]["result"]

@@ -102,9 +102,14 @@ TEST_F(SelectorTest, GoesOnlyToDevicesThatCanDoIt) {
   EXPECT_EQ(Select().status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(Select().status().message()), HasSubstr("device a lacks WORKLOAD_MODEL"));
   Selector().clear_device_ids();
+}
+
+TEST_F(SelectorTest, AnEnvironmentIsTheDevicesToRefuse) {
+  Add("a");
   spec_.set_environment("4gb-swap");
-  EXPECT_EQ(Select().status().code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(std::string(Select().status().message()), HasSubstr("device b lacks ENVIRONMENT_PROFILES"));
+  spec_.mutable_environment_profile()->set_name("4gb-swap");
+  Selector().add_device_ids("a");
+  EXPECT_THAT(*Select(), ElementsAre("a"));
 }
 
 TEST_F(SelectorTest, EachKindOfWorkloadNeedsItsCapability) {
