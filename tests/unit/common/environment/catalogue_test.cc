@@ -104,10 +104,10 @@ TEST_F(CatalogueTest, EveryMistakeHasItsPlace) {
 TEST_F(CatalogueTest, ANameThatIsNotThereIsAnsweredWithTheNearest) {
   const auto catalogue = LoadEnvironments({});
   ASSERT_TRUE(catalogue.ok());
-  const absl::Status near = GetProfile(*catalogue, "2gb-nswap").status();
+  const absl::Status near = GetProfile(*catalogue, "2gb-noswp").status();
   EXPECT_TRUE(absl::IsNotFound(near));
-  EXPECT_THAT(near.message(), HasSubstr("'2gb-nswap'; did you mean '2gb-noswap'?"));
-  EXPECT_THAT(GetProfile(*catalogue, "极限2GB").status().message(), HasSubstr("did you mean '极限2GB模式'"));
+  EXPECT_THAT(near.message(), HasSubstr("'2gb-noswp'; did you mean '2gb-noswap'?"));
+  EXPECT_THAT(GetProfile(*catalogue, "极限2GB模").status().message(), HasSubstr("did you mean '极限2GB模式'"));
   EXPECT_THAT(GetProfile(*catalogue, "server").status().message(),
               HasSubstr("there are 4GB连线 (4gb-swap), 极限2GB模式 (2gb-noswap), "));
 }

@@ -110,7 +110,7 @@ TEST_F(ScriptTest, TheBatchScriptIsForCmd) {
           "if /i \"%ENVIRONMENT%\"==\"old-2.5gb\" set \"LIMITS=--memory=2560m --memory-swap=2560m --cpus=2\"\r\n"));
   // Every label that is gone to is there.
   for (std::size_t at = script->find("goto "); at != std::string::npos; at = script->find("goto ", at + 1)) {
-    const std::string label = script->substr(at + 5, script->find_first_of("\r )", at) - at - 5);
+    const std::string label = script->substr(at + 5, script->find_first_of("\r )", at + 5) - at - 5);
     EXPECT_THAT(*script, HasSubstr("\n:" + label + "\r\n"));
   }
 }

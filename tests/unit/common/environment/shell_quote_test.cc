@@ -147,7 +147,7 @@ TEST(ShellQuoteTest, WhatCannotBeWrittenIsRefused) {
   EXPECT_TRUE(absl::IsInvalidArgument(QuoteWord(Shell::kSh, std::string_view("a\0b", 3)).status()));
   for (const Shell shell : {Shell::kCmd, Shell::kBatch}) {
     EXPECT_TRUE(absl::IsInvalidArgument(QuoteWord(shell, "a\nb").status()));
-    EXPECT_THAT(std::string(QuoteWord(shell, "a\rb").status().message()), HasSubstr("'a\\rb' has a line end"));
+    EXPECT_THAT(std::string(QuoteWord(shell, "a\rb").status().message()), HasSubstr("'a\\x0db' has a line end"));
   }
 }
 

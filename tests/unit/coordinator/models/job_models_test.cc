@@ -164,7 +164,7 @@ TEST_F(JobModelsTest, ListsFromTheSmallestLevelToTheLargest) {
   Open();
   const auto entries = library_->List("");
   ASSERT_TRUE(entries.ok());
-  EXPECT_EQ(entries->size(), 32U);
+  EXPECT_EQ(entries->size(), 40U);
   for (std::size_t i = 1; i < entries->size(); ++i) {
     const v1::ModelEntry& before = (*entries)[i - 1];
     const v1::ModelEntry& entry = (*entries)[i];
