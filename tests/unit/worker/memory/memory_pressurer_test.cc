@@ -114,7 +114,9 @@ TEST_F(MemoryPressurerTest, TheTargetOfABurstIsAdjustedWhileItIsHeld) {
   const auto test =
       pressurer->Run(Small(MemoryPressurer::Burst(first, seconds(30))), [&](const v1::RunProgress& progress) {
         if (progress.phase() != v1::Phase::HOLD) return;
-        if (!adjusted.exchange(true)) EXPECT_TRUE(pressurer->AdjustTarget(second).ok());
+        if (!adjusted.exchange(true)) {
+          EXPECT_TRUE(pressurer->AdjustTarget(second).ok());
+        }
         if (progress.target_percent() == second && !moved.exchange(true)) pressurer->Stop();
       });
   ASSERT_TRUE(test.ok()) << test.status();
