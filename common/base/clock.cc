@@ -32,7 +32,8 @@ std::chrono::nanoseconds Nanoseconds(std::int64_t seconds, std::int32_t nanos) {
 }  // namespace
 
 const Clock& RealClock() {
-  static const MachineClock clock;
+  // Never destroyed: threads of a program that ends may still read it.
+  static const MachineClock& clock = *new MachineClock();
   return clock;
 }
 

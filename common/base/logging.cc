@@ -23,7 +23,8 @@ std::shared_ptr<spdlog::logger> MakeLogger(std::string_view name, spdlog::level:
 }
 
 std::shared_ptr<spdlog::logger>& TheLogger() {
-  static std::shared_ptr<spdlog::logger> logger = MakeLogger("ballast", spdlog::level::warn);
+  // Never destroyed: threads of a program that ends may still log.
+  static auto& logger = *new std::shared_ptr<spdlog::logger>(MakeLogger("ballast", spdlog::level::warn));
   return logger;
 }
 

@@ -1,6 +1,7 @@
 #include "ballast/memory_manager.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <utility>
 #include <vector>
 
@@ -22,7 +23,7 @@ struct ProcessInstance {
 };
 
 ProcessInstance& TheInstance() {
-  static ProcessInstance instance;
+  static ProcessInstance& instance = *new ProcessInstance();
   return instance;
 }
 
@@ -49,6 +50,8 @@ absl::StatusOr<MemoryManager*> MemoryManager::Instance(MemoryManagerOptions opti
   if (!instance.manager) {
     instance.environment_profile = options.environment_profile;
     BALLAST_ASSIGN_OR_RETURN(instance.manager, Create(std::move(options)));
+    // With the process, and before the static objects that the manager was made with.
+    (void)std::atexit([] { TheInstance().manager.reset(); });
   } else if (!options.environment_profile.empty() && options.environment_profile != instance.environment_profile) {
     return absl::FailedPreconditionError(
         fmt::format("this process has a memory manager with the environment profile {} already; {} needs one of its "

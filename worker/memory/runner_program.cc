@@ -13,7 +13,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "ballast/memory_pressurer.h"
+#include "ballast/installed_runner.h"
 #include "common/base/status.h"
 
 namespace ballast::memory {

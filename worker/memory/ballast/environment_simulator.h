@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "ballast/installed_runner.h"  // IWYU pragma: keep
 #include "ballast/v1/environment.pb.h"
 #include "ballast/v1/run.pb.h"
 

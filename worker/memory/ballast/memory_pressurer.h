@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "ballast/installed_runner.h"  // IWYU pragma: keep
 #include "ballast/v1/environment.pb.h"
 #include "ballast/v1/job.pb.h"
 #include "ballast/v1/memory_report.pb.h"
@@ -111,19 +112,5 @@ class MemoryPressurer {
 
   std::unique_ptr<memory::EmbeddedAgent> agent_;
 };
-
-namespace memory {
-
-// Tells the library where the runner of the package lies that this program is built with. `path` is not copied.
-// Thread-safe. Always true.
-bool NoteInstalledRunner(const char* path);
-
-#ifdef BALLAST_INSTALLED_RUNNER  // by the CMake package
-namespace {
-[[maybe_unused]] const bool installed_runner_noted = NoteInstalledRunner(BALLAST_INSTALLED_RUNNER);
-}  // namespace
-#endif
-
-}  // namespace memory
 
 }  // namespace ballast

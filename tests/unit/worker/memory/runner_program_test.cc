@@ -10,7 +10,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "ballast/memory_pressurer.h"
+#include "ballast/installed_runner.h"
 
 namespace ballast::memory {
 namespace {
