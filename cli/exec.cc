@@ -144,17 +144,19 @@ absl::StatusOr<ExitCode> RunExec(const Flags& flags, Context& context) {
   BALLAST_ASSIGN_OR_RETURN(const Target target, FindTarget(flags.result.connection, context));
   BALLAST_RETURN_IF_ERROR(CheckWho(flags, target));
   v1::JobSpec spec;
-  v1::CommandWorkload* const workload = spec.mutable_workload()->mutable_command();
+  // Setting a field by its path puts another message in the place of this one: nothing may point into it for long.
+  const auto workload = [&spec] { return spec.mutable_workload()->mutable_command(); };
+  workload();
   std::optional<v1::CommandDefinition> command;
   if (flags.command_line) {
     BALLAST_ASSIGN_OR_RETURN(command, LocalCommand(*flags.command_line, context));
-    workload->set_command_id(command->command_id());
+    workload()->set_command_id(command->command_id());
   } else {
     BALLAST_RETURN_IF_ERROR(
         SetFromFlag("COMMAND-ID", "workload.command.command_id", flags.command_id, "photo-import", &spec));
   }
   BALLAST_ASSIGN_OR_RETURN(const auto parameters, ParsePairs("--param", flags.parameters, /*list=*/false));
-  for (const auto& [name, value] : parameters) (*workload->mutable_parameters())[name] = value;
+  for (const auto& [name, value] : parameters) (*workload()->mutable_parameters())[name] = value;
   BALLAST_RETURN_IF_ERROR(SetFromFlag("--executions", "workload.command.executions", flags.executions, "3", &spec));
   BALLAST_RETURN_IF_ERROR(
       SetFromFlag("--exec-timeout", "workload.command.timeout", flags.execution_timeout, "10m", &spec));

@@ -27,7 +27,9 @@ print("done", sum(map(len, held)))
 
 class LocalCommandTest(FleetTest):
     def exec(self, *arguments, flags=NO_WAIT, **options):
-        return self.ballast("exec", *flags, "--output", "json", "--", *arguments, local=True, **options)
+        # On a busy machine a run is invalid, and what is looked at here is there all the same.
+        flags = (*flags, "--include-invalid", "--output", "json")
+        return self.ballast("exec", *flags, "--", *arguments, local=True, **options)
 
     def result_of(self, run):
         """The result of the only run of a report, and its executions."""
@@ -159,6 +161,35 @@ if not os.path.exists({marker!r}):
         self.assertEqual(result["outcome"]["kind"], "OOM_KILLED")
         summary = run.json["commands"][0]
         self.assertEqual((summary["execution_count"], summary["survived_count"]), (2, 1))
+
+
+    def test_under_a_profile_its_figures_and_its_end_are_its_own(self):
+        try:
+            LimitedGroup(400 * MIB).remove()
+        except OSError as error:
+            self.skipTest(f"needs the right to make a memory cgroup: {error}")
+        flags = ("--env", "2gb-noswap", "--mode", "staircase", "--step-size", "20", "--interval", "0.2", "--steps", "5")
+        run = self.exec("python3", "-c", STEPWISE, flags=flags)
+        self.assertEqual(run.code, 0, run.err)
+        result, commands = self.result_of(run)
+        self.assertEqual(result["environment"]["memory_bytes"], 2048 * MIB)
+        self.assertEqual(result["limit_bytes"], 2048 * MIB)
+        self.assertEqual(commands[0]["scope"], "CGROUP")
+        self.assertGreater(commands[0]["peak_memory_bytes"], 96 * MIB)
+        self.assertGreater(commands[0]["minor_faults"], 0)
+
+        os.makedirs(self.path("config/ballast"))
+        with open(self.path("config/ballast/environments.yaml"), "w", encoding="ascii") as profiles:
+            profiles.write("environments: [{name: tiny, memory_bytes: 300MiB}]\n")
+        greedy = "held = []\nwhile True: held.append(bytearray(b'x' * (8 << 20)))"
+        run = self.exec("python3", "-c", greedy, flags=("--env", "tiny", "--until", "oom", "--expect", "OOM_KILLED"))
+        self.assertEqual(run.code, 0, run.err)
+        _, commands = self.result_of(run)
+        outcome = commands[0]["outcome"]
+        self.assertEqual((outcome["kind"], outcome["evidence"]["killer"]), ("OOM_KILLED", "KERNEL_MEMCG_OOM"))
+        self.assertGreater(commands[0]["peak_memory_bytes"], 200 * MIB)
+        self.assertLessEqual(commands[0]["peak_memory_bytes"], 300 * MIB)
+        self.assertEqual(run.json["commands"][0]["environment"], "tiny")
 
 
 class FleetCommandTest(FleetTest):

@@ -89,7 +89,7 @@ TEST_F(ExecJobsTest, FlagsThatDoNotFitAreUsageErrors) {
 
 TEST_F(ExecJobsTest, OtherCommandsTakeTwoDashesAsEver) {
   EXPECT_EQ(Run({"runs", "list", "--", "x"}), 2);
-  EXPECT_THAT(err(), HasSubstr("does not take 'x'"));
+  EXPECT_THAT(err(), HasSubstr("has no command 'x'"));
 }
 
 }  // namespace

@@ -39,7 +39,7 @@ v1::RunReport Report() {
 TEST(ExecutionTableTest, ARowAnExecution) {
   const v1::RunReport report = Report();
   const std::string table = ExecutionTable({&report}, std::nullopt);
-  EXPECT_THAT(table, AllOf(HasSubstr("COMMAND_FAILED"), HasSubstr("exit 3"), HasSubstr("100.0 MiB"), HasSubstr("2 s")));
+  EXPECT_THAT(table, AllOf(HasSubstr("COMMAND_FAILED"), HasSubstr("exit 3"), HasSubstr("100 MiB"), HasSubstr("2.0 s")));
   EXPECT_EQ(std::count(table.begin(), table.end(), '\n'), 3);
   const v1::RunReport none;
   EXPECT_EQ(ExecutionTable({&none}, std::nullopt), "");

@@ -121,9 +121,9 @@ TEST(FindViolationsTest, WhatIsMissing) {
   EXPECT_THAT(ViolationsOf({}), ElementsAre(Violation{"workload", "must be given"}));
   v1::JobSpec spec;
   spec.mutable_workload();
-  EXPECT_THAT(
-      ViolationsOf(spec),
-      ElementsAre(Violation{"workload.kind", "is missing; give pressure, model, quantization, stability, capacity or command"}));
+  EXPECT_THAT(ViolationsOf(spec),
+              ElementsAre(Violation{"workload.kind",
+                                    "is missing; give pressure, model, quantization, stability, capacity or command"}));
   spec.mutable_workload()->mutable_quantization()->mutable_load();
   EXPECT_THAT(ViolationsOf(spec), ElementsAre(Violation{"workload.quantization.load.model_id", "must be given"}));
   spec.mutable_workload()->mutable_pressure()->mutable_trace();

@@ -94,10 +94,12 @@ TEST(SetFieldTest, SaysWhatIsAccepted) {
             "'99999999999' does not fit; write a whole number from -2147483648 to 2147483647 (at least -1000 and at "
             "most 1000)");
   EXPECT_EQ(ProblemOf("priority", ""), "'' is not a whole number (at least -1000 and at most 1000)");
-  EXPECT_EQ(ProblemOf("policy.expect", "OOMKILLED"),
-            "must be COMPLETED, OOM_KILLED, GUARD_STOPPED, LOAD_FAILED, ALLOCATION_FAILED, TIMED_OUT, CANCELLED, "
-            "DEVICE_REBOOTED, "
-            "DEVICE_LOST, WORKER_CRASHED, ENVIRONMENT_REFUSED or INVALID, not 'OOMKILLED'; did you mean 'OOM_KILLED'?");
+  EXPECT_EQ(
+      ProblemOf("policy.expect", "OOMKILLED"),
+      "must be COMPLETED, OOM_KILLED, GUARD_STOPPED, LOAD_FAILED, ALLOCATION_FAILED, TIMED_OUT, CANCELLED, "
+      "DEVICE_REBOOTED, "
+      "DEVICE_LOST, WORKER_CRASHED, ENVIRONMENT_REFUSED, INVALID or COMMAND_FAILED, not 'OOMKILLED'; did you mean "
+      "'OOM_KILLED'?");
   EXPECT_EQ(ProblemOf("display_name", "\xff"), "'\\xff' is not UTF-8 text");
   EXPECT_EQ(ProblemOf("annotations.", "x"), "name the entry to set, as in annotations.NAME=VALUE");
   EXPECT_EQ(ProblemOf("annotations", "x"), "name the entry to set, as in annotations.NAME=VALUE");
