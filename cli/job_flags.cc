@@ -65,7 +65,9 @@ absl::Status SetFromFlag(const std::string& flag, const std::string& path, const
 }
 
 absl::Status FillJob(const JobFlags& flags, v1::JobSpec* spec) {
-  BALLAST_RETURN_IF_ERROR(FillDevices(flags.where, spec->mutable_devices()));
+  v1::DeviceSelector devices;
+  BALLAST_RETURN_IF_ERROR(FillDevices(flags.where, &devices));
+  if (!devices.labels().empty() || !devices.device_ids().empty() || devices.all()) spec->mutable_devices()->Swap(&devices);
   BALLAST_RETURN_IF_ERROR(SetFromFlag("--env", "environment", flags.environment, "NAME", spec));
   BALLAST_RETURN_IF_ERROR(SetFromFlag("--name", "display_name", flags.name, "'a short name'", spec));
   BALLAST_RETURN_IF_ERROR(SetFromFlag("--repeat", "repetitions", flags.repeat, "3", spec));

@@ -150,7 +150,7 @@ TEST_F(MemoryPressurerTest, AModelOfTheCatalogueIsLoadedUnderPressure) {
   EXPECT_EQ(load.outcome().kind(), v1::COMPLETED) << load.outcome().message();
   EXPECT_EQ(load.quant(), "Q4_K_M") << "the catalogue's first level";
   EXPECT_EQ(load.file_source(), "created");
-  model->mutable_load()->set_model_id("tyni");
+  model->mutable_load()->set_model_id("tinny");
   EXPECT_THAT(pressurer->Run(job).status().message(), HasSubstr("did you mean"));
 }
 
