@@ -59,10 +59,13 @@ TEST_F(RunnerProgramTest, WhatIsNamedMustBeThere) {
 TEST_F(RunnerProgramTest, WhereThereIsNoneItSaysWhereItLooked) {
   const std::string gone = directory_ / "gone";
   NoteInstalledRunner(gone.c_str());
-  const absl::Status status = FindRunner({}).status();
+  std::filesystem::create_symlink(directory_ / "program", directory_ / "self");
+  const absl::Status status = FindRunner({}, directory_ / "self").status();
   EXPECT_TRUE(absl::IsNotFound(status));
   EXPECT_THAT(status.message(), HasSubstr(gone));
   EXPECT_THAT(status.message(), HasSubstr("libexec/ballast/ballast-runner"));
+  const std::filesystem::path beside = Program("ballast-runner");
+  EXPECT_EQ(FindRunner({}, directory_ / "self").value(), beside);
 }
 
 }  // namespace
