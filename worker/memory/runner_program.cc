@@ -45,7 +45,8 @@ bool NoteInstalledRunner(const char* path) {
   return true;
 }
 
-absl::StatusOr<std::filesystem::path> FindRunner(const std::filesystem::path& given) {
+absl::StatusOr<std::filesystem::path> FindRunner(const std::filesystem::path& given,
+                                                 const std::filesystem::path& self) {
   if (!given.empty()) return Named(given, "the option runner_program");
   if (const char* const variable = std::getenv(kRunnerVariable); variable != nullptr && *variable != '\0') {
     return Named(variable, kRunnerVariable);
@@ -53,9 +54,9 @@ absl::StatusOr<std::filesystem::path> FindRunner(const std::filesystem::path& gi
   std::vector<std::filesystem::path> places;
   if (const char* const installed = installed_runner) places.emplace_back(installed);
   std::error_code error;
-  if (const auto self = std::filesystem::read_symlink("/proc/self/exe", error); !error) {
-    places.push_back(self.parent_path() / kRunnerName);
-    places.push_back(self.parent_path().parent_path() / "libexec" / "ballast" / kRunnerName);
+  if (const auto program = std::filesystem::read_symlink(self, error); !error) {
+    places.push_back(program.parent_path() / kRunnerName);
+    places.push_back(program.parent_path().parent_path() / "libexec" / "ballast" / kRunnerName);
   }
   std::vector<std::string> looked;
   for (const std::filesystem::path& place : places) {

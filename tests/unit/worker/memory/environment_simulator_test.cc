@@ -65,8 +65,9 @@ TEST_F(EnvironmentSimulatorTest, ListsTheUsersProfilesAndThoseThatComeWithIt) {
 
 TEST_F(EnvironmentSimulatorTest, AMistakeInTheUsersFileNamesItsPlace) {
   std::ofstream(directory_ / "bad.yaml") << "environments:\n  - {name: small, memory: 64MiB}\n";
-  EXPECT_THAT(EnvironmentSimulator::Create({.environment_file = directory_ / "bad.yaml"}).status().message(),
-              HasSubstr("bad.yaml:2:19"));
+  EXPECT_THAT(
+      std::string(EnvironmentSimulator::Create({.environment_file = directory_ / "bad.yaml"}).status().message()),
+      HasSubstr("bad.yaml:2:19"));
 }
 
 TEST_F(EnvironmentSimulatorTest, TheDockerCommandIsQuoted) {

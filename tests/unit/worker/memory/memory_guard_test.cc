@@ -202,7 +202,7 @@ TEST_F(MemoryGuardTest, AdvisesOnWhatIsAvailableLessWhatIsKeptFree) {
   EXPECT_EQ(advice->current_optimal(), "F16");
   proc_.SetAvailableMib(201);
   EXPECT_EQ(guard->AdviseQuantization("tiny")->current_optimal(), "");
-  EXPECT_THAT(guard->AdviseQuantization("tinny").status().message(), HasSubstr("did you mean"));
+  EXPECT_THAT(guard->AdviseQuantization("tyni").status().message(), HasSubstr("there are qwen2.5-7b-zh"));
   v1::ModelDescription large;
   large.set_quant("Q8_0");
   large.set_weight_bytes(10'000 * kMiB);

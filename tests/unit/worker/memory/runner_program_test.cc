@@ -56,12 +56,16 @@ TEST_F(RunnerProgramTest, WhatIsNamedMustBeThere) {
   EXPECT_THAT(FindRunner({}).status().message(), HasSubstr("BALLAST_RUNNER"));
 }
 
-TEST_F(RunnerProgramTest, WhereNoneIsInstalledTheOneBesideTheProgramIsTaken) {
+TEST_F(RunnerProgramTest, WhereThereIsNoneItSaysWhereItLooked) {
   const std::string gone = directory_ / "gone";
   NoteInstalledRunner(gone.c_str());
-  const absl::StatusOr<std::filesystem::path> found = FindRunner({});
-  ASSERT_TRUE(found.ok()) << found.status();
-  EXPECT_EQ(*found, std::filesystem::read_symlink("/proc/self/exe").parent_path() / "ballast-runner");
+  std::filesystem::create_symlink(directory_ / "program", directory_ / "self");
+  const absl::Status status = FindRunner({}, directory_ / "self").status();
+  EXPECT_TRUE(absl::IsNotFound(status));
+  EXPECT_THAT(status.message(), HasSubstr(gone));
+  EXPECT_THAT(status.message(), HasSubstr("libexec/ballast/ballast-runner"));
+  const std::filesystem::path beside = Program("ballast-runner");
+  EXPECT_EQ(FindRunner({}, directory_ / "self").value(), beside);
 }
 
 }  // namespace
