@@ -194,8 +194,10 @@ class ContainersTest(FleetTest):
         try:
             self.assertEqual(process.stdout.readline(), b"ready\n")
         finally:
+            # The engine's client may live on with the pipe, until the container is removed.
             process.kill()
-            process.communicate()
+            process.wait(10)
+            process.stdout.close()
         result = self.run_in("small", "echo", "next")
         self.assertEqual((result.code, result.out), (0, "next\n"), result.err)
         self.assert_nothing_left()

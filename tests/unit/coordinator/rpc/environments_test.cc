@@ -68,9 +68,9 @@ TEST_F(EnvironmentsTest, TheConfigurationsFileStandsBeforeTheProgramsOwn) {
   config.set_listen("127.0.0.1:0");
   config.set_data_dir(directory_.string());
   config.set_environments(file);
-  const auto database = storage::OpenSqliteStore(directory_ / "ballast.db");
-  ASSERT_TRUE(database.ok()) << database.status();
-  const absl::Status status = Server::Start(config, database->get()).status();
+  const auto store = storage::OpenSqliteStore(directory_ / "ballast.db");
+  ASSERT_TRUE(store.ok()) << store.status();
+  const absl::Status status = Server::Start(config, store->get()).status();
   EXPECT_THAT(std::string(status.message()), HasSubstr(file + ":1:16: "));
   EXPECT_THAT(NextStepOf(status), HasSubstr("configs/low_mem_env.yaml"));
 }
