@@ -75,15 +75,22 @@ absl::StatusOr<ContainerEngine> ContainerEngine::Find(profiles::Engine engine, C
 }
 
 absl::StatusOr<EngineAnswer> ContainerEngine::Call(const std::vector<std::string>& arguments) const {
-  return Call(arguments, /*to_the_end=*/false);
+  return Call(arguments, /*to_the_end=*/false, /*directory=*/{});
+}
+
+absl::StatusOr<EngineAnswer> ContainerEngine::CallIn(const std::filesystem::path& directory,
+                                                     const std::vector<std::string>& arguments) const {
+  return Call(arguments, /*to_the_end=*/false, directory);
 }
 
 absl::StatusOr<EngineAnswer> ContainerEngine::CallToTheEnd(const std::vector<std::string>& arguments) const {
-  return Call(arguments, /*to_the_end=*/true);
+  return Call(arguments, /*to_the_end=*/true, /*directory=*/{});
 }
 
-absl::StatusOr<EngineAnswer> ContainerEngine::Call(const std::vector<std::string>& arguments, bool to_the_end) const {
+absl::StatusOr<EngineAnswer> ContainerEngine::Call(const std::vector<std::string>& arguments, bool to_the_end,
+                                                   const std::filesystem::path& directory) const {
   base::ChildOptions options;
+  options.working_directory = directory.string();
   options.argv = {program_.string()};
   options.argv.insert(options.argv.end(), arguments.begin(), arguments.end());
   // Clearing up must not be ended by the Ctrl+C that made it necessary, which goes to the whole group.

@@ -36,6 +36,10 @@ class ContainerEngine {
   // ends it; INTERNAL where it cannot be started.
   [[nodiscard]] absl::StatusOr<EngineAnswer> Call(const std::vector<std::string>& arguments) const;
 
+  // The same in another directory: what starts processes that stay leaves their files there.
+  [[nodiscard]] absl::StatusOr<EngineAnswer> CallIn(const std::filesystem::path& directory,
+                                                    const std::vector<std::string>& arguments) const;
+
   // The same, not to be interrupted: for clearing up.
   [[nodiscard]] absl::StatusOr<EngineAnswer> CallToTheEnd(const std::vector<std::string>& arguments) const;
 
@@ -50,7 +54,8 @@ class ContainerEngine {
   ContainerEngine(profiles::Engine kind, std::filesystem::path program, Context* context)
       : kind_(kind), program_(std::move(program)), context_(context) {}
 
-  [[nodiscard]] absl::StatusOr<EngineAnswer> Call(const std::vector<std::string>& arguments, bool to_the_end) const;
+  [[nodiscard]] absl::StatusOr<EngineAnswer> Call(const std::vector<std::string>& arguments, bool to_the_end,
+                                                  const std::filesystem::path& directory) const;
 
   profiles::Engine kind_;
   std::filesystem::path program_;

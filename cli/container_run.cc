@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@
 #include <csignal>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <sstream>
 #include <string_view>
@@ -72,6 +74,31 @@ std::string SpaceLabel() {
   return "ballast.processes=" + ProcessSpace();
 }
 
+// A directory of the container's name, removed with what is in it.
+class ScratchDirectory {
+ public:
+  [[nodiscard]] static std::filesystem::path PathFor(std::string_view container_name) {
+    std::error_code error;
+    return std::filesystem::temp_directory_path(error) / container_name;
+  }
+  [[nodiscard]] static absl::StatusOr<std::unique_ptr<ScratchDirectory>> Make(const std::string& container_name) {
+    const std::filesystem::path path = PathFor(container_name);
+    if (::mkdir(path.c_str(), 0700) != 0) return base::ErrnoStatus(errno, fmt::format("make {}", path.string()));
+    return std::unique_ptr<ScratchDirectory>(new ScratchDirectory(path));
+  }
+  ~ScratchDirectory() {
+    std::error_code error;
+    std::filesystem::remove_all(path_, error);
+  }
+  ScratchDirectory(const ScratchDirectory&) = delete;
+  ScratchDirectory& operator=(const ScratchDirectory&) = delete;
+  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+
+ private:
+  explicit ScratchDirectory(std::filesystem::path path) : path_(std::move(path)) {}
+  std::filesystem::path path_;
+};
+
 // Removes the containers of programs that were killed before they could.
 absl::Status RemoveLeftovers(const ContainerEngine& engine) {
   BALLAST_ASSIGN_OR_RETURN(const EngineAnswer answer,
@@ -87,6 +114,8 @@ absl::Status RemoveLeftovers(const ContainerEngine& engine) {
     std::from_chars(number.data(), number.data() + number.size(), owner);
     if (owner <= 0 || ::kill(owner, 0) == 0 || errno != ESRCH) continue;
     BALLAST_RETURN_IF_ERROR(engine.Call({"rm", "--force", std::string(name)}).status());
+    std::error_code error;
+    std::filesystem::remove_all(ScratchDirectory::PathFor(name), error);
   }
   return absl::OkStatus();
 }
@@ -151,7 +180,9 @@ class ContainerRun {
     BALLAST_RETURN_IF_ERROR(CheckWhatTheEngineKept());
     if (engine_.kind() == profiles::Engine::kPodman) {
       // Its first process is there, and waits: the limits are checked before the command begins.
-      BALLAST_ASSIGN_OR_RETURN(const EngineAnswer initialized, engine_.Call({"init", name_}));
+      // Its monitor notes an OOM kill as a file where it was started.
+      BALLAST_ASSIGN_OR_RETURN(scratch_, ScratchDirectory::Make(name_));
+      BALLAST_ASSIGN_OR_RETURN(const EngineAnswer initialized, engine_.CallIn(scratch_->path(), {"init", name_}));
       if (!initialized.ok()) return StartFailure(initialized);
       BALLAST_RETURN_IF_ERROR(LookAtProcess().status());
       if (!counter_) {
@@ -347,6 +378,7 @@ class ContainerRun {
   const ContainerEngine& engine_;
   Context& context_;
   const std::string name_;
+  std::unique_ptr<ScratchDirectory> scratch_;  // goes after the container
   ContainerName container_;
   std::string container_id_;
   base::Fd process_;  // the container's first process

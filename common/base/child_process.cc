@@ -127,6 +127,7 @@ bool EnterCgroup(const char* file) {
   for (std::size_t i = 0; i < count; ++i) {
     if (::dup2(moved[i], options.passed_fds[i].to) < 0) fail();
   }
+  if (!options.working_directory.empty() && ::chdir(options.working_directory.c_str()) != 0) fail();
   ::execvp(argv[0], argv);
   fail();
   ::_exit(127);

@@ -41,6 +41,8 @@ struct ChildOptions {
   // Value written to the child's /proc/self/oom_score_adj before exec (-1000…1000); nothing where absent. Refusal by
   // the kernel is ignored.
   std::optional<int> oom_score_adj = std::nullopt;
+  // Where the child starts; empty: where this process is.
+  std::string working_directory = {};
   // Directories of the cgroups that the child is in before exec, one a hierarchy. Start fails where one refuses it.
   std::vector<std::string> cgroups = {};
 };

@@ -69,9 +69,11 @@ class ContainersTest(FleetTest):
                 f'[storage]\ndriver = "overlay"\ngraphroot = "{self.path("store")}"\nrunroot = "{self.path("run")}"\n',
             ),
             # Every name must go through where the locale knows ASCII alone.
+            "TMPDIR": self.path("tmp"),
             "LANG": "C",
             "LC_ALL": "C",
         }
+        os.mkdir(self.path("tmp"))
         self.profiles = self.write("profiles.yaml", PROFILES)
         rootfs = self.path("rootfs.tar")
         busybox_rootfs(rootfs)
@@ -101,7 +103,7 @@ class ContainersTest(FleetTest):
 
     def assert_nothing_left(self):
         left = self.podman("ps", "--all", "--format", "{{.Names}}").stdout.split()
-        self.assertEqual(left, [])
+        self.assertEqual(left + os.listdir(self.path("tmp")), [])
 
     def test_the_limits_are_seen_from_inside(self):
         look = ("cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory/memory.memsw.limit_in_bytes "
@@ -137,6 +139,7 @@ class ContainersTest(FleetTest):
         # The command goes on, and so does its exit code.
         result = self.run_in("small", "sh", "-c", "tail /dev/zero; sleep 0.2; exit 3")
         self.assertEqual(result.code, 3, result.err)
+        self.assertNotIn("oom", os.listdir(self.directory), "the note of podman's monitor")
         self.assert_nothing_left()
 
     def test_a_program_that_is_not_there(self):
@@ -221,7 +224,8 @@ class DockerTest(ContainersTest):
         socket = self.path("p.sock")
         with open(self.path("service.log"), "wb") as log:
             service = subprocess.Popen(["podman", "system", "service", "--time=0", "unix://" + socket], stdin=subprocess.DEVNULL,
-                                       stdout=log, stderr=log, env=dict(os.environ, **self.variables))
+                                       stdout=log, stderr=log, env=dict(os.environ, **self.variables),
+                                       cwd=self.path("run"))
 
         def end():
             service.terminate()
