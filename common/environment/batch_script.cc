@@ -46,7 +46,7 @@ constexpr std::string_view kRun = R"bat(
 if not defined LIMITS goto unknown
 where docker >nul 2>nul
 if errorlevel 1 goto nodocker
-docker run --rm %LIMITS% --volume "%CD%\logs:/work/logs" %BALLAST_IMAGE% ballast simple %ARGUMENTS%
+docker run --rm %LIMITS% --volume "%CD%\logs:/srv/logs" %BALLAST_IMAGE% ballast simple %ARGUMENTS%
 set "RESULT=%ERRORLEVEL%"
 goto end
 )bat";

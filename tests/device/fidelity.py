@@ -26,6 +26,8 @@ from machine import MIB
 # The larger machine has this much more memory than the profile: what its kernel and its agent need, and room for both to be at ease.
 ROOM_MIB = 2048
 DISK_MIB = 6144
+# Of fewer there is no mean that says anything.
+FEWEST_FAULTS = 100
 
 
 def told(text):
@@ -38,10 +40,6 @@ def column(run, metric):
         if entry["metric"] == metric:
             return [value for value in entry["values"] if value is not None]
     return []
-
-
-def seconds(text):
-    return float(text.removesuffix("s"))
 
 
 class Side:
@@ -109,7 +107,7 @@ def measure_end(side):
         "outcome": result["outcome"]["kind"],
         "killer": result["outcome"]["evidence"]["killer"],
         "held_at_the_end_mib": result["outcome"]["evidence"]["held_bytes"] / MIB,
-        "time_to_oom_s": series["offset_ms"][-1] / 1000 - seconds(ramp["start_offset"]),
+        "time_to_oom_s": series["offset_ms"][-1] / 1000 - ramp["start_offset_seconds"],
     }
 
 
@@ -122,9 +120,9 @@ def measure_model(side, model_id, quant):
         passes = [stage for stage in load["stages"] if stage["kind"] in ("FIRST_PASS", "PASSES")]
         reads = sum(stage["disk_read_bytes"] for stage in load["stages"])
         figures["model_read_of_file"] = reads / load["file_bytes"]
-        figures["model_passes_s"] = sum(seconds(stage["duration"]) for stage in passes)
+        figures["model_passes_s"] = sum(stage["duration_seconds"] for stage in passes)
         faults = sum(stage["major_faults"] for stage in passes)
-        if faults:
+        if faults >= FEWEST_FAULTS:
             figures["model_ms_per_major_fault"] = 1000 * figures["model_passes_s"] / faults
     return figures
 

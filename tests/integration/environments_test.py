@@ -104,7 +104,7 @@ class EnvironmentsTest(FleetTest):
         for name, profile in self.profiles().items():
             shown = self.ballast("env", "show-docker", name, "--shell", "bat")
             flags = shown.out.split(" run --rm ")[1].split(" ballast")[0]
-            wanted = f'run --rm {flags} --volume "C:\\here\\logs:/work/logs" ballast ballast simple'
+            wanted = f'run --rm {flags} --volume "C:\\here\\logs:/srv/logs" ballast ballast simple'
             for given in (name, ALIASES[name], ALIASES[name].upper()):
                 code, calls, _ = self.run_batch("run_memory_env_test.bat", "--environment", f'"{given}"', "--mode", "burst",
                                                 "--target", "70")
