@@ -35,8 +35,9 @@ constexpr double kQuietResponses = 3;
 constexpr double kReliefResponses = 0.7;
 constexpr double kSpanAfterRelief = 0.7;
 constexpr double kSpanAfterSecondRelief = 2;
-// In this time moves to and fro should come to less than a span.
+// In this time moves to and fro should come to less than this share of a span.
 constexpr double kUnrestResponses = 3;
+constexpr double kMostUnrest = 0.7;
 
 // Bounds of the span in shares of the limit, where only memory moves, and where the pace of touching does too.
 constexpr double kLeastSpan = 1.0 / 65536;
@@ -192,10 +193,13 @@ double StallControl::MoveHolding(const StallLook& look, double seconds) {
   if (since_relief_s_ < kReliefResponses * response_s_) moved = std::min(moved, 0.0);
   // Allocating is a stall itself where the device is slow. A loop that goes to and fro answers what it has caused. Not
   // at a pace of its own choice: there the span is no smaller than what the kernel's own pieces make it do.
-  unrest_bytes_ = Decay(seconds, kUnrestResponses * response_s_) * unrest_bytes_ + std::abs(moved);
-  if (!paces_ && unrest_bytes_ > span_bytes_) {
+  const double lately = Decay(seconds, kUnrestResponses * response_s_);
+  moved_bytes_ = lately * moved_bytes_ + std::abs(moved);
+  net_moved_bytes_ = lately * net_moved_bytes_ + moved;
+  if (!paces_ && moved_bytes_ - std::abs(net_moved_bytes_) > kMostUnrest * span_bytes_) {
     span_bytes_ *= 0.7;
-    unrest_bytes_ /= 2;
+    moved_bytes_ /= 2;
+    net_moved_bytes_ /= 2;
     BoundSpan(look);
   }
   const double most = static_cast<double>(look.left_bytes) / kSecondsOfWhatIsLeft * std::min(seconds, 0.5);
@@ -221,7 +225,8 @@ void StallControl::AdaptSpan(const StallLook& look, double error, double seconds
   const double patience_s = (side > 0 ? 4 : 3) * response_s_;
   if (away_s_ >= patience_s) {
     span_bytes_ *= 1.5;
-    away_s_ = patience_s / 2;
+    // A span that is far too small, because something else has stalled when memory became full, must not take minutes.
+    away_s_ = patience_s - (side > 0 && !paces_ ? response_s_ : patience_s / 2);
   }
   BoundSpan(look);
 }

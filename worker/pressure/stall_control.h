@@ -102,8 +102,9 @@ class StallControl {
   int side_ = 0;                      // of the target: the last on which the error was large
   double since_crossing_s_ = 0;
   double since_relief_s_ = 1e9;
-  double unrest_bytes_ = 0;  // moved lately, to and fro
-  double quiet_s_ = 0;       // how long nothing has stalled
+  double moved_bytes_ = 0;      // lately, each move counted as one up
+  double net_moved_bytes_ = 0;  // lately, what is left of them
+  double quiet_s_ = 0;          // how long nothing has stalled
 };
 
 }  // namespace ballast::pressure

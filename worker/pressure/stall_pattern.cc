@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <deque>
 #include <optional>
 
 #include <fmt/format.h>
@@ -24,7 +25,8 @@ using std::chrono::nanoseconds;
 constexpr nanoseconds kFloorPatience = std::chrono::seconds(3);
 
 // An average that only falls from the stall of the ramp, or rises, passes through what counts as close in five seconds,
-// or, where some stall is left, in ten: so the stall of this time has to be close as well.
+// or, where some stall is left, in ten: so the stall of this time has to be close as well, and about the same in the
+// end.
 constexpr nanoseconds kAveragePatience = std::chrono::seconds(8);
 
 // While more than this is available, tasks may stall for what went out in the ramp only, and less and less: each page
@@ -88,8 +90,9 @@ class StallLoop {
     const std::chrono::duration<double, std::nano> rounds = kPatientRounds * control_.touch_interval();
     const auto patience = full ? kAveragePatience : std::max(kAveragePatience, std::chrono::round<nanoseconds>(rounds));
     if (passed < patience) return false;
-    const double stalled_s = static_cast<double>(stalled_us_ - stalled_before_us_) / 1e6;
-    return IsClose(100 * stalled_s / base::ToSeconds(passed));
+    const double stalled = PercentSince(*average_since_, stalled_before_us_);
+    const double lately = PercentSince(recent_.front().time, recent_.front().stalled_us);
+    return IsClose(stalled) && std::abs(lately - stalled) <= control_.tolerance_percent() / 2;
   }
   // Nothing is left to allocate, for some time already, and the stall is less than wanted.
   [[nodiscard]] bool at_floor() const { return floor_since_ && mover_->Now() - *floor_since_ >= kFloorPatience; }
@@ -109,9 +112,16 @@ class StallLoop {
     return std::abs(percent - target_percent_) <= control_.tolerance_percent();
   }
 
+  [[nodiscard]] double PercentSince(nanoseconds time, std::uint64_t stalled_us) const {
+    return static_cast<double>(stalled_us_ - stalled_us) / 1e4 / base::ToSeconds(mover_->Now() - time);
+  }
+
   void FollowAverage(const os::StallFigure& figure) {
     avg10_percent_ = figure.avg10_percent;
     stalled_us_ = figure.total_us;
+    const nanoseconds now = mover_->Now();
+    while (recent_.size() > 1 && now - recent_[1].time >= kAveragePatience / 2) recent_.pop_front();
+    recent_.push_back({now, stalled_us_});
     if (!IsClose(avg10_percent_)) average_since_.reset();
     if (!IsClose(avg10_percent_) || average_since_) return;
     average_since_ = mover_->Now();
@@ -142,7 +152,13 @@ class StallLoop {
   std::optional<nanoseconds> average_since_;                // how long it has been close to the target
   std::uint64_t stalled_us_ = 0;                            // in all, now
   std::uint64_t stalled_before_us_ = 0;                     // and at `average_since_`
-  std::optional<nanoseconds> full_since_;                   // how long next to nothing has been available
+  // Over the latter half of `kAveragePatience`, the oldest first.
+  struct Stalled {
+    nanoseconds time;
+    std::uint64_t stalled_us;
+  };
+  std::deque<Stalled> recent_;
+  std::optional<nanoseconds> full_since_;  // how long next to nothing has been available
   std::optional<nanoseconds> floor_since_;
   RunLog::Notice floor_notice_;
 };

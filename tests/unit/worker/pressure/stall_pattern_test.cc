@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <string>
 
 #include "tests/unit/worker/pressure/simulated_machine.h"
@@ -233,6 +234,27 @@ TEST(StallCliffTest, GivesBackAtOnceWhenOthersPushOverTheEdge) {
     if (at < 130) longest_s = std::max(longest_s, at - since_s);
   }
   EXPECT_LE(longest_s, 6);
+}
+
+// The kernel swaps out far more than was needed when memory is full for the first time: tasks stall for what comes
+// back, ever less, and with it the average falls through what is wanted.
+TEST(StallPatternTest, DoesNotTakeTheEndOfABurstForAStallThatIsHeld) {
+  for (const double decay_s : {4.0, 7.0, 10.0}) {
+    SimulatedMachine machine;
+    machine.stall.swap_bytes = 1 * kGiB;
+    std::optional<nanoseconds> burst_at;
+    machine.stall.percent = [&](double excess) {
+      if (!burst_at && excess > -60.0 * kMiB) burst_at = machine.Now();
+      const double burst = burst_at ? 70 * std::exp(-base::ToSeconds(machine.Now() - *burst_at) / decay_s) : 0;
+      return burst + std::max(0.0, 0.1 * excess / kMiB);
+    };
+    const v1::RunnerFinished finished = Execute(StallBurst(20, seconds(70)), &machine);
+    EXPECT_EQ(finished.outcome(), v1::COMPLETED) << finished.message();
+    ASSERT_TRUE(burst_at);
+    const Hold hold = Watch(machine, 20);
+    EXPECT_EQ(hold.within_five_points, hold.samples)
+        << hold.min_stall << " to " << hold.max_stall << " after a burst that fades in " << decay_s << " s";
+  }
 }
 
 TEST(StallPatternTest, SaysWhatItHoldsWhileItDoes) {
