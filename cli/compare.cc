@@ -25,13 +25,14 @@ struct CompareFlags {
 absl::StatusOr<v1::CompareRunsRequest::Dimension> ParseDimension(const std::string& text) {
   if (text.empty() || text == "item") return v1::CompareRunsRequest::ITEM;
   if (text == "device") return v1::CompareRunsRequest::DEVICE;
-  const std::string near = config::DidYouMean(text, {"item", "device"});
-  const bool later = text == "quant" || text == "profile" || text == "annotation";
+  if (text == "profile") return v1::CompareRunsRequest::PROFILE;
+  const std::string near = config::DidYouMean(text, {"item", "device", "profile"});
+  const bool later = text == "quant" || text == "annotation";
   return WithNextStep(
       absl::InvalidArgumentError(later ? fmt::format("--by: {} is not available yet", text)
                                        : fmt::format("--by: {} is nothing to group by{}", base::Quoted(text),
                                                      near.empty() ? "" : "; " + near)),
-      "--by item (each job or run that is named) or --by device");
+      "--by item (each job or run that is named), --by device or --by profile");
 }
 
 absl::StatusOr<ExitCode> RunCompare(const CompareFlags& flags, Context& context) {
@@ -74,10 +75,12 @@ void AddCompareCommand(CommandTree& tree) {
   CLI::App* command =
       tree.Add(nullptr, "compare", "Put jobs, runs or devices side by side; the first is the base of the changes.",
                {"ballast compare j-0123456789 j-9876543210", "ballast compare j-0123456789 --by device",
+                "ballast compare j-0123456789 j-9876543210 --by profile",
                 "ballast compare j-0123456789.1 j-0123456789.2 --output csv"},
                [flags](Context& context) { return RunCompare(*flags, context); });
   command->add_option("ids", flags->ids, "Jobs and runs; the first is the base")->type_name("BASE OTHER");
-  command->add_option("--by", flags->by, "What makes a group: item or device (default item)")->type_name("WHAT");
+  command->add_option("--by", flags->by, "What makes a group: item, device or profile (default item)")
+      ->type_name("WHAT");
   AddOutputFlag(command, &flags->output);
   AddIncludeInvalidFlag(command, &flags->include_invalid);
   AddConnectionFlags(command, &flags->connection);

@@ -12,6 +12,7 @@ namespace ballast::cli {
 namespace {
 
 std::string GroupName(const v1::GroupSummary& group) {
+  if (group.group().empty()) return group.title();
   return group.title().empty() || group.title() == group.group() ? group.group()
                                                                  : fmt::format("{} ({})", group.title(), group.group());
 }

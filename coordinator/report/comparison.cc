@@ -19,6 +19,9 @@
 namespace ballast::report {
 namespace {
 
+// Title of the group of runs on devices as they are.
+constexpr std::string_view kNoProfile = "no profile";
+
 // One group to be: who is in it, and what was summed up so far.
 struct Group {
   std::string id;
@@ -58,18 +61,35 @@ class Grouping {
 
   static Grouping ByDevice(const std::vector<v1::Device>& devices) {
     Grouping grouping;
-    grouping.by_device_ = true;
+    grouping.dimension_ = v1::CompareRunsRequest::DEVICE;
     for (const v1::Device& device : devices) grouping.Add(device.device_id(), device.facts().hostname());
     return grouping;
   }
 
-  void AddRun(const v1::Run& run, const std::vector<v1::Figure>& figures, bool left_out) {
-    if (by_device_) {
-      AddTo(run.device_id(), run, figures, left_out);
-    } else {
-      // Both may have been named: the job and one of its runs.
-      AddTo(run.job_id(), run, figures, left_out);
-      AddTo(run.run_id(), run, figures, left_out);
+  // Named by the profile; the device as it is comes first.
+  static Grouping ByProfile(const RunSelection& selection) {
+    Grouping grouping;
+    grouping.dimension_ = v1::CompareRunsRequest::PROFILE;
+    std::set<std::string> names;
+    for (const v1::Run& run : selection.runs) names.insert(selection.JobOf(run).spec().environment());
+    for (const std::string& name : names) {
+      grouping.Add(name, name.empty() ? std::string(kNoProfile) : std::string());
+    }
+    return grouping;
+  }
+
+  void AddRun(const v1::Run& run, const v1::JobSpec& spec, const std::vector<v1::Figure>& figures, bool left_out) {
+    switch (dimension_) {
+      case v1::CompareRunsRequest::DEVICE:
+        AddTo(run.device_id(), run, figures, left_out);
+        break;
+      case v1::CompareRunsRequest::PROFILE:
+        AddTo(spec.environment(), run, figures, left_out);
+        break;
+      default:
+        // Both may have been named: the job and one of its runs.
+        AddTo(run.job_id(), run, figures, left_out);
+        AddTo(run.run_id(), run, figures, left_out);
     }
   }
 
@@ -86,7 +106,7 @@ class Grouping {
     if (position != positions_.end()) groups_[position->second].runs.Add(run, figures, left_out);
   }
 
-  bool by_device_ = false;
+  v1::CompareRunsRequest::Dimension dimension_ = v1::CompareRunsRequest::ITEM;
   std::vector<Group> groups_;
   std::map<std::string, std::size_t> positions_;
 };
@@ -119,15 +139,34 @@ void AddRows(v1::Comparison* comparison) {
   }
 }
 
+absl::Status TooFewGroups(v1::CompareRunsRequest::Dimension dimension, std::size_t count) {
+  switch (dimension) {
+    case v1::CompareRunsRequest::DEVICE:
+      return absl::InvalidArgumentError(
+          fmt::format("a comparison by device needs runs on at least two devices, these are on {}: name more "
+                      "jobs or runs, or compare them as items",
+                      count));
+    case v1::CompareRunsRequest::PROFILE:
+      return absl::InvalidArgumentError(
+          fmt::format("a comparison by profile needs runs in at least two environments, these are in {}: name more "
+                      "jobs or runs, or compare them as items",
+                      count));
+    default:
+      return absl::InvalidArgumentError(
+          "a comparison needs at least two different jobs or runs: name another, or compare by device or profile");
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<v1::Comparison> BuildComparison(storage::Store& store, const v1::CompareRunsRequest& request,
                                                const base::Clock& clock) {
   const bool by_device = request.dimension() == v1::CompareRunsRequest::DEVICE;
-  if (!by_device && request.dimension() != v1::CompareRunsRequest::ITEM &&
+  const bool by_profile = request.dimension() == v1::CompareRunsRequest::PROFILE;
+  if (!by_device && !by_profile && request.dimension() != v1::CompareRunsRequest::ITEM &&
       request.dimension() != v1::CompareRunsRequest::DIMENSION_UNSPECIFIED) {
-    return absl::InvalidArgumentError(
-        fmt::format("dimension {} is not one this coordinator knows: use ITEM or DEVICE", request.dimension()));
+    return absl::InvalidArgumentError(fmt::format(
+        "dimension {} is not one this coordinator knows: use ITEM, DEVICE or PROFILE", request.dimension()));
   }
   const std::vector<std::string> items = DistinctItems(request);
   if (items.empty())
@@ -138,16 +177,12 @@ absl::StatusOr<v1::Comparison> BuildComparison(storage::Store& store, const v1::
   if (by_device) {
     BALLAST_ASSIGN_OR_RETURN(const std::vector<v1::Device> devices, DevicesOf(store, selection.runs));
     grouping = Grouping::ByDevice(devices);
+  } else if (by_profile) {
+    grouping = Grouping::ByProfile(selection);
   } else {
     grouping = Grouping::ByItem(items, selection);
   }
-  if (grouping.groups().size() < 2) {
-    return absl::InvalidArgumentError(
-        by_device ? fmt::format("a comparison by device needs runs on at least two devices, these are on {}: name more "
-                                "jobs or runs, or compare them as items",
-                                grouping.groups().size())
-                  : "a comparison needs at least two different jobs or runs: name another, or compare by device");
-  }
+  if (grouping.groups().size() < 2) return TooFewGroups(request.dimension(), grouping.groups().size());
 
   InvalidRuns invalid(request.include_invalid());
   for (const v1::Run& run : selection.runs) {
@@ -156,20 +191,21 @@ absl::StatusOr<v1::Comparison> BuildComparison(storage::Store& store, const v1::
     if (attempt != nullptr && run.state() == v1::Run::ENDED) {
       BALLAST_ASSIGN_OR_RETURN(summaries, store.GetRollups(run.run_id(), attempt->attempt()));
     }
-    grouping.AddRun(run, ComputeFigures(run, selection.JobOf(run).spec().workload(), summaries),
-                    invalid.LeavesOut(run));
+    const v1::JobSpec& spec = selection.JobOf(run).spec();
+    grouping.AddRun(run, spec, ComputeFigures(run, spec.workload(), summaries), invalid.LeavesOut(run));
   }
 
   v1::Comparison comparison;
   comparison.set_schema_version(kSchemaVersion);
   *comparison.mutable_create_time() = base::ToProto(clock.Now());
-  comparison.set_dimension(by_device ? "device" : "item");
+  comparison.set_dimension(by_device ? "device" : by_profile ? "profile" : "item");
   for (const Group& group : grouping.groups()) {
     v1::GroupSummary& summary = *comparison.add_groups();
     summary = group.runs.Summarize();
     summary.set_group(group.id);
     summary.set_title(group.title);
-    if (std::string warning = WarningIfNothingCounts(summary, group.id); !warning.empty()) {
+    if (std::string warning = WarningIfNothingCounts(summary, group.id.empty() ? group.title : group.id);
+        !warning.empty()) {
       comparison.add_warnings(std::move(warning));
     }
   }

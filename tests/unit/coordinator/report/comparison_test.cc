@@ -58,6 +58,18 @@ TEST_F(ComparisonTest, ByDeviceNeedsTwoDevices) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("two devices, these are on 1"));
 }
 
+TEST_F(ComparisonTest, ByProfileTheDeviceAsItIsComesFirst) {
+  const v1::Comparison comparison = MustBuild({kStaircaseJob, kBurstJob}, v1::CompareRunsRequest::PROFILE);
+  EXPECT_EQ(comparison.dimension(), "profile");
+  EXPECT_THAT(Groups(comparison), ElementsAre("", "极限2GB模式"));
+  EXPECT_EQ(comparison.groups(0).title(), "no profile");
+  EXPECT_EQ(comparison.groups(0).run_count() + comparison.groups(1).run_count(),
+            MustBuild({kStaircaseJob, kBurstJob}).groups(0).run_count() +
+                MustBuild({kStaircaseJob, kBurstJob}).groups(1).run_count());
+  const absl::Status status = Build({kBurstJob}, v1::CompareRunsRequest::PROFILE).status();
+  EXPECT_THAT(std::string(status.message()), HasSubstr("two environments, these are in 1"));
+}
+
 TEST_F(ComparisonTest, RefusesADimensionItDoesNotKnow) {
   const absl::Status status =
       Build({kBurstJob, kStaircaseJob}, static_cast<v1::CompareRunsRequest::Dimension>(42)).status();
