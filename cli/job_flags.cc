@@ -43,7 +43,7 @@ void AddJobFlags(CLI::App* command, JobFlags* flags, const std::string& repeat) 
   text("--sample-interval", &flags->sample_interval, "TIME", "Time between samples (default 100ms)", "Job");
   text("--settle", &flags->settle, "TIME", "Wait at most so long for a quiet device before the run (default 0)", "Job");
   text("--guard-floor", &flags->guard_floor, "PERCENT",
-       "Available memory below which the guard acts (default: half of --floor, at most 2.5%)", "Guard");
+       "Available memory below which the guard acts, less than --floor (default: half of it, at most 2.5%)", "Guard");
   text("--guard-psi", &flags->guard_psi, "PERCENT",
        "Time in which all tasks wait for memory, above which the guard acts (default 40%)", "Guard");
   text("--expect", &flags->expect, "OUTCOME", "Outcome that counts as success (default COMPLETED)", "Job");
@@ -67,7 +67,8 @@ absl::Status SetFromFlag(const std::string& flag, const std::string& path, const
 absl::Status FillJob(const JobFlags& flags, v1::JobSpec* spec) {
   v1::DeviceSelector devices;
   BALLAST_RETURN_IF_ERROR(FillDevices(flags.where, &devices));
-  if (!devices.labels().empty() || !devices.device_ids().empty() || devices.all()) spec->mutable_devices()->Swap(&devices);
+  if (!devices.labels().empty() || !devices.device_ids().empty() || devices.all())
+    spec->mutable_devices()->Swap(&devices);
   BALLAST_RETURN_IF_ERROR(SetFromFlag("--env", "environment", flags.environment, "NAME", spec));
   BALLAST_RETURN_IF_ERROR(SetFromFlag("--name", "display_name", flags.name, "'a short name'", spec));
   BALLAST_RETURN_IF_ERROR(SetFromFlag("--repeat", "repetitions", flags.repeat, "3", spec));

@@ -13,11 +13,13 @@
 #include "common/base/text.h"
 #include "common/config/field_rules.h"
 #include "common/config/field_text.h"
+#include "common/config/job_rules.h"
 
 namespace ballast::cli {
 namespace {
 
 constexpr char kPressurePath[] = "workload.pressure.";
+constexpr char kGuardFloorPath[] = "guard.min_available_percent";
 
 // The values of --mode: the names of the patterns.
 std::vector<std::string> Modes() {
@@ -145,19 +147,24 @@ absl::Status CheckPressureJob(const PressureFlags& flags, const v1::JobSpec& spe
   config::ApplyDefaults(&complete);
   // A rule speaks of fields; whoever wrote flags reads flags.
   const auto flag_of = [&](const std::string& field_path) -> std::string {
+    if (field_path == kGuardFloorPath) return "--guard-floor";
     for (const PressureFlag& flag : PressureFlagTable()) {
       const char* path = PathIn(flag, flags.mode);
       if (path != nullptr && field_path == std::string(kPressurePath) + path) return flag.name;
     }
     return field_path;
   };
+  std::vector<config::Violation> violations = config::FindViolations(complete);
+  if (violations.empty()) violations = config::FindContradictions(complete);
   std::string problems;
-  for (const config::Violation& violation : config::FindViolations(complete)) {
+  std::string next_step = "ballast simple --help";
+  for (const config::Violation& violation : violations) {
+    if (violation.field_path == kGuardFloorPath) next_step = "--guard-floor 2%, or a greater --floor";
     problems += fmt::format("{}{}: {}", problems.empty() ? "" : "\n", flag_of(violation.field_path),
                             NameFlags(violation.problem, flags.mode));
   }
   if (problems.empty()) return absl::OkStatus();
-  return WithNextStep(absl::InvalidArgumentError(problems), "ballast simple --help");
+  return WithNextStep(absl::InvalidArgumentError(problems), next_step);
 }
 
 }  // namespace ballast::cli

@@ -22,6 +22,7 @@ namespace ballast::cli {
 namespace {
 
 constexpr char kAllocateFull[] = "allocate_full";
+constexpr double kMostRatio = 64;  // of PageContent
 
 }  // namespace
 
@@ -43,8 +44,12 @@ absl::Status SetContent(const std::string& flag, const std::string& /*mode*/, co
   // Below 1 it is the compressed share, as other programs ask for it: 0.5 shrinks to half, which is a ratio of 2.
   double number = 0;
   const auto [end, error] = std::from_chars(ratio.data(), ratio.data() + ratio.size(), number);
-  if (error == std::errc() && end == ratio.data() + ratio.size() && number > 0 && number < 1) {
-    ratio = fmt::format("{}", 1 / number);
+  if (error == std::errc() && end == ratio.data() + ratio.size()) {
+    if (number < 1 / kMostRatio || number > kMostRatio) {
+      return wrong(fmt::format("{} is neither a ratio from 1 to {:g} nor a share from 1/{:g} to 1", base::Quoted(ratio),
+                               kMostRatio, kMostRatio));
+    }
+    if (number < 1) ratio = fmt::format("{}", 1 / number);
   }
   const absl::Status set = config::SetField(content, "compression_ratio", ratio);
   return set.ok() ? set : wrong(std::string(set.message()));

@@ -17,7 +17,13 @@
 namespace ballast::cli {
 namespace {
 
+// Between lines: a second, or less where the load was there for a few seconds only.
 constexpr double kStepMs = 1000;
+constexpr double kShortStepMs = 200;
+constexpr double kShortLoadMs = 3000;
+constexpr std::size_t kShortRows = 15;
+
+constexpr std::string_view kHeld = "runner_held_bytes";
 
 // Samples by the name of their metric. Indices are those of samples.
 class Series {
@@ -44,17 +50,34 @@ class Series {
   const v1::SampleSeries& samples_;
 };
 
-// The samples nearest to whole seconds before the last one, in order.
-std::vector<int> Chosen(const v1::SampleSeries& samples) {
+// The last sample with a load. Where the samples know of none, the last of all.
+int EndOfLoad(const Series& series, int count) {
+  for (int i = count - 1; i >= 0; --i) {
+    if (series.At(kHeld, i)) return i;
+  }
+  return count - 1;
+}
+
+double StepMs(const Series& series, int end) {
+  int begin = end;
+  while (begin > 0 && series.At(kHeld, begin - 1).value_or(0) > 0) --begin;
+  const bool is_short = begin < end && series.OffsetMs(end) - series.OffsetMs(begin) < kShortLoadMs;
+  return is_short ? kShortStepMs : kStepMs;
+}
+
+// The samples nearest to whole steps before the end of the load, in order.
+std::vector<int> Chosen(const Series& series, int end) {
+  const double step = StepMs(series, end);
   std::vector<int> chosen;
   double next = std::numeric_limits<double>::infinity();
-  for (int i = samples.offset_ms_size() - 1; i >= 0; --i) {
-    const double offset = samples.offset_ms(i);
-    if (offset > next + kStepMs / 20) continue;
+  for (int i = end; i >= 0; --i) {
+    const double offset = series.OffsetMs(i);
+    if (offset > next + step / 20) continue;
     chosen.push_back(i);
     if (std::isinf(next)) next = offset;
     // A sample that came late does not move those before it, and where some are missing so are their lines.
-    next -= kStepMs * std::max(1.0, std::ceil((next - offset) / kStepMs));
+    next -= step * std::max(1.0, std::ceil((next - offset) / step));
+    if (step < kStepMs && chosen.size() > kShortRows) break;
   }
   std::ranges::reverse(chosen);
   return chosen;
@@ -89,7 +112,7 @@ std::vector<Column> AllColumns() {
   return {
       {"used", plain("mem_used_percent"), Percent},
       {"available", plain("mem_limit_available_bytes"), BytesText},
-      {"held", plain("runner_held_bytes"), BytesText},
+      {"held", plain(kHeld), BytesText},
       {"PSI some", plain("psi_memory_some_avg10"), Percent},
       {"PSI full", plain("psi_memory_full_avg10"), Percent},
       {"swap free", plain("swap_free_bytes"), BytesText},
@@ -103,13 +126,20 @@ std::vector<Column> AllColumns() {
 }  // namespace
 
 std::string LastSecondsTable(const v1::SampleSeries& samples) {
-  const std::vector<int> chosen = Chosen(samples);
-  if (chosen.empty()) return {};
   const Series series(samples);
+  const int count = samples.offset_ms_size();
+  const int end = EndOfLoad(series, count);
+  std::vector<int> chosen = Chosen(series, end);
+  if (chosen.empty()) return {};
   std::vector<Table::Column> headings = {{"before the end", Align::kRight}};
   std::vector<std::vector<std::string>> rows;
   for (const int sample : chosen) {
-    rows.push_back({fmt::format("{:.1f} s", (series.OffsetMs(chosen.back()) - series.OffsetMs(sample)) / 1000)});
+    rows.push_back({fmt::format("{:.1f} s", (series.OffsetMs(end) - series.OffsetMs(sample)) / 1000)});
+  }
+  // How the device is without it.
+  if (end < count - 1) {
+    chosen.push_back(count - 1);
+    rows.push_back({"after"});
   }
   for (const Column& column : AllColumns()) {
     std::vector<std::optional<double>> values;

@@ -141,6 +141,7 @@ MemoryReading CountHeldFileBytes(MemoryReading reading, std::uint64_t held_file_
   if (reading.file_bytes == 0) return reading;
   const double share = static_cast<double>(reading.available_file_bytes) / static_cast<double>(reading.file_bytes);
   const std::uint64_t held = std::min(held_file_bytes, reading.file_bytes);
+  reading.held_file_bytes = held;
   const auto counted = static_cast<std::uint64_t>(share * static_cast<double>(held));
   reading.available_bytes -= std::min(reading.available_bytes, counted);
   reading.headroom_bytes -= std::min(reading.headroom_bytes, counted);

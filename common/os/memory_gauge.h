@@ -25,6 +25,8 @@ struct MemoryReading {
   std::uint64_t available_file_bytes = 0;
   // What can still be swapped out: the least of free swap and what is left of each cgroup's limit of swap.
   std::uint64_t swap_headroom_bytes = 0;
+  // Pages of files that a load holds, resident: they count as in use above, and the kernel can drop them all the same.
+  std::uint64_t held_file_bytes = 0;
   // In use by everyone under the limit: limit - available.
   [[nodiscard]] std::uint64_t used_bytes() const {
     return limit_bytes > available_bytes ? limit_bytes - available_bytes : 0;

@@ -109,8 +109,18 @@ class Bench(FleetTest):
             peer.terminate()
         peer.communicate(timeout=30)
 
-    def start_stress_ng(self, fill_bytes):
-        return self.start_peer("stress-ng", "--vm", "1", "--vm-keep", "--vm-bytes", str(fill_bytes), "--timeout", "300s")
+    def start_stress_ng(self, fill_bytes, *how):
+        return self.start_peer("stress-ng", "--vm", "1", *(how or ("--vm-keep",)), "--vm-bytes", str(fill_bytes), "--timeout", "300s")
+
+    def cpu_percent_of_stress_ng(self, *how):
+        """Once it holds its memory."""
+        peer = self.start_stress_ng(FILL_BYTES, *how)
+        seconds_until_resident(peer.pid, int(0.99 * FILL_BYTES), time.monotonic())
+        begun, before = time.monotonic(), tree_cpu_seconds(peer.pid)
+        time.sleep(3)  # what is measured is the passing of time
+        burnt = 100 * (tree_cpu_seconds(peer.pid) - before) / (time.monotonic() - begun)
+        self.end_peer(peer)
+        return burnt
 
     def against_stress_ng(self):
         """From the start of the process that takes the memory until all of it is resident."""
@@ -165,14 +175,9 @@ class Bench(FleetTest):
             if value is not None and hold["start_offset_seconds"] * 1000 <= offset <= hold["end_offset_seconds"] * 1000
         ]
         used = 100 * (inside[-1][1] - inside[0][1]) / (inside[-1][0] - inside[0][0])
-        peer = self.start_stress_ng(FILL_BYTES)
-        seconds_until_resident(peer.pid, int(0.99 * FILL_BYTES), time.monotonic())
-        begun, before = time.monotonic(), tree_cpu_seconds(peer.pid)
-        time.sleep(3)  # what is measured is the passing of time
-        burnt = 100 * (tree_cpu_seconds(peer.pid) - before) / (time.monotonic() - begun)
-        self.end_peer(peer)
+        kept, hung = self.cpu_percent_of_stress_ng("--vm-keep"), self.cpu_percent_of_stress_ng("--vm-hang", "0")
         print_figure("processor while holding", f"{used:.2f} % of a core", Goal("<=", 1, " %"), decides=used,
-                     peer=f"stress-ng --vm-keep: {burnt:.0f} %")  # fmt: skip
+                     peer=f"stress-ng --vm-keep: {kept:.0f} %, --vm-hang: {hung:.0f} %")  # fmt: skip
         result = run["attempts"][-1]["result"]
         elapsed = samples["offset_ms"][-1] / 1000
         observed = 100 * result["observer_cost"]["cpu_time_seconds"] / elapsed

@@ -57,7 +57,12 @@ void CountSwappedShmem(bool holds_shmem, metrics::SampleRow* row) {
   std::int64_t& swap = (*row)[metrics::IndexOf(MetricId::kRunnerSwapBytes)];
   const std::int64_t resident = (*row)[metrics::IndexOf(MetricId::kRunnerShmemBytes)];
   if (!holds_shmem || swap == metrics::kAbsent || resident == metrics::kAbsent) return;
-  swap += std::max<std::int64_t>((*row)[metrics::IndexOf(MetricId::kRunnerHeldBytes)] - resident, 0);
+  std::int64_t swapped = std::max<std::int64_t>((*row)[metrics::IndexOf(MetricId::kRunnerHeldBytes)] - resident, 0);
+  // What the runner is giving back, and has not told yet, is not in swap.
+  const std::int64_t total = (*row)[metrics::IndexOf(MetricId::kSwapTotalBytes)];
+  const std::int64_t free = (*row)[metrics::IndexOf(MetricId::kSwapFreeBytes)];
+  if (total != metrics::kAbsent && free != metrics::kAbsent) swapped = std::min(swapped, total - free);
+  swap += swapped;
 }
 
 }  // namespace

@@ -32,6 +32,9 @@ namespace {
 // Address space that is looked for when memory begins to be held, so that it can grow upwards in one piece.
 constexpr std::size_t kRunBytes = sizeof(void*) >= 8 ? std::size_t{64} << 30U : std::size_t{1} << 30U;
 
+// Given back at once.
+constexpr std::size_t kShrinkStepBytes = std::size_t{16} << 20U;
+
 std::size_t PageBytes() {
   static const auto bytes = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
   return bytes;
@@ -77,7 +80,7 @@ absl::StatusOr<std::unique_ptr<HeldMemory>> HeldMemory::Create(const HeldMemoryO
 }
 
 HeldMemory::~HeldMemory() {
-  Shrink(held_bytes_);
+  Shrink(held_bytes_, [] {});
 }
 
 absl::Status HeldMemory::Grow(std::size_t bytes, std::stop_token stop) {
@@ -145,20 +148,21 @@ void HeldMemory::Append(std::byte* begin, std::size_t bytes) {
   segments_.push_back({.begin = begin, .bytes = bytes});
 }
 
-void HeldMemory::Shrink(std::size_t bytes) {
+void HeldMemory::Shrink(std::size_t bytes, const std::function<void()>& progress) {
   std::size_t left = bytes >= held_bytes_ ? held_bytes_ : std::min(held_bytes_, RoundUpToPages(bytes));
   if (left == 0) return;
   while (left > 0) {
     Segment& last = segments_.back();
-    const std::size_t part = std::min(left, last.bytes);
+    const std::size_t part = std::min({left, last.bytes, kShrinkStepBytes});
     last.bytes -= part;
     Unmap(last.begin + last.bytes, part);
     if (last.bytes == 0) segments_.pop_back();
     held_bytes_ -= part;
     left -= part;
+    // Unmapping shared pages does not free them. Until this is over they are nobody's that could be seen from outside.
+    if (file_) static_cast<void>(file_->Resize(held_bytes_));
+    progress();
   }
-  // Unmapping shared pages does not free them.
-  if (file_) static_cast<void>(file_->Resize(held_bytes_));
 }
 
 absl::StatusOr<std::uint64_t> HeldMemory::ResidentBytes() {

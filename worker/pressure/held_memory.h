@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <stop_token>
@@ -51,7 +52,8 @@ class HeldMemory final : public PressureMemory {
   // or the lock is refused: the message says which, and what to do. Pages of FILE_CACHE are on the disk when this
   // returns, so that the kernel may drop them. OUT_OF_RANGE where `bytes` is more than an address space.
   [[nodiscard]] absl::Status Grow(std::size_t bytes, std::stop_token stop) override;
-  void Shrink(std::size_t bytes) override;
+  // In steps of some ten MiB, so that whoever watches sees it get on.
+  void Shrink(std::size_t bytes, const std::function<void()>& progress) override;
   [[nodiscard]] std::size_t held_bytes() const override { return held_bytes_; }
   // From /proc/self/statm. The kernel counts in batches: up to 64 pages a processor may be missing or too many.
   [[nodiscard]] absl::StatusOr<std::uint64_t> ResidentBytes() override;

@@ -21,7 +21,7 @@ absl::Status HotMemory::Grow(std::size_t bytes, std::stop_token stop) {
   return status;
 }
 
-void HotMemory::Shrink(std::size_t bytes) {
+void HotMemory::Shrink(std::size_t bytes, const std::function<void()>& progress) {
   // Nobody may touch what goes, so the hot set hears of it first. It counts whole pages only.
   std::vector<HeldMemory::Segment> kept = memory_->segments();
   for (std::size_t left = bytes; left > 0 && !kept.empty();) {
@@ -31,7 +31,7 @@ void HotMemory::Shrink(std::size_t bytes) {
     left -= part;
   }
   hot_set_->SetPages(kept);
-  memory_->Shrink(bytes);
+  memory_->Shrink(bytes, progress);
 }
 
 }  // namespace ballast::pressure

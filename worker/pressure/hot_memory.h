@@ -25,7 +25,7 @@ class HotMemory final : public PressureMemory {
 
   [[nodiscard]] absl::Status Grow(std::size_t bytes, std::stop_token stop) override;
   // Waits for one touch at most.
-  void Shrink(std::size_t bytes) override;
+  void Shrink(std::size_t bytes, const std::function<void()>& progress) override;
   [[nodiscard]] std::size_t held_bytes() const override { return memory_->held_bytes(); }
   [[nodiscard]] std::chrono::nanoseconds touch_time() const override { return hot_set_->report().last_round; }
   bool SetTouchInterval(std::chrono::nanoseconds interval) override {

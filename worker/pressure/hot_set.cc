@@ -22,6 +22,11 @@ constexpr nanoseconds kBatchPeriod = std::chrono::milliseconds(10);
 constexpr int kLeastBatches = 10;   // in an interval
 constexpr double kMostBatches = 2;  // at once, at random
 
+// A round of so many pages does not go on when there are more by this share: while memory grows all of it is touched,
+// not the little that there was in the beginning.
+constexpr std::uint64_t kOutgrownShare = 16;
+constexpr nanoseconds kLongestWait = std::chrono::milliseconds(100);  // until that is looked for
+
 // A round that takes longer than its interval by more than a tenth, and by more than the wake-ups of a busy machine
 // explain, has fallen behind.
 constexpr double kLateShare = 1.1;
@@ -109,20 +114,24 @@ void HotSet::Work(const std::stop_token& stop) {
     // Rounds begin on a grid, so that each page comes once in an interval; after a late one there is a new grid.
     begin += interval_.load();
     if (Now() - begin > kLateTime) begin = Now();
-    if (!CarryOutRound(stop, begin)) return;
+    const RoundEnd end = CarryOutRound(stop, begin);
+    if (end == RoundEnd::kStopped) return;
     // At random a round has no meaning but that as many pages were touched.
-    if (order_ == Order::kAtRandom) begin = nanoseconds(0);
-    if (order_ == Order::kEachOnce && !pacer.WaitUntil(begin + interval_.load(), stop)) return;
+    if (end == RoundEnd::kOutgrown || order_ == Order::kAtRandom) {
+      begin = nanoseconds(0);
+      continue;
+    }
+    if (!pacer.WaitUntil(begin + interval_.load(), stop)) return;
   }
 }
 
-bool HotSet::CarryOutRound(const std::stop_token& stop, nanoseconds begin) {
-  std::uint64_t pages = 0;
-  {
+HotSet::RoundEnd HotSet::CarryOutRound(const std::stop_token& stop, nanoseconds begin) {
+  const auto hot_pages = [this] {
     const std::lock_guard lock(mutex_);
-    pages = hot_pages_;
-  }
-  if (pages == 0) return true;
+    return hot_pages_;
+  };
+  const std::uint64_t pages = hot_pages();
+  if (pages == 0) return RoundEnd::kComplete;
   round_pages_ = pages;
   round_begin_ = begin;
   MachinePacer pacer;
@@ -132,6 +141,10 @@ bool HotSet::CarryOutRound(const std::stop_token& stop, nanoseconds begin) {
   double due = 0;
   nanoseconds counted = begin;
   while (place < pages) {
+    if (hot_pages() > pages + pages / kOutgrownShare) {
+      round_begin_ = nanoseconds(0);
+      return RoundEnd::kOutgrown;
+    }
     const nanoseconds interval = interval_;
     const nanoseconds period = std::min(kBatchPeriod, interval / kLeastBatches);
     const double per_nanosecond = static_cast<double>(pages) / static_cast<double>(interval.count());
@@ -148,18 +161,19 @@ bool HotSet::CarryOutRound(const std::stop_token& stop, nanoseconds begin) {
       touched = TouchUpTo([&](std::uint64_t number) { return order.At(number); },
                           std::min(static_cast<std::uint64_t>(due), pages), &place, stop);
     }
-    if (!touched) return false;
+    if (!touched) return RoundEnd::kStopped;
     if (place == pages) break;
     const double missing = std::max(static_cast<double>(place + 1) - due, 0.0);
-    const nanoseconds next_due(static_cast<std::int64_t>(std::ceil(missing / per_nanosecond)));
-    if (!pacer.WaitUntil(std::max(Now() + period, counted + next_due), stop)) return false;
+    const nanoseconds next_due(std::min<std::int64_t>(static_cast<std::int64_t>(std::ceil(missing / per_nanosecond)),
+                                                      nanoseconds(kLongestWait).count()));
+    if (!pacer.WaitUntil(std::max(Now() + period, counted + next_due), stop)) return RoundEnd::kStopped;
   }
   const nanoseconds taken = Now() - begin;
   last_round_ = taken;
   longest_round_ = std::max(longest_round_.load(), taken);
   round_begin_ = nanoseconds(0);
   ++rounds_;
-  return true;
+  return RoundEnd::kComplete;
 }
 
 template <typename PageOf>

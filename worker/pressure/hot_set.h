@@ -68,7 +68,7 @@ class HotSet {
 
   // What is held from now on, in the order in which it was filled; parts of pages do not count. When this returns no
   // other page is touched any more; waits for at most one touch, however many are due. Pages that are new take part
-  // from the next round on.
+  // from the next round on; where they are many, that is at once.
   void SetPages(const std::vector<HeldMemory::Segment>& segments);
 
   // From now on, also within a round. Does not wait.
@@ -81,8 +81,12 @@ class HotSet {
   HotSet(const v1::HotSet& settings, Touch touch, Order order);
 
   void Work(const std::stop_token& stop);
-  // False when stopped.
-  bool CarryOutRound(const std::stop_token& stop, std::chrono::nanoseconds begin);
+  enum class RoundEnd {
+    kComplete,
+    kOutgrown,  // there are many more pages by now
+    kStopped,
+  };
+  RoundEnd CarryOutRound(const std::stop_token& stop, std::chrono::nanoseconds begin);
   // Touches the pages at places below `end`.
   template <typename PageOf>
   bool TouchUpTo(const PageOf& page_of, std::uint64_t end, std::uint64_t* place, const std::stop_token& stop);

@@ -52,8 +52,9 @@ absl::Status MemoryMover::Grow(std::uint64_t bytes) {
 }
 
 void MemoryMover::Shrink(std::uint64_t bytes) {
-  seams_.memory->Shrink(bytes);
-  log_->SetHeld(held_bytes(), RunLog::Pace::kMoving);
+  const auto tell = [this] { log_->SetHeld(held_bytes(), RunLog::Pace::kMoving); };
+  seams_.memory->Shrink(bytes, tell);
+  tell();
 }
 
 absl::StatusOr<bool> MemoryMover::GrowTo(std::uint64_t held_bytes) {
@@ -121,7 +122,7 @@ absl::Status MemoryMover::ObeyRequests() {
   if (!request) return absl::OkStatus();
   const nanoseconds begun = log_->Offset();
   const std::uint64_t before = held_bytes();
-  seams_.memory->Shrink(std::min(request->bytes, before));
+  Shrink(std::min(request->bytes, before));
   const std::uint64_t released = before - held_bytes();
   log_->AddEventAt(
       begun, v1::Event::RELEASED,

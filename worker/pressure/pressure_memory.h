@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <stop_token>
 
 #include "absl/status/status.h"
@@ -21,8 +22,9 @@ class PressureMemory {
   // may be OOM-killed in here.
   [[nodiscard]] virtual absl::Status Grow(std::size_t bytes, std::stop_token stop) = 0;
 
-  // Gives the last `bytes` back to the system, rounded up to whole pages; everything where that is less.
-  virtual void Shrink(std::size_t bytes) = 0;
+  // Gives the last `bytes` back to the system, rounded up to whole pages; everything where that is less. Calls
+  // `progress` now and then: held_bytes() is what is left by then.
+  virtual void Shrink(std::size_t bytes, const std::function<void()>& progress) = 0;
 
   // Bytes held now: whole pages.
   [[nodiscard]] virtual std::size_t held_bytes() const = 0;

@@ -34,8 +34,13 @@ constexpr nanoseconds kAveragePatience = std::chrono::seconds(8);
 constexpr double kFullShare = 0.025;
 constexpr double kPatientRounds = 2.5;
 
+// What can still be had, because it is free, or because something can leave for it.
+std::uint64_t Left(const os::MemoryReading& reading) {
+  return reading.headroom_bytes + reading.swap_headroom_bytes + reading.held_file_bytes;
+}
+
 std::uint64_t LeftAboveFloor(const os::MemoryReading& reading, double floor_percent) {
-  const std::uint64_t left = reading.headroom_bytes + reading.swap_headroom_bytes;
+  const std::uint64_t left = Left(reading);
   const std::uint64_t floor = BytesOfPercent(reading.limit_bytes, floor_percent);
   return left > floor ? left - floor : 0;
 }
@@ -61,8 +66,11 @@ class StallLoop {
     if (!full) full_since_.reset();
     if (full && !full_since_) full_since_ = mover_->Now();
     if (!first_swap_headroom_bytes_) first_swap_headroom_bytes_ = reading.swap_headroom_bytes;
-    const std::uint64_t swapped =
+    std::uint64_t swapped =
         *first_swap_headroom_bytes_ - std::min(*first_swap_headroom_bytes_, reading.swap_headroom_bytes);
+    // Pages of files are dropped instead.
+    if (reading.held_file_bytes > 0)
+      swapped = mover_->held_bytes() - std::min<std::uint64_t>(mover_->held_bytes(), reading.held_file_bytes);
     const StallMove move = control_.Next({.time = mover_->Now(),
                                           .stalled_us = figure.total_us,
                                           .limit_bytes = reading.limit_bytes,
@@ -135,7 +143,7 @@ class StallLoop {
       return;
     }
     if (!floor_since_) floor_since_ = mover_->Now();
-    const std::uint64_t left = reading.headroom_bytes + reading.swap_headroom_bytes;
+    const std::uint64_t left = Left(reading);
     mover_->log().Tell(
         &floor_notice_, at_floor(), v1::Event::FLOOR_REACHED,
         fmt::format("{} available or free in swap, the floor is {:g} % of {}: nothing more is allocated",

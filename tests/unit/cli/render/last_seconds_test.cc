@@ -48,6 +48,21 @@ TEST_F(LastSecondsTest, RefaultsAreThoseOfFilesAndOfAnonymousMemory) {
   EXPECT_THAT(LastSecondsTable(series_), HasSubstr("         0.0 s         110\n"));
 }
 
+// After an OOM kill a last sample tells of the device without the load.
+TEST_F(LastSecondsTest, TheEndIsThatOfTheLoadAndWhatComesAfterSaysSo) {
+  Take(26);
+  Column("mem_used_percent", [](int i) { return i == 25 ? 1 : i * 4; });
+  Column("runner_held_bytes", [](int i) { return i == 25 ? std::numeric_limits<double>::quiet_NaN() : 1000 * kMiB; });
+  series_.mutable_columns(1)->mutable_values()->at(0) = 0;
+  series_.mutable_columns(1)->mutable_values()->at(18) = 0;
+  // In short steps, because the load was there for half a second only.
+  EXPECT_THAT(LastSecondsTable(series_), HasSubstr("         0.6 s  72.0 %       0 B\n"
+                                                   "         0.4 s  80.0 %  0.98 GiB\n"
+                                                   "         0.2 s  88.0 %  0.98 GiB\n"
+                                                   "         0.0 s  96.0 %  0.98 GiB\n"
+                                                   "         after   1.0 %         -\n"));
+}
+
 TEST_F(LastSecondsTest, WhatIsMissingIsLeftOut) {
   EXPECT_EQ(LastSecondsTable(series_), "");
   for (const double offset : {1000.0, 1100.0, 4580.0, 4703.0}) series_.add_offset_ms(offset);

@@ -47,6 +47,7 @@ class GuardedRunTest : public LimitedGroupFixture {
       if (!record.has_chunk()) continue;
       const metrics::DecodedChunk chunk = metrics::DecodeChunk(record.chunk()).value();
       events_.insert(events_.end(), chunk.events.begin(), chunk.events.end());
+      rows_.insert(rows_.end(), chunk.rows.begin(), chunk.rows.end());
     }
     return ReadAll().back().finished().result();
   }
@@ -90,6 +91,7 @@ class GuardedRunTest : public LimitedGroupFixture {
 
   std::optional<runner::RunnerProcess> neighbour_;
   std::vector<v1::Event> events_;
+  std::vector<metrics::SampleRow> rows_;
 };
 
 TEST_F(GuardedRunTest, ANeighbourThatTakesTheRestMakesTheLoadSmallerAndThenEndsIt) {
@@ -123,6 +125,35 @@ TEST_F(GuardedRunTest, ANeighbourThatTakesTheRestMakesTheLoadSmallerAndThenEndsI
   EXPECT_EQ(static_cast<int>(told.size()), result.guard_acts_size());
   EXPECT_THAT(told, Contains(HasSubstr("asked the load to give back")));
   EXPECT_THAT(told, Contains(HasSubstr("asked the load to release all")));
+}
+
+// Shared memory is the process's until it is unmapped, and the system's until its file is shorter: in between it is
+// neither swapped out, nor somebody else's, nor stuck.
+TEST_F(GuardedRunTest, SharedMemoryThatGoesBackIsSeenToGo) {
+  v1::Assignment assignment = Holding(kHeldMib);
+  assignment.mutable_spec()->mutable_workload()->mutable_pressure()->set_memory_kind(v1::SHARED);
+  WhenHolding(kHeldMib, [this] { StartNeighbour(); });
+  const v1::RunResult result = Execute(assignment);
+  neighbour_.reset();
+  EXPECT_EQ(result.outcome().kind(), v1::GUARD_STOPPED) << result.outcome().message();
+  EXPECT_THAT(Actions(result), ElementsAre(v1::GuardAct::SHRINK_ASKED, v1::GuardAct::RELEASE_ASKED));
+}
+
+TEST_F(GuardedRunTest, SharedMemoryIsTheRunsOwnWhileItGoesBack) {
+  v1::Assignment assignment = Staircase(1, milliseconds(200), kHeldMib);
+  assignment.mutable_spec()->mutable_workload()->mutable_pressure()->set_memory_kind(v1::SHARED);
+  const v1::RunResult result = Execute(assignment);
+  EXPECT_EQ(result.outcome().kind(), v1::COMPLETED) << result.outcome().message();
+  for (const v1::ValidityRemark& remark : result.validity().remarks()) {
+    EXPECT_FALSE(remark.kind() == v1::ValidityRemark::BACKGROUND_MEMORY && remark.disqualifies()) << remark.message();
+  }
+  const auto at = [](const metrics::SampleRow& row, metrics::MetricId id) { return row[metrics::IndexOf(id)]; };
+  ASSERT_FALSE(rows_.empty());
+  for (const metrics::SampleRow& row : rows_) {
+    if (at(row, metrics::MetricId::kRunnerSwapBytes) == metrics::kAbsent) continue;
+    EXPECT_LE(at(row, metrics::MetricId::kRunnerSwapBytes),
+              at(row, metrics::MetricId::kSwapTotalBytes) - at(row, metrics::MetricId::kSwapFreeBytes));
+  }
 }
 
 TEST_F(GuardedRunTest, ALoadThatWasMadeSmallerGoesOnAndSaysSo) {

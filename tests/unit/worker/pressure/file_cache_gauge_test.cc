@@ -46,7 +46,7 @@ TEST(FileCacheGaugeTest, CountsHeldPagesUntilTheKernelDropsThem) {
   const HeldMemory::Segment held = (*memory)->segments()[0];
   if (::madvise(held.begin, held.bytes / 2, MADV_PAGEOUT) != 0) GTEST_SKIP() << "a kernel without MADV_PAGEOUT";
   EXPECT_NEAR(used(), 1128, 4);
-  (*memory)->Shrink(64 * kMiB);
+  (*memory)->Shrink(64 * kMiB, [] {});
   EXPECT_NEAR(used(), 1096, 2);
 }
 

@@ -1,8 +1,10 @@
 #include "worker/pressure/held_memory.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <zstd.h>
 
@@ -21,6 +23,8 @@
 
 namespace ballast::pressure {
 namespace {
+
+using ::testing::ElementsAre;
 
 constexpr std::size_t kMiB = 1U << 20U;
 
@@ -98,6 +102,18 @@ std::uint64_t StatusBytes(const std::string& key) {
   return 0;
 }
 
+// Of the one file of shared memory that this process has open.
+std::uint64_t BytesOfSharedFile() {
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code gone;
+    struct stat status {};
+    if (!std::filesystem::read_symlink(entry, gone).string().starts_with("/memfd:")) continue;
+    if (::stat(entry.path().c_str(), &status) == 0) return static_cast<std::uint64_t>(status.st_blocks) * 512;
+  }
+  ADD_FAILURE() << "no shared memory";
+  return 0;
+}
+
 struct Variant {
   v1::MemoryKind kind = v1::ANONYMOUS;
   v1::PageContent::Kind content = v1::PageContent::RANDOM;
@@ -170,14 +186,29 @@ TEST_P(HeldMemoryVariantTest, ShrinkingReturnsThePages) {
   const auto memory = Make(TestOptions());
   const std::uint64_t before = Resident(*memory);
   ASSERT_TRUE(memory->Grow(64 * kMiB, {}).ok());
-  memory->Shrink(24 * kMiB);
+  memory->Shrink(24 * kMiB, [] {});
   EXPECT_EQ(memory->held_bytes(), 40 * kMiB);
   EXPECT_NEAR(static_cast<double>(Resident(*memory) - before), 40.0 * kMiB, static_cast<double>(CountTolerance()));
-  memory->Shrink(1000 * kMiB);
+  memory->Shrink(1000 * kMiB, [] {});
   EXPECT_EQ(memory->held_bytes(), 0U);
   EXPECT_TRUE(memory->segments().empty());
   EXPECT_NEAR(static_cast<double>(Resident(*memory)), static_cast<double>(before),
               static_cast<double>(CountTolerance()));
+}
+
+// Whoever watches has to see that much memory is on its way back, and how much is left.
+TEST_P(HeldMemoryVariantTest, ShrinkingGetsOnStepByStep) {
+  const auto memory = Make(TestOptions());
+  ASSERT_TRUE(memory->Grow(80 * kMiB, {}).ok());
+  std::vector<std::size_t> left;
+  std::vector<std::uint64_t> in_file;
+  memory->Shrink(70 * kMiB, [&] {
+    left.push_back(memory->held_bytes());
+    if (GetParam().kind == v1::SHARED) in_file.push_back(BytesOfSharedFile());
+  });
+  EXPECT_THAT(left, ElementsAre(64 * kMiB, 48 * kMiB, 32 * kMiB, 16 * kMiB, 10 * kMiB));
+  // What is not mapped any more and not given back either would be nobody's.
+  for (std::size_t i = 0; i < in_file.size(); ++i) EXPECT_LE(in_file[i], left[i] + kMiB / 4);
 }
 
 TEST_P(HeldMemoryVariantTest, GrowingAndShrinkingInSmallPiecesStaysOneMapping) {
@@ -185,7 +216,7 @@ TEST_P(HeldMemoryVariantTest, GrowingAndShrinkingInSmallPiecesStaysOneMapping) {
   ASSERT_TRUE(memory->Grow(2 * kMiB, {}).ok());
   for (int i = 0; i < 100; ++i) {
     ASSERT_TRUE(memory->Grow(60000, {}).ok());
-    if (i % 3 == 0) memory->Shrink(30000);
+    if (i % 3 == 0) memory->Shrink(30000, [] {});
   }
   EXPECT_EQ(memory->segments().size(), 1U);
   EXPECT_EQ(MappingsWithin(memory->segments()[0]), 1U);
@@ -235,7 +266,7 @@ TEST(HeldMemoryTest, RoundsUpToWholePages) {
   EXPECT_EQ(memory->held_bytes(), page);
   ASSERT_TRUE(memory->Grow(page + 1, {}).ok());
   EXPECT_EQ(memory->held_bytes(), 3 * page);
-  memory->Shrink(1);
+  memory->Shrink(1, [] {});
   EXPECT_EQ(memory->held_bytes(), 2 * page);
   EXPECT_TRUE(memory->Grow(0, {}).ok());
   EXPECT_EQ(memory->held_bytes(), 2 * page);
@@ -260,7 +291,7 @@ TEST(HeldMemoryTest, GoesOnElsewhereWhenTheNextAddressIsTaken) {
   ASSERT_TRUE(memory->Grow(kMiB, {}).ok());
   EXPECT_EQ(memory->segments().size(), 2U);
   EXPECT_EQ(*static_cast<char*>(other), 0);
-  memory->Shrink(kMiB + kMiB / 2);
+  memory->Shrink(kMiB + kMiB / 2, [] {});
   EXPECT_EQ(memory->held_bytes(), kMiB / 2);
   ::munmap(other, kMiB);
 }
@@ -286,7 +317,7 @@ TEST_P(HeldMemoryLockTest, LocksEveryPage) {
   EXPECT_EQ(PagesInMemory(*memory) * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)), 16 * kMiB);
   // The kernel itself refuses to drop locked pages.
   EXPECT_NE(::madvise(memory->segments()[0].begin, 16 * kMiB, MADV_DONTNEED), 0);
-  memory->Shrink(12 * kMiB);
+  memory->Shrink(12 * kMiB, [] {});
   EXPECT_EQ(StatusBytes("VmLck") - before, 4 * kMiB);
 }
 

@@ -53,9 +53,9 @@ TEST_P(HotMemoryTest, OnlyHeldPagesAreTouchedWhileMemoryMoves) {
     const auto begun = base::RealClock().Monotonic();
     while (base::RealClock().Monotonic() - begun < std::chrono::milliseconds(600)) {
       ASSERT_TRUE(hot.Grow(random() % (2 * kMiB), {}).ok());
-      hot.Shrink(hot.held_bytes() > 16 * kMiB ? random() % (16 * kMiB) : random() % kMiB);
+      hot.Shrink(hot.held_bytes() > 16 * kMiB ? random() % (16 * kMiB) : random() % kMiB, [] {});
     }
-    hot.Shrink(hot.held_bytes());
+    hot.Shrink(hot.held_bytes(), [] {});
     EXPECT_EQ(hot.held_bytes(), 0U);
   }
   const std::uint64_t touched = (*hot_set)->report().touched_pages;

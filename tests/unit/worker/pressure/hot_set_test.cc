@@ -122,6 +122,19 @@ TEST(HotSetTest, PagesThatComeLaterTakePart) {
   EXPECT_TRUE(Await([&] { return pages.Touched(0, 400) == 400; }));
 }
 
+// While memory grows the first round is of the little that there was in the beginning.
+TEST(HotSetTest, ManyThatComeWithinARoundTakePartAtOnce) {
+  const UntouchedPages pages(40000);
+  const auto hot_set = Start(100, std::chrono::minutes(2));
+  hot_set->SetPages({pages.Part(0, 10)});
+  ASSERT_TRUE(Await([&] { return hot_set->report().hot_bytes == 10 * PageBytes(); }));
+  hot_set->SetPages({pages.Part(0, 40000)});
+  EXPECT_TRUE(Await([&] { return pages.Touched(0, 40000) > 1000; })) << pages.Touched(0, 40000);
+  EXPECT_EQ(hot_set->report().hot_bytes, 40000 * PageBytes());
+  EXPECT_EQ(hot_set->report().rounds, 0U);
+  EXPECT_EQ(hot_set->report().shortfall_bytes(), 0U);
+}
+
 TEST(HotSetReportTest, TellsWhatIsNotTouchedInTime) {
   HotSetReport report;
   report.hot_bytes = 1000;

@@ -131,7 +131,7 @@ class SimulatedMachine final : public os::MemoryGauge, public PressureMemory, pu
     }
     return absl::OkStatus();
   }
-  void Shrink(std::size_t bytes) override {
+  void Shrink(std::size_t bytes, const std::function<void()>& /*progress*/) override {
     if (bytes == 0) return;
     move_times.push_back(now_);
     held_bytes_ -= std::min<std::uint64_t>(held_bytes_, (bytes + kPage - 1) / kPage * kPage);
