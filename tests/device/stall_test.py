@@ -6,10 +6,10 @@ from device import DeviceTest
 
 
 class StallTest(DeviceTest):
-    def holds_some_20(self, **machine):
-        self.start_device(memory_mib=2048, **machine)
-        result = self.ballast("simple", "--mode", "burst", "--psi", "some=20", "--duration", "70s", "--content", "compressible:3",
-                              "--output", "json", timeout_s=600)  # fmt: skip
+    def holds_some_20(self, *flags, memory_mib=2048, least_held_mib=1024, within=5, **machine):
+        self.start_device(memory_mib=memory_mib, **machine)
+        result = self.ballast("simple", "--mode", "burst", "--psi", "some=20", "--duration", "70s", *flags, "--output", "json",
+                              timeout_s=600)  # fmt: skip
         self.assertEqual(result.code, 0, result.err)
         (run,) = result.json["runs"]
         (attempt,) = run["run"]["attempts"]
@@ -21,9 +21,9 @@ class StallTest(DeviceTest):
               f"{quality['mean_held_bytes'] >> 20} MiB held")  # fmt: skip
         # The kernel's own figure over a minute: the first ten seconds of the hold do not count.
         self.assertGreater(stall["sample_count"], 300)
-        self.assertGreaterEqual(stall["min_percent"], 15)
-        self.assertLessEqual(stall["max_percent"], 25)
-        self.assertGreater(quality["min_held_bytes"], 1 << 30)
+        self.assertGreaterEqual(stall["min_percent"], 20 - within)
+        self.assertLessEqual(stall["max_percent"], 20 + within)
+        self.assertGreater(quality["min_held_bytes"], least_held_mib << 20)
 
     @staticmethod
     def print_course(samples):
@@ -41,10 +41,14 @@ class StallTest(DeviceTest):
             print(f"{offset / 1000:6.1f} {share:>6} {columns['psi_memory_some_avg10'][i]:6.1f}", *(f"{value:6}" for value in mib))
 
     def test_with_swap_on_a_disk(self):
-        self.holds_some_20(swap_mib=1024)
+        self.holds_some_20("--content", "compressible:3", swap_mib=1024)
 
     def test_with_zram(self):
-        self.holds_some_20(zram_mib=1024)
+        self.holds_some_20("--content", "compressible:3", zram_mib=1024)
+
+    def test_without_swap_on_file_pages(self):
+        # Which pages the kernel drops changes all the time, and with it what a megabyte does.
+        self.holds_some_20("--kind", "file_cache", memory_mib=1024, disk_mib=3072, least_held_mib=512, within=10)
 
 
 if __name__ == "__main__":
