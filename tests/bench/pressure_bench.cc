@@ -151,7 +151,7 @@ void BenchKinds(std::size_t bytes) {
         if (!(*memory)->Grow(bytes, {}).ok()) std::exit(1);
       });
       const double cpu_before = ProcessCpuSeconds();
-      (*memory)->Shrink(bytes);
+      (*memory)->Shrink(bytes, [] {});
       const double released = ProcessCpuSeconds() - cpu_before;
       fmt::print("  {:<11} {} thread{}               {:7.2f}                     {:7.1f}\n", v1::MemoryKind_Name(kind),
                  threads, threads == 1 ? " " : "s", static_cast<double>(bytes) / filled / 1e9,
@@ -222,7 +222,7 @@ void BeNeighbour(const std::stop_token& stop, std::size_t amplitude) {
     if (wanted > has) {
       if (!(*memory)->Grow(wanted - has, stop).ok()) return;
     } else {
-      (*memory)->Shrink(has - wanted);
+      (*memory)->Shrink(has - wanted, [] {});
     }
   }
 }
