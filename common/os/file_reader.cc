@@ -10,6 +10,13 @@
 #include "common/base/status.h"
 
 namespace ballast::os {
+namespace {
+
+constexpr std::size_t kLeastPageBytes = 4096;
+// Of the files with many records: lines of /proc/vmstat, /proc/zoneinfo and the like.
+constexpr std::size_t kLongestRecordBytes = 1024;
+
+}  // namespace
 
 absl::StatusOr<FileReader> FileReader::Open(const std::string& path) {
   FileReader reader;
@@ -28,8 +35,8 @@ std::optional<std::string_view> FileReader::Read(std::span<char> buffer) {
     return std::nullopt;
   }
   std::size_t size = 0;
-  // The kernel hands files of many records out about a page a call, so a short read is not the end: only an empty one
-  // is.
+  // The kernel hands files of many records out about a page a call, as many records as fit: a short read is not the
+  // end, unless another record would have fitted.
   while (size < buffer.size()) {
     const ssize_t n = ::pread(fd_.get(), buffer.data() + size, buffer.size() - size, static_cast<off_t>(size));
     if (n < 0) {
@@ -39,6 +46,9 @@ std::optional<std::string_view> FileReader::Read(std::span<char> buffer) {
     }
     if (n == 0) return std::string_view(buffer.data(), size);
     size += static_cast<std::size_t>(n);
+    if (size < buffer.size() && static_cast<std::size_t>(n) + kLongestRecordBytes < kLeastPageBytes) {
+      return std::string_view(buffer.data(), size);
+    }
   }
   const std::string_view content(buffer.data(), size);
   const std::size_t end = content.rfind('\n');

@@ -17,6 +17,7 @@ export BALLAST_BENCH_HEADER=0
 bin=build/bench/bin
 BALLAST_BENCH_HEADER=1 tests/bench/figure_table.py --header
 "$bin/bench_pressure" --json | tests/bench/figure_table.py
+"$bin/bench_sampling" --json | tests/bench/figure_table.py
 "$bin/bench_model_load" --json | tests/bench/figure_table.py
 tests/bench/pressure_bench.py "$bin"
 tests/bench/fleet_bench.py "$bin"

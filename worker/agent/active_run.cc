@@ -202,9 +202,9 @@ absl::Status ActiveRun::StartPressure() {
 absl::StatusOr<v1::Outcome> ActiveRun::CarryOutCycle() {
   holding_ = hold_ended_ = false;
   BALLAST_RETURN_IF_ERROR(StartPressure());
+  std::optional<ScopedPriority> priority;
   while (!pressure_->ended() || (beside_ != nullptr && !beside_->idle())) {
-    // Around every start of a runner, which would inherit it.
-    std::optional<ScopedPriority> priority(std::in_place);
+    if (!priority) priority.emplace();
     std::vector<pollfd> more;
     for (const pollfd& polled : pressure_->Polled()) more.push_back(polled);
     std::optional<nanoseconds> until = pressure_->deadline();
@@ -214,7 +214,7 @@ absl::StatusOr<v1::Outcome> ActiveRun::CarryOutCycle() {
     }
     Turn(std::move(more), until);
     if (beside_ == nullptr || !holding_) continue;
-    priority.reset();
+    priority.reset();  // a runner that is started would inherit it
     if (pressure_->ended()) beside_->RequestEnd({v1::CANCELLED, "the pressure beside it had ended", v1::AGENT});
     beside_->Follow(pressure_.get());
     if (beside_->over() && !hold_ended_) {

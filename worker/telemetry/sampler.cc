@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cmath>
 #include <limits>
 #include <optional>
@@ -13,6 +14,7 @@
 
 #include <fmt/format.h>
 
+#include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
 #include "common/os/cgroup.h"
@@ -103,6 +105,11 @@ constexpr std::array kLoadStatusRoutes = {
     Route<os::ProcessStatus>{MetricId::kLoadSwapBytes, &os::ProcessStatus::swapped},
 };
 
+// Read once in this time; each sample has the last value.
+constexpr std::chrono::seconds kSlowInterval(1);
+constexpr std::array kSlowMetrics = {MetricId::kLoadAvg1, MetricId::kPsiIoSomeAvg10, MetricId::kPsiCpuSomeAvg10,
+                                     MetricId::kAgentRssBytes};
+
 // Room for the first line of /proc/stat.
 constexpr std::size_t kProcessorTimesBytes = 1024;
 
@@ -152,17 +159,19 @@ class ProcSampler final : public Sampler {
 
   void Sample(SampleRow* row) override {
     row->fill(metrics::kAbsent);
+    const std::chrono::nanoseconds now = base::RealClock().Monotonic();
+    if (!slow_read_ || now - *slow_read_ >= kSlowInterval) {
+      slow_read_ = now;
+      slow_row_.fill(metrics::kAbsent);
+      SampleSlow(&slow_row_);
+    }
+    for (const MetricId id : kSlowMetrics) (*row)[metrics::IndexOf(id)] = slow_row_[metrics::IndexOf(id)];
     SampleMachine(row);
     SamplePressure(row);
     SampleProcess(row);
     SampleLimit(row);
     for (ProcessFiles& process : load_) SampleLoad(&process, row);
     SampleCgroup(row);
-    if (const auto text = self_statm_.Read(buffer_)) {
-      if (const auto statm = os::ParseProcessStatm(*text)) {
-        Put(MetricId::kAgentRssBytes, statm->resident_pages * page_bytes_, row);
-      }
-    }
   }
 
  private:
@@ -189,9 +198,6 @@ class ProcSampler final : public Sampler {
   void SampleMachine(SampleRow* row) {
     if (const auto text = meminfo_.Read(buffer_)) PutAll(kMemInfoRoutes, os::ParseMemInfo(*text), row);
     if (const auto text = vmstat_.Read(buffer_)) PutAll(kVmStatRoutes, os::ParseVmStat(*text), row);
-    if (const auto text = load_average_.Read(buffer_)) {
-      if (const auto load = os::ParseLoadAverage(*text)) PutScaled(MetricId::kLoadAvg1, load->one_minute, row);
-    }
     // The first line is all that is of use; the lines of interrupts can be long.
     if (const auto text = stat_.Read(std::span(buffer_).first(kProcessorTimesBytes))) {
       const os::SystemStat times = os::ParseSystemStat(*text);
@@ -221,6 +227,13 @@ class ProcSampler final : public Sampler {
         Put(MetricId::kPsiMemoryFullUsTotal, memory.full->total_us, row);
       }
     }
+  }
+
+  // What the kernel itself brings up to date every other second only, and what the agent has of its own.
+  void SampleSlow(SampleRow* row) {
+    if (const auto text = load_average_.Read(buffer_)) {
+      if (const auto load = os::ParseLoadAverage(*text)) PutScaled(MetricId::kLoadAvg1, load->one_minute, row);
+    }
     if (const auto text = pressure_io_.Read(buffer_)) {
       if (const auto io = os::ParsePressure(*text); io.some) {
         PutScaled(MetricId::kPsiIoSomeAvg10, io.some->avg10_percent, row);
@@ -229,6 +242,11 @@ class ProcSampler final : public Sampler {
     if (const auto text = pressure_cpu_.Read(buffer_)) {
       if (const auto cpu = os::ParsePressure(*text); cpu.some) {
         PutScaled(MetricId::kPsiCpuSomeAvg10, cpu.some->avg10_percent, row);
+      }
+    }
+    if (const auto text = self_statm_.Read(buffer_)) {
+      if (const auto statm = os::ParseProcessStatm(*text)) {
+        Put(MetricId::kAgentRssBytes, statm->resident_pages * page_bytes_, row);
       }
     }
   }
@@ -299,6 +317,8 @@ class ProcSampler final : public Sampler {
   CgroupFiles cgroup_;
   ProcessFiles process_;
   std::vector<ProcessFiles> load_;
+  std::optional<std::chrono::nanoseconds> slow_read_;
+  SampleRow slow_row_ = metrics::EmptyRow();
   std::uint64_t held_file_bytes_ = 0;
   std::uint64_t page_bytes_;
   std::uint64_t ticks_per_second_;
