@@ -92,9 +92,10 @@ absl::StatusOr<ExitCode> RunCreate(const CreateFlags& flags, Context& context) {
   BALLAST_ASSIGN_OR_RETURN(const unsigned threads, ParseThreads(flags.threads));
   v1::CreatedModels created;
   for (const gguf::QuantLevel level : levels) {
-    const gguf::SyntheticModel model(shape, level, seed);
-    if (!flags.plan) BALLAST_RETURN_IF_ERROR(Write(model, flags, threads, context));
-    *created.add_models() = gguf::DescribeModel(model.AsFile());
+    if (!flags.plan) {
+      BALLAST_RETURN_IF_ERROR(Write(gguf::SyntheticModel(shape, level, seed), flags, threads, context));
+    }
+    *created.add_models() = gguf::DescribeSyntheticModel(shape, level);
   }
   if (output == OutputFormat::kJson) {
     PrintJson(created, context);

@@ -64,7 +64,7 @@ absl::StatusOr<std::vector<v1::ModelDescription>> FindModels(const EstimateFlags
   BALLAST_ASSIGN_OR_RETURN(const gguf::ModelShape shape, ParseShape(flags.shape));
   BALLAST_ASSIGN_OR_RETURN(const auto levels, ParseLevels(flags.quant.empty() ? "all" : flags.quant));
   for (const gguf::QuantLevel level : levels) {
-    models.push_back(gguf::DescribeModel(gguf::SyntheticModel(shape, level, 1).AsFile()));
+    models.push_back(gguf::DescribeSyntheticModel(shape, level));
   }
   return models;
 }

@@ -1,5 +1,6 @@
 #include "common/gguf/model_description.h"
 
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -29,7 +30,28 @@ void SetShape(const ModelShape& shape, v1::ModelDescription* description) {
   description->set_context_length(shape.context_length);
 }
 
+void SetTensors(std::span<const Tensor> tensors, v1::ModelDescription* description) {
+  std::uint64_t repackable = 0;
+  for (const Tensor& tensor : tensors) repackable += IsRepackable(tensor) ? tensor.size_bytes : 0;
+  description->set_repackable_bytes(repackable);
+  description->set_tensor_count(static_cast<std::uint32_t>(tensors.size()));
+}
+
 }  // namespace
+
+v1::ModelDescription DescribePlan(const ModelPlan& plan, const std::string& name, std::uint64_t file_bytes) {
+  v1::ModelDescription description;
+  description.set_architecture(plan.shape.architecture);
+  description.set_name(name);
+  description.set_quant(std::string(NameOf(plan.level)));
+  SetShape(plan.shape, &description);
+  description.set_parameter_count(plan.parameter_count);
+  description.set_file_bytes(file_bytes);
+  description.set_weight_bytes(plan.tensor_bytes);
+  SetTensors(plan.tensors, &description);
+  description.set_shard_count(1);
+  return description;
+}
 
 v1::ModelDescription DescribeModel(const ModelFile& model) {
   v1::ModelDescription description;
@@ -40,10 +62,7 @@ v1::ModelDescription DescribeModel(const ModelFile& model) {
   description.set_parameter_count(ParameterCount(model));
   description.set_file_bytes(model.file_size_bytes);
   description.set_weight_bytes(model.tensor_bytes);
-  std::uint64_t repackable = 0;
-  for (const Tensor& tensor : model.tensors) repackable += IsRepackable(tensor) ? tensor.size_bytes : 0;
-  description.set_repackable_bytes(repackable);
-  description.set_tensor_count(static_cast<std::uint32_t>(model.tensors.size()));
+  SetTensors(model.tensors, &description);
   description.set_shard_count(static_cast<std::uint32_t>(model.parts.size()));
   return description;
 }

@@ -1,14 +1,22 @@
 // What a model's file holds, as the message that jobs, reports and estimates work with.
 #pragma once
 
+#include <cstdint>
+#include <string>
+
 #include "ballast/v1/model.pb.h"
 #include "common/gguf/model_file.h"
+#include "common/gguf/quant_mix.h"
 
 namespace ballast::gguf {
 
 // Never fails: where the file has no shape of a language model (an encoder, a projector, an adapter) the fields of the
 // shape stay 0. Texts that are no UTF-8 are quoted with escapes.
 [[nodiscard]] v1::ModelDescription DescribeModel(const ModelFile& model);
+
+// The same of a file of that size and name that is only planned.
+[[nodiscard]] v1::ModelDescription DescribePlan(const ModelPlan& plan, const std::string& name,
+                                                std::uint64_t file_bytes);
 
 // `tensor` is one of the model's.
 [[nodiscard]] v1::TensorDescription DescribeTensor(const ModelFile& model, const Tensor& tensor);

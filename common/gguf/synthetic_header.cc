@@ -1,5 +1,6 @@
 #include "common/gguf/synthetic_header.h"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstring>
@@ -16,6 +17,7 @@ static_assert(std::endian::native == std::endian::little, "numbers are written a
 
 constexpr std::uint32_t kFormatVersion = 3;
 constexpr std::uint32_t kAlignmentBytes = 32;
+constexpr std::uint64_t kLetters = 26;
 constexpr std::array<std::string_view, 3> kControlTokens = {"<|endoftext|>", "<|im_start|>", "<|im_end|>"};
 
 // `enum llama_token_type`.
@@ -98,43 +100,75 @@ std::vector<std::string> ByteTokens() {
   return tokens;
 }
 
-void AddTokenizer(std::size_t vocabulary_size, KeyWriter* keys) {
-  std::vector<std::string> tokens = ByteTokens();
+struct Tokenizer {
+  std::vector<std::string> tokens;
+  std::vector<std::int32_t> types;
   std::vector<std::string> merges;
+};
+
+Tokenizer MakeTokenizer(std::size_t vocabulary_size) {
+  Tokenizer made;
+  std::vector<std::string>& tokens = made.tokens;
+  tokens = ByteTokens();
   // Each word of letters grows by each letter in its turn: shorter words stand first, and so do their merges.
   std::vector<std::string> words;
   for (char letter = 'a'; letter <= 'z'; ++letter) words.emplace_back(1, letter);
   const std::size_t end = vocabulary_size - kControlTokens.size();
   for (std::size_t i = 0; tokens.size() < end; ++i) {
     for (char letter = 'a'; letter <= 'z' && tokens.size() < end; ++letter) {
-      merges.push_back(fmt::format("{} {}", words[i], letter));
+      made.merges.push_back(fmt::format("{} {}", words[i], letter));
       tokens.push_back(words[i] + letter);
       words.push_back(tokens.back());
     }
   }
-  std::vector<std::int32_t> types(vocabulary_size, kNormalToken);
+  made.types.assign(vocabulary_size, kNormalToken);
   for (const std::string_view control : kControlTokens) {
-    types[tokens.size()] = kControlToken;
+    made.types[tokens.size()] = kControlToken;
     tokens.emplace_back(control);
   }
+  return made;
+}
+
+// What the elements of that tokenizer's arrays take in the header.
+std::uint64_t TokenizerBytes(std::uint64_t vocabulary_size) {
+  const auto text_bytes = [](std::uint64_t length) { return sizeof(std::uint64_t) + length; };
+  std::uint64_t bytes = vocabulary_size * sizeof(std::int32_t);
+  std::uint64_t named = kControlTokens.size();
+  for (const std::string_view control : kControlTokens) bytes += text_bytes(control.size());
+  for (const std::string& token : ByteTokens()) {
+    bytes += text_bytes(token.size());
+    ++named;
+  }
+  // 26² words of two letters, 26³ of three, …, each with a merge that has a space more.
+  std::uint64_t left = vocabulary_size - std::min(vocabulary_size, named);
+  std::uint64_t words = kLetters * kLetters;
+  for (std::uint64_t length = 2; left > 0; ++length, words *= kLetters) {
+    const std::uint64_t count = std::min(left, words);
+    bytes += count * (text_bytes(length) + text_bytes(length + 1));
+    left -= count;
+  }
+  return bytes;
+}
+
+void AddTokenizer(const Tokenizer& tokenizer, std::uint32_t vocabulary_size, KeyWriter* keys) {
   keys->AddText("tokenizer.ggml.model", "gpt2");
   keys->AddText("tokenizer.ggml.pre", "qwen2");
-  keys->AddArray("tokenizer.ggml.tokens", tokens);
-  keys->AddArray("tokenizer.ggml.token_type", types);
-  keys->AddArray("tokenizer.ggml.merges", merges);
-  const auto end_of_text = static_cast<std::uint32_t>(end);
+  keys->AddArray("tokenizer.ggml.tokens", tokenizer.tokens);
+  keys->AddArray("tokenizer.ggml.token_type", tokenizer.types);
+  keys->AddArray("tokenizer.ggml.merges", tokenizer.merges);
+  const auto end_of_text = vocabulary_size - static_cast<std::uint32_t>(kControlTokens.size());
   keys->AddU32("tokenizer.ggml.bos_token_id", end_of_text);
   keys->AddU32("tokenizer.ggml.eos_token_id", end_of_text + 2);
   keys->AddU32("tokenizer.ggml.padding_token_id", end_of_text);
   keys->AddBool("tokenizer.ggml.add_bos_token", false);
 }
 
-void AddKeys(const ModelPlan& plan, std::uint64_t seed, KeyWriter* keys) {
+void AddKeys(const ModelPlan& plan, std::uint64_t seed, const Tokenizer& tokenizer, KeyWriter* keys) {
   const ModelShape& shape = plan.shape;
   const auto key = [&shape](std::string_view name) { return fmt::format("{}.{}", shape.architecture, name); };
   keys->AddText("general.architecture", shape.architecture);
   keys->AddText("general.type", "model");
-  keys->AddText("general.name", fmt::format("{} (synthetic)", shape.name));
+  keys->AddText("general.name", SyntheticName(shape));
   keys->AddU32("general.file_type", FileTypeOf(plan.level));
   keys->AddU32("general.quantization_version", 2);
   keys->AddU32(kSyntheticVersionKey, kSyntheticVersion);
@@ -147,14 +181,17 @@ void AddKeys(const ModelPlan& plan, std::uint64_t seed, KeyWriter* keys) {
   keys->AddU32(key("attention.head_count_kv"), shape.kv_head_count);
   keys->AddF32(key("attention.layer_norm_rms_epsilon"), static_cast<float>(shape.rms_epsilon));
   keys->AddF32(key("rope.freq_base"), static_cast<float>(shape.rope_frequency_base));
-  AddTokenizer(shape.vocabulary_size, keys);
+  AddTokenizer(tokenizer, shape.vocabulary_size, keys);
 }
 
-}  // namespace
+std::uint64_t Padded(std::uint64_t bytes) {
+  return (bytes + kAlignmentBytes - 1) / kAlignmentBytes * kAlignmentBytes;
+}
 
-std::string SyntheticHeader(const ModelPlan& plan, std::uint64_t seed) {
+// Without the padding.
+std::string HeaderOf(const ModelPlan& plan, std::uint64_t seed, const Tokenizer& tokenizer) {
   KeyWriter keys;
-  AddKeys(plan, seed, &keys);
+  AddKeys(plan, seed, tokenizer, &keys);
   KeyWriter header;
   header.Append('G');
   header.Append('G');
@@ -172,9 +209,23 @@ std::string SyntheticHeader(const ModelPlan& plan, std::uint64_t seed) {
     tensors.Append(static_cast<std::uint32_t>(tensor.type));
     tensors.Append(tensor.offset_bytes);
   }
-  bytes += tensors.bytes();
-  bytes.resize((bytes.size() + kAlignmentBytes - 1) / kAlignmentBytes * kAlignmentBytes, '\0');
+  return bytes + tensors.bytes();
+}
+
+}  // namespace
+
+std::string SyntheticHeader(const ModelPlan& plan, std::uint64_t seed) {
+  std::string bytes = HeaderOf(plan, seed, MakeTokenizer(plan.shape.vocabulary_size));
+  bytes.resize(Padded(bytes.size()), '\0');
   return bytes;
+}
+
+std::uint64_t SyntheticHeaderBytes(const ModelPlan& plan) {
+  return Padded(HeaderOf(plan, 0, {}).size() + TokenizerBytes(plan.shape.vocabulary_size));
+}
+
+std::string SyntheticName(const ModelShape& shape) {
+  return fmt::format("{} (synthetic)", shape.name);
 }
 
 }  // namespace ballast::gguf

@@ -22,4 +22,10 @@ inline constexpr std::uint32_t kSyntheticVersion = 1;
 // Qwen at the end.
 [[nodiscard]] std::string SyntheticHeader(const ModelPlan& plan, std::uint64_t seed);
 
+// The size of that header, without making its vocabulary. The same for every seed.
+[[nodiscard]] std::uint64_t SyntheticHeaderBytes(const ModelPlan& plan);
+
+// What the header says that the model is called.
+[[nodiscard]] std::string SyntheticName(const ModelShape& shape);
+
 }  // namespace ballast::gguf

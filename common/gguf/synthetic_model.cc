@@ -20,6 +20,7 @@
 #include "common/base/status.h"
 #include "common/base/units.h"
 #include "common/gguf/byte_source.h"
+#include "common/gguf/model_description.h"
 #include "common/gguf/synthetic_blocks.h"
 #include "common/gguf/synthetic_header.h"
 
@@ -247,13 +248,22 @@ absl::Status WritePieces(const SyntheticModel& model, std::span<const Piece> pie
   return absl::OkStatus();
 }
 
+// Runtimes expect the last tensor to be padded like the others.
+std::uint64_t DataBytes(const ModelPlan& plan) {
+  const Tensor& last = plan.tensors.back();
+  return (last.offset_bytes + last.size_bytes + 31) / 32 * 32;
+}
+
 }  // namespace
+
+v1::ModelDescription DescribeSyntheticModel(const ModelShape& shape, QuantLevel level) {
+  const ModelPlan plan = PlanModel(shape, level);
+  return DescribePlan(plan, SyntheticName(shape), SyntheticHeaderBytes(plan) + DataBytes(plan));
+}
 
 SyntheticModel::SyntheticModel(const ModelShape& shape, QuantLevel level, std::uint64_t seed)
     : plan_(PlanModel(shape, level)), seed_(seed), header_(SyntheticHeader(plan_, seed)) {
-  const Tensor& last = plan_.tensors.back();
-  // Runtimes expect the last tensor to be padded like the others.
-  file_size_bytes_ = header_.size() + (last.offset_bytes + last.size_bytes + 31) / 32 * 32;
+  file_size_bytes_ = header_.size() + DataBytes(plan_);
 }
 
 ModelFile SyntheticModel::AsFile() const {

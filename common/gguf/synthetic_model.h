@@ -9,6 +9,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "ballast/v1/model.pb.h"
 #include "common/gguf/quant_mix.h"
 
 namespace ballast::gguf {
@@ -33,6 +34,10 @@ class SyntheticModel {
   std::string header_;
   std::uint64_t file_size_bytes_;
 };
+
+// What DescribeModel says of the file of such a model, worked out without making its header, which takes a second where
+// many are asked for. No seed changes it.
+[[nodiscard]] v1::ModelDescription DescribeSyntheticModel(const ModelShape& shape, QuantLevel level);
 
 struct WriteOptions {
   // Threads that make weights; 0 for as many as there are processors.

@@ -31,18 +31,13 @@ absl::StatusOr<v1::ModelDescription> DescribeFile(const v1::ModelFile& file, con
   return gguf::DescribeModel(*read);
 }
 
-}  // namespace
-
-absl::StatusOr<v1::ModelDescription> ModelResolver::DescribeSynthetic(const v1::SyntheticModel& synthetic,
-                                                                      const std::string& quant) {
+absl::StatusOr<v1::ModelDescription> DescribeSynthetic(const v1::SyntheticModel& synthetic, const std::string& quant) {
   BALLAST_ASSIGN_OR_RETURN(const gguf::ModelShape shape, gguf::FindShape(synthetic.shape()));
   BALLAST_ASSIGN_OR_RETURN(const gguf::QuantLevel level, gguf::FindQuantLevel(quant));
-  // A header with its vocabulary is made to know the size: worth doing once.
-  const std::lock_guard lock(mutex_);
-  const auto [known, is_new] = synthetic_.try_emplace({shape.name, level, synthetic.seed()});
-  if (is_new) known->second = gguf::DescribeModel(gguf::SyntheticModel(shape, level, synthetic.seed()).AsFile());
-  return known->second;
+  return gguf::DescribeSyntheticModel(shape, level);
 }
+
+}  // namespace
 
 absl::StatusOr<v1::ModelDescription> ModelResolver::Describe(const v1::CatalogueLevel& level,
                                                              const std::filesystem::path& path) {

@@ -2,21 +2,16 @@
 #pragma once
 
 #include <chrono>
-#include <cstdint>
 #include <filesystem>
-#include <map>
-#include <mutex>
 #include <string>
-#include <tuple>
 
 #include "absl/status/statusor.h"
 #include "ballast/v1/model.pb.h"
-#include "common/gguf/quant_mix.h"
 #include "common/models/digest_cache.h"
 
 namespace ballast::models {
 
-// Describes files and models that are made, and keeps what is costly to find out. Thread-safe.
+// Describes files and models that are made, and keeps digests of files, which are costly to find out. Thread-safe.
 class ModelResolver {
  public:
   // `digests` is where the digests of files are kept (see DigestCache).
@@ -37,13 +32,7 @@ class ModelResolver {
   [[nodiscard]] DigestCache& digests() { return digests_; }
 
  private:
-  [[nodiscard]] absl::StatusOr<v1::ModelDescription> DescribeSynthetic(const v1::SyntheticModel& synthetic,
-                                                                       const std::string& quant);
-
   DigestCache digests_;
-  std::mutex mutex_;
-  std::map<std::tuple<std::string, gguf::QuantLevel, std::uint64_t>, v1::ModelDescription>
-      synthetic_;  // shape, level, seed; guarded by mutex_
 };
 
 }  // namespace ballast::models

@@ -12,6 +12,7 @@
 #include <set>
 
 #include "common/base/file.h"
+#include "common/gguf/model_description.h"
 #include "common/gguf/synthetic_blocks.h"
 #include "common/gguf/synthetic_header.h"
 #include "tests/unit/common/gguf/temporary_directory.h"
@@ -54,6 +55,16 @@ std::set<TensorType> TypesOfAllMixes() {
     }
   }
   return types;
+}
+
+TEST(SyntheticDescriptionTest, IsDescribedWithoutItsHeaderAsItsFileIs) {
+  for (const ModelShape& shape : KnownShapes()) {
+    for (const QuantLevel level : LevelsByQuality()) {
+      const v1::ModelDescription planned = DescribeSyntheticModel(shape, level);
+      const v1::ModelDescription made = DescribeModel(SyntheticModel(shape, level, 7).AsFile());
+      EXPECT_EQ(planned.ShortDebugString(), made.ShortDebugString()) << shape.name << " " << NameOf(level);
+    }
+  }
 }
 
 TEST(SyntheticBlocksTest, ATensorIsTheSameHoweverItIsDivided) {
