@@ -7,7 +7,6 @@ namespace ballast::gguf {
 namespace {
 
 constexpr std::uint64_t kMiB = 1U << 20U;
-constexpr std::uint64_t kBuiltinProcessBytes = 8 * kMiB;
 constexpr std::uint64_t kLlamaProcessBytes = 4 * kMiB;
 constexpr std::uint64_t kLlamaBytesPerToken = 260;
 constexpr std::uint64_t kDefaultContext = 512;
@@ -17,7 +16,8 @@ constexpr std::uint64_t kHalfBytes = 2;
 
 }  // namespace
 
-v1::MemoryEstimate EstimateMemory(const v1::ModelDescription& model, const v1::ModelLoad& load) {
+v1::MemoryEstimate EstimateMemory(const v1::ModelDescription& model, const v1::ModelLoad& load,
+                                  std::uint64_t runner_bytes) {
   v1::MemoryEstimate estimate;
   const bool mapped = load.loader() != v1::ModelLoad::READ && load.loader() != v1::ModelLoad::DIRECT;
   if (load.runtime() == v1::ModelLoad::LLAMA_CPP) {
@@ -31,11 +31,11 @@ v1::MemoryEstimate EstimateMemory(const v1::ModelDescription& model, const v1::M
     const std::uint64_t vectors =
         4 * std::uint64_t{model.embedding_length()} + 3 * std::uint64_t{model.feed_forward_length()};
     estimate.set_compute_bytes((model.vocabulary_size() + std::min(context, kPromptTokens) * vectors) * kFloatBytes);
-    estimate.set_overhead_bytes(kLlamaProcessBytes + model.vocabulary_size() * kLlamaBytesPerToken);
+    estimate.set_overhead_bytes(runner_bytes + kLlamaProcessBytes + model.vocabulary_size() * kLlamaBytesPerToken);
   } else {
     estimate.set_weight_file_bytes(mapped ? model.weight_bytes() : 0);
     estimate.set_weight_anon_bytes(mapped ? 0 : model.weight_bytes());
-    estimate.set_overhead_bytes(kBuiltinProcessBytes);
+    estimate.set_overhead_bytes(runner_bytes);
   }
   const std::uint64_t anonymous =
       estimate.weight_anon_bytes() + estimate.kv_cache_bytes() + estimate.compute_bytes() + estimate.overhead_bytes();

@@ -43,6 +43,7 @@ constexpr int kRounds = 5;
 class StageTimes final : public LoadObserver {
  public:
   void OnPhase(const v1::Phase& /*phase*/) override {}
+  void OnLoadBegin(const v1::LoadBegin& /*begin*/) override {}
   void OnEvent(const v1::Event& /*event*/) override {}
   void OnRuntime(pid_t /*pid*/) override {}
   void OnStage(const v1::LoadStage& stage) override {

@@ -145,6 +145,31 @@ class ModelJobsTest(FleetTest):
         self.assertIn("llama-server", message)
         self.assertIn("install", message)
 
+        self.assertIn("llama_server:", message)
+        # What a device lacks is a fact about it: nothing is advised there, whatever would fit.
+        self.assertIn("llama.cpp is not installed", self.ballast("devices", "show", "a").out)
+        advice = self.ballast("models", "advise", "--model-id", "tiny", "--runtime", "llama.cpp", "--output", "json").json
+        self.assertEqual(advice["current_optimal"], "")
+        self.assertEqual({device["basis"] for level in advice["levels"] for device in level["devices"]}, {"DEVICE_FACTS"})
+        self.assertRegex(advice["reason"], r"no level fits on all 2 devices: .*: llama\.cpp is not installed there \(and 1 more device\)")
+
+    def test_warming_the_page_cache_is_no_part_of_the_load(self):
+        how = ("model", "--model-id", "tiny", "--quant", "F16", "--test-duration", "0.5", "--sample-interval", "20ms",
+               "--device", "a", COUNT_ALL, "--output", "json")  # fmt: skip
+        cold = run_results(self.ballast(*how, "--cache", "cold").json)[0][1]["loads"][0]
+        self.assertGreaterEqual(cold["disk_read_bytes"], cold["weight_bytes"])
+        directory = os.path.join(self.path("worker-a"), "models")
+        for name in os.listdir(directory):
+            with open(os.path.join(directory, name), "rb") as file:
+                os.fsync(file.fileno())
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        warm = run_results(self.ballast(*how, "--cache", "warm").json)[0][1]["loads"][0]
+        self.assertEqual(warm["found_cache"], "WARM")
+        self.assertLess(warm["disk_read_bytes"], warm["weight_bytes"] / 2)
+        # What the runner takes itself is measured as the load begins: a small model's estimate is near.
+        for load in (cold, warm):
+            estimated = load["estimate"]["resident_bytes"]
+            self.assertLess(abs(load["peak_resident_bytes"] - estimated), 0.15 * estimated, load)
 
 class LocalModelTest(FleetTest):
     """On the local machine with nothing set up."""

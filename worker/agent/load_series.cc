@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "common/base/clock.h"
+#include "common/gguf/memory_estimate.h"
 
 namespace ballast::agent {
 namespace {
@@ -49,6 +50,8 @@ std::optional<v1::RunnerStart> LoadSeries::TakeNext() {
   left_.pop_front();
   const v1::ResolvedModel& model = models_->models()[static_cast<std::size_t>(next.load.model)];
   result_.Clear();
+  begin_.reset();
+  model_ = next.load.model;
   result_.set_index(ended_count_ + 1);
   result_.set_model_id(model.model_id());
   result_.set_quant(model.quant());
@@ -93,6 +96,12 @@ void LoadSeries::OnReport(const v1::RunnerReport& report) {
     case v1::RunnerReport::kEvent:
       record_->AddEvent(report.event());
       break;
+    case v1::RunnerReport::kLoadBegin:
+      begin_ = report.load_begin();
+      if (const absl::StatusOr<ReadyModel>& ready = models_->ready(model_); ready.ok()) {
+        *result_.mutable_estimate() = gguf::EstimateMemory(ready->description, load_, begin_->resident_bytes());
+      }
+      break;
     case v1::RunnerReport::kLoadStage:
       *result_.add_stages() = report.load_stage();
       if (const v1::MemoryFootprint& footprint = report.load_stage().footprint(); footprint.resident_bytes() > 0) {
@@ -119,9 +128,18 @@ void LoadSeries::AddSample() {
   result_.set_peak_resident_bytes(std::max(result_.peak_resident_bytes(), At(row, MetricId::kLoadResidentBytes)));
   result_.set_peak_anon_bytes(std::max(result_.peak_anon_bytes(), At(row, MetricId::kLoadAnonBytes)));
   result_.set_peak_file_bytes(std::max(result_.peak_file_bytes(), At(row, MetricId::kLoadFileBytes)));
-  result_.set_minor_faults(std::max(result_.minor_faults(), At(row, MetricId::kLoadMinorFaultsTotal)));
-  result_.set_major_faults(std::max(result_.major_faults(), At(row, MetricId::kLoadMajorFaultsTotal)));
-  result_.set_disk_read_bytes(std::max(result_.disk_read_bytes(), At(row, MetricId::kLoadReadBytesTotal)));
+  // The process's own counts begin with its preparation, which may have read the whole file.
+  if (!begin_.has_value()) return;
+  const auto since_begin = [&row](MetricId id, std::uint64_t before) {
+    const std::uint64_t total = At(row, id);
+    return total - std::min(total, before);
+  };
+  result_.set_minor_faults(
+      std::max(result_.minor_faults(), since_begin(MetricId::kLoadMinorFaultsTotal, begin_->minor_faults())));
+  result_.set_major_faults(
+      std::max(result_.major_faults(), since_begin(MetricId::kLoadMajorFaultsTotal, begin_->major_faults())));
+  result_.set_disk_read_bytes(
+      std::max(result_.disk_read_bytes(), since_begin(MetricId::kLoadReadBytesTotal, begin_->disk_read_bytes())));
 }
 
 void LoadSeries::OnExit() {

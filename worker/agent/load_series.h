@@ -2,6 +2,7 @@
 #pragma once
 
 #include <deque>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -57,7 +58,9 @@ class LoadSeries final : public RunnerSeries {
   std::uint32_t ended_count_ = 0;
   v1::ModelLoadResult last_;
   std::vector<v1::ModelLoadResult> results_;
-  v1::ModelLoadResult result_;  // of the load that goes on
+  v1::ModelLoadResult result_;          // of the load that goes on
+  int model_ = 0;                       // of the same, its place among the run's models
+  std::optional<v1::LoadBegin> begin_;  // of the same, once it is prepared
 };
 
 }  // namespace ballast::agent

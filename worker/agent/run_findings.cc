@@ -69,6 +69,7 @@ void RunFindings::AddReport(const v1::RunnerReport& report) {
       break;
     }
     case v1::RunnerReport::kLoadStage:  // of the runner beside the pressure: not for here
+    case v1::RunnerReport::kLoadBegin:
     case v1::RunnerReport::kProgramBegin:
     case v1::RunnerReport::CONTENT_NOT_SET:
       break;

@@ -76,7 +76,7 @@ absl::StatusOr<StartedProgram> StartWithOutput(const std::vector<std::string>& a
   if (absl::IsNotFound(child.status())) {
     return absl::NotFoundError(fmt::format(
         "{} is not installed on this device; install llama.cpp (its server is the program llama-server) so that the "
-        "worker's PATH finds it, or give the program's path",
+        "worker's PATH finds it, or give the program's path by llama_server: in the worker's configuration",
         argv[0]));
   }
   if (!child.ok()) return child.status();
@@ -186,8 +186,7 @@ absl::Status LlamaServer::WaitUntilLoaded(nanoseconds deadline) {
       return waited;
     }
     if (Now() >= deadline) {
-      return absl::DeadlineExceededError(
-          fmt::format("llama-server did not become ready in time; its last words: {}", tail_.LastLines()));
+      return absl::DeadlineExceededError(fmt::format("llama-server did not become ready in time{}", LastWords()));
     }
   }
 }
@@ -263,10 +262,14 @@ absl::Status LlamaServer::Await(int fd, short events, nanoseconds deadline) {
     if (waits[0].revents != 0) return absl::OkStatus();
     if (waits[2].revents != 0) return Ended();
     if (Now() >= deadline) {
-      return absl::DeadlineExceededError(
-          fmt::format("llama-server did not answer in time; its last words: {}", tail_.LastLines()));
+      return absl::DeadlineExceededError(fmt::format("llama-server did not answer in time{}", LastWords()));
     }
   }
+}
+
+std::string LlamaServer::LastWords() const {
+  const std::string lines = tail_.LastLines();
+  return lines.empty() ? "" : "; its last words: " + lines;
 }
 
 void LlamaServer::TakeOutput() {
@@ -277,8 +280,7 @@ void LlamaServer::TakeOutput() {
 absl::Status LlamaServer::Ended() {
   if (output_.valid()) TakeOutput();
   ended_ = child_.Wait();
-  return absl::FailedPreconditionError(
-      fmt::format("llama-server {}; its last words: {}", HowItEnded(*ended_), tail_.LastLines()));
+  return absl::FailedPreconditionError(fmt::format("llama-server {}{}", HowItEnded(*ended_), LastWords()));
 }
 
 }  // namespace ballast::model

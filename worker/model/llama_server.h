@@ -78,6 +78,8 @@ class LlamaServer {
   // Waits until the socket is ready for `events`; for nothing but the end of time where `fd` is -1.
   [[nodiscard]] absl::Status Await(int fd, short events, std::chrono::nanoseconds deadline);
   void TakeOutput();
+  // `; its last words: …`; empty where it had none.
+  [[nodiscard]] std::string LastWords() const;
   absl::Status Ended();
 
   std::uint16_t port_;

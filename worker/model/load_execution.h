@@ -20,6 +20,8 @@ class LoadObserver {
   // PREPARE, LOAD and INFER, each as it begins (and the one before ends), with `load_index`.
   virtual void OnPhase(const v1::Phase& phase) = 0;
   virtual void OnEvent(const v1::Event& event) = 0;
+  // The load begins, what comes before it is done; just before the phase LOAD.
+  virtual void OnLoadBegin(const v1::LoadBegin& begin) = 0;
   // A stage has ended.
   virtual void OnStage(const v1::LoadStage& stage) = 0;
   // A runtime was started as a child of this process: what it does is to be counted with what this one does.

@@ -41,7 +41,10 @@ void LoadLog::BeginPhase(v1::Phase::Kind kind) {
   phase.set_kind(kind);
   *phase.mutable_start_offset() = base::ToProto(meter_.Offset());
   phase.set_load_index(result_.index());
-  if (kind == v1::Phase::LOAD) *result_.mutable_start_offset() = phase.start_offset();
+  if (kind == v1::Phase::LOAD) {
+    *result_.mutable_start_offset() = phase.start_offset();
+    observer_->OnLoadBegin(meter_.CountsSoFar());
+  }
   observer_->OnPhase(phase);
   AddEvent(v1::Event::PHASE_STARTED, NameOf(kind));
 }

@@ -60,6 +60,19 @@ std::chrono::nanoseconds StageMeter::Offset() const {
   return base::RealClock().Monotonic() - attempt_start_;
 }
 
+v1::LoadBegin StageMeter::CountsSoFar() const {
+  const Counters counters = ReadCounters();
+  v1::LoadBegin begin;
+  begin.set_minor_faults(counters.minor_faults);
+  begin.set_major_faults(counters.major_faults);
+  begin.set_disk_read_bytes(counters.disk_read_bytes);
+  for (const std::string& process : processes_) {
+    const os::ProcessStatus status = os::ParseProcessStatus(ReadOf(process, "status"));
+    begin.set_resident_bytes(begin.resident_bytes() + status.resident.value_or(0));
+  }
+  return begin;
+}
+
 void StageMeter::Begin() {
   at_begin_ = ReadCounters();
   begin_ = Offset();

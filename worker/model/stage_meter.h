@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "ballast/v1/run.pb.h"
+#include "ballast/v1/runner.pb.h"
 
 namespace ballast::model {
 
@@ -25,6 +26,9 @@ class StageMeter {
 
   // Since the start of the attempt.
   [[nodiscard]] std::chrono::nanoseconds Offset() const;
+
+  // What this process and those added have taken since they began, and their memory now.
+  [[nodiscard]] v1::LoadBegin CountsSoFar() const;
 
   // A stage begins now.
   void Begin();

@@ -59,6 +59,11 @@ class ReportingObserver final : public RunnerObserver {
     *report.mutable_step() = step;
     Check(sender_->Send(report));
   }
+  void OnLoadBegin(const v1::LoadBegin& begin) override {
+    v1::RunnerReport report;
+    *report.mutable_load_begin() = begin;
+    Check(sender_->Send(report));
+  }
   void OnStage(const v1::LoadStage& stage) override {
     v1::RunnerReport report;
     *report.mutable_load_stage() = stage;

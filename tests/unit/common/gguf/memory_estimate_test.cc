@@ -25,26 +25,28 @@ double InMiB(std::uint64_t bytes) {
   return static_cast<double>(bytes) / kMiB;
 }
 
-// Against what was measured: the model of 3B at Q4_K_M, context 512, no limit.
+// Against what was measured of the server alone: the model of 3B at Q4_K_M, context 512, no limit.
 TEST(MemoryEstimateTest, LlamaCppAsMeasured) {
   const v1::ModelDescription model = Describe("qwen2.5-3b", QuantLevel::kQ4_K_M);
   EXPECT_NEAR(InMiB(model.file_bytes()), 1839, 3);
   v1::ModelLoad load = Load(v1::ModelLoad::LLAMA_CPP, v1::ModelLoad::MMAP);
-  v1::MemoryEstimate estimate = EstimateMemory(model, load);
+  v1::MemoryEstimate estimate = EstimateMemory(model, load, 0);
   EXPECT_NEAR(InMiB(estimate.required_bytes()), 1335, 10) << "anonymous, repacked";
   EXPECT_NEAR(InMiB(estimate.resident_bytes()), 3178, 20);
   load.set_no_repack(true);
-  estimate = EstimateMemory(model, load);
+  estimate = EstimateMemory(model, load, 0);
   EXPECT_NEAR(InMiB(estimate.required_bytes()), 70, 5);
   EXPECT_NEAR(InMiB(estimate.resident_bytes()), 1913, 20);
   load.set_lock(true);
-  EXPECT_NEAR(InMiB(EstimateMemory(model, load).required_bytes()), 1913, 20);
-  EXPECT_EQ(EstimateMemory(model, load).resident_bytes(), estimate.resident_bytes());
+  EXPECT_NEAR(InMiB(EstimateMemory(model, load, 0).required_bytes()), 1913, 20);
+  EXPECT_EQ(EstimateMemory(model, load, 0).resident_bytes(), estimate.resident_bytes());
   for (const auto loader : {v1::ModelLoad::READ, v1::ModelLoad::DIRECT}) {
-    estimate = EstimateMemory(model, Load(v1::ModelLoad::LLAMA_CPP, loader));
+    estimate = EstimateMemory(model, Load(v1::ModelLoad::LLAMA_CPP, loader), 0);
     EXPECT_NEAR(InMiB(estimate.required_bytes()), 1904, 20);
     EXPECT_EQ(estimate.weight_file_bytes(), 0U);
   }
+  EXPECT_EQ(EstimateMemory(model, load).resident_bytes(),
+            EstimateMemory(model, load, 0).resident_bytes() + kUsualRunnerBytes);
 }
 
 TEST(MemoryEstimateTest, TheKvCacheGrowsWithTheContext) {
@@ -64,6 +66,8 @@ TEST(MemoryEstimateTest, TheBuiltInLoader) {
   EXPECT_EQ(estimate.kv_cache_bytes(), 0U);
   EXPECT_LT(estimate.required_bytes(), 16U << 20U);
   EXPECT_EQ(estimate.resident_bytes(), estimate.required_bytes() + model.weight_bytes());
+  // Most of what a small model takes is the runner, which a worker measures.
+  EXPECT_EQ(EstimateMemory(model, load, 20U << 20U).resident_bytes(), (20U << 20U) + model.weight_bytes());
   load.set_lock(true);
   EXPECT_EQ(EstimateMemory(model, load).required_bytes(), estimate.resident_bytes());
   estimate = EstimateMemory(model, Load(v1::ModelLoad::BUILTIN, v1::ModelLoad::DIRECT));

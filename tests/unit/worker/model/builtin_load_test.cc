@@ -12,6 +12,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "common/base/file.h"
+#include "common/os/procfs.h"
 #include "tests/fuzz/model_bytes.h"
 #include "tests/unit/worker/model/load_fixture.h"
 #include "worker/model/page_cache.h"
@@ -147,6 +149,29 @@ TEST_F(BuiltinLoadTest, AColdLoadReadsTheDiskAndAWarmOneDoesNot) {
     EXPECT_EQ(stage.disk_read_bytes(), 0U) << v1::LoadStage::Kind_Name(stage.kind());
     EXPECT_EQ(stage.major_faults(), 0U) << v1::LoadStage::Kind_Name(stage.kind());
   }
+}
+
+// What brings the file into the page cache is counted by the kernel for the same process, and told apart.
+TEST_F(BuiltinLoadTest, TellsWhatWasTakenBeforeTheLoadBegan) {
+  const std::filesystem::path file = WriteModel("F16");
+  const std::vector files = {file};
+  ASSERT_EQ(PrepareCache(files, v1::COLD, stop_.get_token())->state, v1::COLD);
+  v1::LoadTask task = Task(file);
+  const auto read_so_far = [] {
+    return os::ParseProcessIo(base::ReadFile("/proc/self/io").value_or("")).read_bytes.value_or(0);
+  };
+  const std::uint64_t before = read_so_far();
+  task.mutable_load()->set_cache(v1::WARM);
+  const v1::RunnerFinished finished = Execute(task);
+  ASSERT_EQ(finished.load().found_cache(), v1::WARM) << finished.message();
+  ASSERT_EQ(observer_.begins.size(), 1U);
+  EXPECT_GE(observer_.begins[0].disk_read_bytes(), before + finished.load().file_bytes());
+  EXPECT_GE(read_so_far(), observer_.begins[0].disk_read_bytes());
+  EXPECT_GT(observer_.begins[0].minor_faults(), 0U);
+  // What is there before, and the weights: that is what the load takes.
+  const auto expected = static_cast<double>(observer_.begins[0].resident_bytes() + finished.load().weight_bytes());
+  EXPECT_NEAR(static_cast<double>(observer_.Stage(v1::LoadStage::FIRST_PASS).footprint().resident_bytes()), expected,
+              expected * 0.15);
 }
 
 TEST_F(BuiltinLoadTest, LockedWeightsAreLocked) {

@@ -119,6 +119,8 @@ def main():
     if MODE == "crashes":
         print("main: loading\nerror loading model: tensor 'blk.0' is missing\nmain: exiting", file=sys.stderr)
         return 3
+    if MODE == "silent":
+        return 4
     if MODE == "locks":
         ctypes.CDLL(None).mlockall(1)
     Handler.ready_at = time.monotonic() + LOAD_SECONDS

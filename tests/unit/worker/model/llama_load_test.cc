@@ -187,6 +187,10 @@ INSTANTIATE_TEST_SUITE_P(
                     Failure{"generates_nothing", "generated nothing"}),
     [](const auto& tested) { return tested.param.mode; });
 
+TEST_F(LlamaLoadTest, WhereItSaidNothingThereAreNoLastWords) {
+  EXPECT_EQ(Execute(LlamaTask("new", "silent")).message(), "llama-server exited with code 4");
+}
+
 TEST_F(LlamaLoadTest, OneThatHangsFailsAtTheTimeout) {
   for (const std::string mode : {"hangs", "prompt_hangs"}) {
     v1::LoadTask task = LlamaTask("new", mode);

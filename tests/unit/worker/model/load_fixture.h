@@ -22,6 +22,7 @@ class RecordingObserver final : public LoadObserver {
  public:
   void OnPhase(const v1::Phase& phase) override { phases.push_back(phase); }
   void OnEvent(const v1::Event& event) override { events.push_back(event); }
+  void OnLoadBegin(const v1::LoadBegin& begin) override { begins.push_back(begin); }
   void OnRuntime(pid_t pid) override { runtimes.push_back(pid); }
   void OnStage(const v1::LoadStage& stage) override {
     stages.push_back(stage);
@@ -49,6 +50,7 @@ class RecordingObserver final : public LoadObserver {
 
   std::vector<v1::Phase> phases;
   std::vector<v1::Event> events;
+  std::vector<v1::LoadBegin> begins;
   std::vector<v1::LoadStage> stages;
   std::vector<pid_t> runtimes;
   std::function<void(const v1::LoadStage&)> on_stage;
@@ -82,6 +84,7 @@ class LoadFixture : public testing::Test {
   v1::RunnerFinished Execute(const v1::LoadTask& task) {
     observer_.phases.clear();
     observer_.events.clear();
+    observer_.begins.clear();
     observer_.stages.clear();
     observer_.runtimes.clear();
     return ExecuteLoad(task, base::RealClock().Monotonic(), &observer_, stop_.get_token());
