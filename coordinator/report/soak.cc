@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -113,10 +114,13 @@ class SoakBuilder {
   void AddTrends() {
     for (const TrendDefinition& definition : kTrends) {
       std::vector<TrendPoint> points;
+      std::uint32_t attempt = 0;  // they count from 1
       for (int i = 0; i < report_.cycles_size(); ++i) {
+        // Processes that have just started, and caches, warm up in the first cycle of an attempt.
+        const std::uint32_t before = std::exchange(attempt, attempt_of_cycle_[static_cast<std::size_t>(i)]);
         const std::optional<double> value = definition.value(report_.cycles(i));
-        if (!value.has_value()) continue;
-        points.push_back({.series = attempt_of_cycle_[static_cast<std::size_t>(i)],
+        if (attempt != before || !value.has_value()) continue;
+        points.push_back({.series = attempt,
                           .hours = base::ToSeconds(base::FromProto(report_.cycles(i).end_offset())) / 3600,
                           .value = *value});
       }
