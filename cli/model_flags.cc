@@ -7,6 +7,7 @@
 
 #include "cli/error_text.h"
 #include "cli/job_flags.h"
+#include "cli/load_words.h"
 #include "common/base/status.h"
 
 namespace ballast::cli {
@@ -22,15 +23,18 @@ struct LoadFlag {
 };
 
 constexpr char kQuantFlag[] = "--quant";
+constexpr char kLoaderFlag[] = "--loader";
+constexpr char kRuntimeFlag[] = "--runtime";
+constexpr char kCacheFlag[] = "--cache";
 
 constexpr std::array kLoadFlags = {
     LoadFlag{"--model-id", "ID", "model_id", "tiny",
              "The model, by its identifier in the catalogue (ballast models list)"},
     LoadFlag{kQuantFlag, "LEVEL", "quant", "Q4_K_M", "Quantisation level (default: the catalogue's first)"},
-    LoadFlag{"--loader", "HOW", "loader", "mmap", "mmap, mmap_populate, read or direct (default mmap)"},
-    LoadFlag{"--runtime", "WHAT", "runtime", "builtin", "builtin, or llama_cpp (default builtin)"},
+    LoadFlag{kLoaderFlag, "HOW", "loader", "mmap", "mmap, mmap+populate, read or direct (default mmap)"},
+    LoadFlag{kRuntimeFlag, "WHAT", "runtime", "builtin", "builtin, or llama.cpp (default builtin)"},
     LoadFlag{"--lock", nullptr, "lock", "", "Lock the weights in memory"},
-    LoadFlag{"--cache", "STATE", "cache", "cold", "Page cache before each load: cold, warm or as_is (default cold)"},
+    LoadFlag{kCacheFlag, "STATE", "cache", "cold", "Page cache before each load: cold, warm or as_is (default cold)"},
     LoadFlag{"--threads", "N", "threads", "2", "Threads that use the weights (default: one less than processors)"},
     LoadFlag{"--passes", "N", "passes", "2", "Full passes over the weights after the first (default 2)"},
     LoadFlag{"--test-duration", "TIME", "use_duration", "120", "Use the model for at least this long (default 0)"},
@@ -40,10 +44,20 @@ constexpr std::array kLoadFlags = {
     LoadFlag{"--force", nullptr, "force", "", "Load although, by estimate, the device cannot hold it"},
 };
 
-// Dashes are written where names have underscores: `llama.cpp` and `mmap+populate` are what people call them.
-std::string EnumText(const std::string& flag, const std::string& text) {
-  if (flag == "--runtime" && text == "llama.cpp") return "llama_cpp";
-  if (flag == "--loader" && text == "mmap+populate") return "mmap_populate";
+// The value as the schema has it.
+absl::StatusOr<std::string> FieldText(const std::string& flag, const std::string& text) {
+  if (flag == kLoaderFlag) {
+    BALLAST_ASSIGN_OR_RETURN(const v1::ModelLoad::Loader loader, ParseLoader(text));
+    return v1::ModelLoad::Loader_Name(loader);
+  }
+  if (flag == kRuntimeFlag) {
+    BALLAST_ASSIGN_OR_RETURN(const v1::ModelLoad::Runtime runtime, ParseRuntime(text));
+    return v1::ModelLoad::Runtime_Name(runtime);
+  }
+  if (flag == kCacheFlag) {
+    BALLAST_ASSIGN_OR_RETURN(const v1::CacheState cache, ParseCache(text));
+    return v1::CacheState_Name(cache);
+  }
   return text;
 }
 
@@ -82,10 +96,13 @@ absl::Status FillModelLoad(const ModelFlags& flags, const std::string& path, v1:
       return WithNextStep(absl::InvalidArgumentError(fmt::format("{}: the value is empty", flag.name)),
                           fmt::format("{} {}", flag.name, flag.example));
     }
-    BALLAST_RETURN_IF_ERROR(SetFromFlag(flag.name, fmt::format("{}.{}", path, flag.field),
-                                        EnumText(flag.name, value->second), flag.example, spec));
+    BALLAST_ASSIGN_OR_RETURN(const std::string text, FieldText(flag.name, value->second));
+    BALLAST_RETURN_IF_ERROR(SetFromFlag(flag.name, fmt::format("{}.{}", path, flag.field), text, flag.example, spec));
   }
-  return absl::OkStatus();
+  const auto runtime = flags.values.find(kRuntimeFlag);
+  return CheckRuntimeFlags(
+      runtime == flags.values.end() ? v1::ModelLoad::BUILTIN : ParseRuntime(runtime->second).value(),
+      flags.values.contains("--no-repack"), flags.values.contains("--context"));
 }
 
 }  // namespace ballast::cli

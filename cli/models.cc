@@ -76,6 +76,19 @@ absl::Status SetFromFlag(google::protobuf::Message* message, const std::string& 
                       fmt::format("{} with a whole number", flag));
 }
 
+absl::StatusOr<gguf::ModelFile> ReadModelArgument(const std::string& path) {
+  auto file = gguf::ReadModelFile(path);
+  if (file.ok()) return file;
+  const std::string message(file.status().message());
+  if (absl::IsDataLoss(file.status())) {
+    return WithNextStep(absl::InvalidArgumentError(message), "fetch or copy the file again");
+  }
+  if (absl::IsPermissionDenied(file.status())) {
+    return WithNextStep(absl::InvalidArgumentError(message), "a file that this user can read");
+  }
+  return WithNextStep(file.status(), "give the path of a GGUF file");
+}
+
 void AddModelsCommands(CommandTree& tree) {
   CLI::App* group = tree.AddGroup(
       "models", "Models: which there are, what a file holds and needs, models made for tests, and which level to use.");

@@ -7,8 +7,9 @@
 #include "absl/status/statusor.h"
 #include "ballast/v1/workload.pb.h"
 #include "cli/command_tree.h"
-#include "cli/key_value.h"
+#include "cli/load_words.h"
 #include "common/base/status.h"
+#include "common/gguf/model_file.h"
 #include "common/gguf/model_shape.h"
 #include "common/gguf/quant_mix.h"
 #include "google/protobuf/message.h"
@@ -35,13 +36,12 @@ void AddModelsRemoveCommand(CommandTree& tree, CLI::App* group);
 template <typename Message>
 [[nodiscard]] absl::Status FillHow(const std::string& loader, const std::string& runtime, Message* message) {
   if (!loader.empty()) {
-    BALLAST_ASSIGN_OR_RETURN(const int value, ParseEnumName("--loader", loader, *v1::ModelLoad::Loader_descriptor()));
-    message->set_loader(static_cast<v1::ModelLoad::Loader>(value));
+    BALLAST_ASSIGN_OR_RETURN(const v1::ModelLoad::Loader value, ParseLoader(loader));
+    message->set_loader(value);
   }
   if (!runtime.empty()) {
-    BALLAST_ASSIGN_OR_RETURN(const int value,
-                             ParseEnumName("--runtime", runtime, *v1::ModelLoad::Runtime_descriptor()));
-    message->set_runtime(static_cast<v1::ModelLoad::Runtime>(value));
+    BALLAST_ASSIGN_OR_RETURN(const v1::ModelLoad::Runtime value, ParseRuntime(runtime));
+    message->set_runtime(value);
   }
   return absl::OkStatus();
 }
@@ -49,6 +49,10 @@ template <typename Message>
 // Sets a field from a flag's text, by the field's own rules. INVALID_ARGUMENT names the flag.
 [[nodiscard]] absl::Status SetFromFlag(google::protobuf::Message* message, const std::string& field,
                                        const std::string& flag, const std::string& text);
+
+// The model that a file on the command line holds. INVALID_ARGUMENT where it is no GGUF, was cut off or may not be read;
+// NOT_FOUND where there is none. The next step is in it.
+[[nodiscard]] absl::StatusOr<gguf::ModelFile> ReadModelArgument(const std::string& path);
 
 // The names there are, for help: `tiny, qwen2.5-0.5b, …`.
 [[nodiscard]] std::string ShapeNames();

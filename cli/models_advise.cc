@@ -7,6 +7,7 @@
 
 #include "cli/device_flags.h"
 #include "cli/error_text.h"
+#include "cli/key_value.h"
 #include "cli/model_limit_flags.h"
 #include "cli/models.h"
 #include "cli/render/model_tables.h"

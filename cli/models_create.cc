@@ -59,6 +59,13 @@ absl::Status Write(const gguf::SyntheticModel& model, const CreateFlags& flags, 
   }
   if (absl::IsAlreadyExists(written.status()))
     return WithNextStep(written.status(), "another name, or remove it first");
+  if (absl::IsNotFound(written.status()) || absl::IsPermissionDenied(written.status())) {
+    // A mistake on the command line.
+    return WithNextStep(absl::InvalidArgumentError(
+                            fmt::format("cannot write {}: {}", flags.file, std::string(written.status().message()))),
+                        absl::IsNotFound(written.status()) ? "make the directory first, or give another -o FILE"
+                                                           : "a directory that this user can write in");
+  }
   if (absl::IsResourceExhausted(written.status())) return WithNextStep(written.status(), "free space, or another disk");
   BALLAST_RETURN_IF_ERROR(written.status());
   if (written->written_bytes == 0) {

@@ -36,11 +36,7 @@ absl::StatusOr<v1::ModelLoad> ReadLoad(const EstimateFlags& flags) {
       SetFromFlag(&load, "context_tokens", "--context", flags.context.empty() ? "512" : flags.context));
   load.set_lock(flags.lock);
   load.set_no_repack(flags.no_repack);
-  if (load.runtime() == v1::ModelLoad::BUILTIN && (flags.no_repack || !flags.context.empty())) {
-    return WithNextStep(absl::InvalidArgumentError(fmt::format("{} has no meaning for the built-in loader",
-                                                               flags.no_repack ? "--no-repack" : "--context")),
-                        "--runtime llama.cpp");
-  }
+  BALLAST_RETURN_IF_ERROR(CheckRuntimeFlags(load.runtime(), flags.no_repack, !flags.context.empty()));
   return load;
 }
 
@@ -56,9 +52,8 @@ absl::StatusOr<std::vector<v1::ModelDescription>> FindModels(const EstimateFlags
       return WithNextStep(absl::InvalidArgumentError("--quant belongs to --shape; a file has its level"),
                           "ballast models estimate FILE");
     }
-    const auto file = gguf::ReadModelFile(flags.file);
-    if (!file.ok()) return WithNextStep(file.status(), "ballast models inspect " + flags.file);
-    models.push_back(gguf::DescribeModel(*file));
+    BALLAST_ASSIGN_OR_RETURN(const gguf::ModelFile file, ReadModelArgument(flags.file));
+    models.push_back(gguf::DescribeModel(file));
     return models;
   }
   BALLAST_ASSIGN_OR_RETURN(const gguf::ModelShape shape, ParseShape(flags.shape));

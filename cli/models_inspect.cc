@@ -35,10 +35,8 @@ v1::ModelInspection Inspect(const gguf::ModelFile& file, bool tensors) {
 absl::StatusOr<ExitCode> RunInspect(const InspectFlags& flags, Context& context) {
   BALLAST_ASSIGN_OR_RETURN(const OutputFormat output, ParseOutputFormat(flags.output));
   BALLAST_RETURN_IF_ERROR(RequireArgument(!flags.file.empty(), "the file", "ballast models inspect FILE"));
-  const auto file = gguf::ReadModelFile(flags.file);
-  if (absl::IsDataLoss(file.status())) return WithNextStep(file.status(), "fetch or copy the file again");
-  if (!file.ok()) return WithNextStep(file.status(), "ballast models inspect FILE.gguf");
-  const v1::ModelInspection inspection = Inspect(*file, flags.tensors);
+  BALLAST_ASSIGN_OR_RETURN(const gguf::ModelFile file, ReadModelArgument(flags.file));
+  const v1::ModelInspection inspection = Inspect(file, flags.tensors);
   if (output == OutputFormat::kJson) {
     PrintJson(inspection, context);
   } else if (flags.tensors) {
@@ -46,7 +44,7 @@ absl::StatusOr<ExitCode> RunInspect(const InspectFlags& flags, Context& context)
   } else if (output == OutputFormat::kCsv) {
     PrintRecords(std::vector<v1::ModelDescription>{inspection.model()}, ModelFields(), output, context);
   } else {
-    context.out << ModelDetails(inspection, *file, TableWidth(context));
+    context.out << ModelDetails(inspection, file, TableWidth(context));
   }
   return ExitCode::kDone;
 }

@@ -1,11 +1,12 @@
 #include "cli/render/model_tables.h"
 
 #include <algorithm>
-#include <cctype>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
 
+#include "cli/load_words.h"
 #include "cli/render/table.h"
 #include "cli/render/text_value.h"
 #include "cli/render/text_width.h"
@@ -45,11 +46,6 @@ std::string EstimateError(const v1::LevelSummary& level) {
   return error == nullptr ? "-" : SignedFigure(error->name(), error->median());
 }
 
-std::string LowerCase(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
-  return text;
-}
-
 std::string DeviceName(const std::string& device_id, const v1::Report& report) {
   for (const v1::Device& device : report.devices()) {
     if (device.device_id() != device_id || device.facts().hostname().empty()) continue;
@@ -64,18 +60,10 @@ std::string DeviceName(const std::string& device_id, const v1::Report& report) {
 // How a model was loaded: `mmap, built-in loader, cold, beside burst to 70 %`.
 std::string ConditionsText(const v1::LoadConditions& conditions) {
   std::vector<std::string> parts;
-  switch (conditions.loader()) {
-    case v1::ModelLoad::LOADER_UNSPECIFIED:
-      break;
-    case v1::ModelLoad::MMAP_POPULATE:
-      parts.emplace_back("mmap+populate");
-      break;
-    default:
-      parts.push_back(LowerCase(v1::ModelLoad::Loader_Name(conditions.loader())));
-  }
+  if (std::string loader = LoaderWord(conditions.loader()); !loader.empty()) parts.push_back(std::move(loader));
   if (conditions.lock()) parts.emplace_back("locked");
   if (conditions.runtime() == v1::ModelLoad::BUILTIN) parts.emplace_back("built-in loader");
-  if (conditions.runtime() == v1::ModelLoad::LLAMA_CPP) parts.emplace_back("llama.cpp");
+  if (conditions.runtime() == v1::ModelLoad::LLAMA_CPP) parts.push_back(RuntimeWord(conditions.runtime()));
   if (conditions.cache() == v1::COLD) parts.emplace_back("cold");
   if (conditions.cache() == v1::WARM) parts.emplace_back("warm");
   if (conditions.has_pressure()) {

@@ -1,5 +1,6 @@
 #include "common/config/field_value.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <chrono>
@@ -108,9 +109,13 @@ std::vector<std::string> ValueNames(const EnumDescriptor& descriptor) {
 
 absl::StatusOr<int> ParseEnum(const FieldDescriptor& field, std::string_view text) {
   const EnumDescriptor& descriptor = *field.enum_type();
+  // People write `llama.cpp`, `mmap+populate` and `as-is`.
+  std::string name(text);
+  std::ranges::replace_if(
+      name, [](char c) { return c == '.' || c == '+' || c == '-'; }, '_');
   for (int i = 0; i < descriptor.value_count(); ++i) {
     const EnumValueDescriptor& value = *descriptor.value(i);
-    if (value.number() != 0 && absl::EqualsIgnoreCase(value.name(), std::string(text))) return value.number();
+    if (value.number() != 0 && absl::EqualsIgnoreCase(value.name(), name)) return value.number();
   }
   const std::vector<std::string> names = ValueNames(descriptor);
   const std::string hint = DidYouMean(text, names);

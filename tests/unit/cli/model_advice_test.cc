@@ -81,7 +81,7 @@ TEST_F(ModelAdviceTest, WhatCannotBeIsRefused) {
   EXPECT_EQ(Run({"models", "advise", "--model-id", "pocket", "--max-load", "soon"}), 2);
   EXPECT_THAT(err(), HasSubstr("--max-load"));
   EXPECT_EQ(Run({"models", "advise", "--model-id", "pocket", "--runtime", "vllm"}), 2);
-  EXPECT_THAT(err(), HasSubstr("one of BUILTIN, LLAMA_CPP"));
+  EXPECT_THAT(err(), HasSubstr("one of builtin, llama.cpp"));
   EXPECT_EQ(Run({"models", "advise", "--model-id", "pockett"}), 4);
   EXPECT_THAT(err(), HasSubstr("try: ballast models list"));
 }

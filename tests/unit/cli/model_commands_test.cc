@@ -108,13 +108,34 @@ TEST_F(ModelCommandsTest, ABadFileIsExplained) {
   Create("Q8_0");
   const std::string whole = *base::ReadFile(file_);
   std::ofstream(file_, std::ios::binary | std::ios::trunc) << whole.substr(0, whole.size() - 1000);
-  EXPECT_EQ(Run({"models", "inspect", file_}), 1);
+  EXPECT_EQ(Run({"models", "inspect", file_}), 2);
   EXPECT_THAT(err(), HasSubstr("tiny.gguf: truncated: 1000 of"));
   EXPECT_THAT(err(), HasSubstr("  try: fetch or copy the file again"));
   std::ofstream(file_, std::ios::binary | std::ios::trunc) << "no model at all";
   EXPECT_EQ(Run({"models", "estimate", file_}), 2);
   EXPECT_THAT(err(), HasSubstr("not a GGUF file"));
+  EXPECT_EQ(Run({"models", "inspect", file_}), 2);
+  EXPECT_THAT(err(), HasSubstr("  try: give the path of a GGUF file"));
   EXPECT_EQ(Run({"models", "inspect", file_ + ".none"}), 4);
+}
+
+TEST_F(ModelCommandsTest, APlaceThatCannotBeWrittenIsExplained) {
+  const std::string nowhere = (directory_.path() / "none" / "x.gguf").string();
+  EXPECT_EQ(Run({"models", "create", "--shape", "tiny", "--quant", "Q2_K", "-o", nowhere}), 2);
+  EXPECT_THAT(err(), HasSubstr("error: cannot write " + nowhere + ": "));
+  EXPECT_THAT(err(),
+              HasSubstr("No such file or directory\n  try: make the directory first, or give another -o FILE\n"));
+}
+
+TEST_F(ModelCommandsTest, WaysToLoadAreWrittenAsPeopleDo) {
+  for (const char* loader : {"mmap+populate", "mmap_populate", "MMAP_POPULATE"}) {
+    EXPECT_EQ(Run({"models", "estimate", "--shape", "tiny", "--loader", loader}), 0) << err();
+  }
+  EXPECT_EQ(Run({"models", "estimate", "--shape", "tiny", "--loader", "mmap+populat"}), 2);
+  EXPECT_THAT(err(), HasSubstr("--loader: 'mmap+populat' is not one of its values; did you mean 'mmap+populate'?"));
+  EXPECT_THAT(err(), HasSubstr("  try: one of mmap, mmap+populate, read, direct\n"));
+  EXPECT_EQ(Run({"models", "estimate", "--shape", "tiny", "--no-repack"}), 2);
+  EXPECT_THAT(err(), HasSubstr("--no-repack has no meaning for the built-in loader\n  try: --runtime llama.cpp\n"));
 }
 
 }  // namespace

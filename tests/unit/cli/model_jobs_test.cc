@@ -37,6 +37,29 @@ TEST_F(ModelJobsTest, AModelUnderPressure) {
   EXPECT_EQ(spec.guard().mode(), v1::GuardSpec::OFF);
 }
 
+TEST_F(ModelJobsTest, WaysToLoadAreWrittenAsPeopleDo) {
+  for (const char* runtime : {"llama.cpp", "llama_cpp", "LLAMA_CPP"}) {
+    ASSERT_EQ(
+        Run({"model", "--model-id", "tiny", "--runtime", runtime, "--no-repack", "--cache", "as-is", "--dry-run"}), 0)
+        << err();
+    EXPECT_EQ(Printed().workload().model().load().runtime(), v1::ModelLoad::LLAMA_CPP);
+    EXPECT_EQ(Printed().workload().model().load().cache(), v1::AS_IS);
+  }
+  EXPECT_EQ(Run({"model", "--model-id", "tiny", "--runtime", "llamacpp", "--dry-run"}), 2);
+  EXPECT_THAT(err(), HasSubstr("try: one of builtin, llama.cpp\n"));
+  EXPECT_EQ(Run({"quantization", "--model-id", "tiny", "--cache", "hot", "--dry-run"}), 2);
+  EXPECT_THAT(err(), HasSubstr("try: one of cold, warm, as_is\n"));
+}
+
+// As of `models estimate`: a flag that would be ignored is a mistake.
+TEST_F(ModelJobsTest, FlagsOfARuntimeNeedTheRuntime) {
+  EXPECT_EQ(Run({"model", "--model-id", "tiny", "--no-repack", "--dry-run"}), 2);
+  EXPECT_THAT(err(), HasSubstr("--no-repack has no meaning for the built-in loader\n  try: --runtime llama.cpp\n"));
+  EXPECT_EQ(Run({"quantization", "--model-id", "tiny", "--runtime", "builtin", "--context", "64", "--dry-run"}), 2);
+  EXPECT_THAT(err(), HasSubstr("--context has no meaning for the built-in loader"));
+  EXPECT_EQ(Run({"model", "--model-id", "tiny", "--runtime", "llama.cpp", "--context", "64", "--dry-run"}), 0) << err();
+}
+
 TEST_F(ModelJobsTest, TheLevelsThatWereNamed) {
   ASSERT_EQ(Run({"quantization", "--model-id", "tiny", "--quant-levels", "Q2_K,Q4_K_M", "--quant-levels", "Q6_K",
                  "--dry-run"}),

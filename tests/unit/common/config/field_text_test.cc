@@ -64,6 +64,16 @@ TEST(SetFieldTest, SetsFieldsInTheirOwnUnits) {
   EXPECT_EQ(spec.annotations().at("example.com/a"), "");
 }
 
+TEST(SetFieldTest, ReadsNamesAsPeopleWriteThem) {
+  v1::JobSpec spec;
+  ASSERT_TRUE(SetField(&spec, "workload.model.load.loader", "mmap+populate").ok());
+  ASSERT_TRUE(SetField(&spec, "workload.model.load.runtime", "llama.cpp").ok());
+  ASSERT_TRUE(SetField(&spec, "workload.model.load.cache", "as-is").ok());
+  EXPECT_EQ(spec.workload().model().load().loader(), v1::ModelLoad::MMAP_POPULATE);
+  EXPECT_EQ(spec.workload().model().load().runtime(), v1::ModelLoad::LLAMA_CPP);
+  EXPECT_EQ(spec.workload().model().load().cache(), v1::AS_IS);
+}
+
 TEST(SetFieldTest, ChoosesAGroup) {
   v1::JobSpec spec;
   ASSERT_TRUE(SetField(&spec, "workload.pressure.staircase.steps", "3").ok());
