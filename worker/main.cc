@@ -84,9 +84,10 @@ int Serve(const v1::WorkerConfig& config) {
   if (!spool.ok()) return Fail(kFailed, spool.status(), "make room in the data directory, or give another --data-dir");
   agent::EndCutOffAttempts(cut_off, agent::ReadBootFacts(), spool->get());
 
-  const auto facts = [&protection, &cgroup_home, &commands] {
+  const auto facts = [&config, &protection, &cgroup_home, &commands] {
     v1::DeviceFacts collected = agent::ReadDeviceFacts();
     agent::AddFactsOf(*cgroup_home, &collected);
+    agent::AddRuntimeFacts(config.llama_server(), &collected);
     commands->AddFacts(&collected);
     for (const std::string& limitation : protection.limitations) collected.add_limitations(limitation);
     return collected;
@@ -107,6 +108,7 @@ int Serve(const v1::WorkerConfig& config) {
                                    .cgroup_home = cgroup_home.get(),
                                    .models = models->get(),
                                    .commands = &*commands,
+                                   .llama_server = config.llama_server(),
                                    .device = first_facts},
                                   spool->get());
   agent::Session session(
@@ -149,6 +151,7 @@ int main(int argc, char** argv) {
     case agent::WorkerCommand::Kind::kPrintFacts: {
       v1::DeviceFacts facts = agent::ReadDeviceFacts();
       agent::AddFactsOf(*environment::CgroupHome::Prepare(), &facts);
+      agent::AddRuntimeFacts(command->config.llama_server(), &facts);
       std::cout << ballast::render::ToJson(facts) << "\n";
       return 0;
     }

@@ -79,6 +79,26 @@ std::string ConditionsText(const v1::LoadConditions& conditions) {
   return fmt::format("{}", fmt::join(parts, ", "));
 }
 
+const char* FitsText(const v1::DeviceAdvice& device) {
+  if (device.basis() == v1::DeviceAdvice::NOTHING) return "-";
+  return device.fits() ? "yes" : "no";
+}
+
+const char* BasisText(const v1::DeviceAdvice& device) {
+  switch (device.basis()) {
+    case v1::DeviceAdvice::MEASURED:
+      return "measured";
+    case v1::DeviceAdvice::ESTIMATED:
+      return "estimate";
+    case v1::DeviceAdvice::DEVICE_FACTS:
+      return "device";
+    case v1::DeviceAdvice::NOTHING:
+      return "not measured";
+    default:  // of an older coordinator
+      return device.estimated() ? "estimate" : "measured";
+  }
+}
+
 // The line above a table: the model, and the conditions that its figures belong to.
 std::string Heading(const std::string& model_id, const v1::LoadConditions& conditions) {
   const std::string text = ConditionsText(conditions);
@@ -102,7 +122,7 @@ std::string LevelTable(const v1::ModelComparison& comparison, const v1::Report& 
   }
   columns.insert(columns.end(), {{"LOADS", Align::kRight},
                                  {"LOAD", Align::kRight},
-                                 {"FIRST PASS", Align::kRight},
+                                 {"TO FIRST PASS", Align::kRight},
                                  {"PASSES/S", Align::kRight},
                                  {"PEAK", Align::kRight},
                                  {"VS ESTIMATE", Align::kRight},
@@ -123,14 +143,16 @@ std::string LevelTable(const v1::ModelComparison& comparison, const v1::Report& 
     }
     table.AddRow(std::move(row));
   }
-  return Heading(comparison.model_id(), comparison.conditions()) + table.Format(max_columns);
+  return Heading(comparison.model_id(), comparison.conditions()) + table.Format(max_columns) +
+         "rank goes by survival, then speed (1 is the fastest); advice is the best quality that fits\n";
 }
 
 std::string AdviceText(const v1::ModelAdvice& advice) {
-  std::string text =
-      advice.current_optimal().empty()
-          ? fmt::format("advice: none: {}\n", Printable(advice.reason()))
-          : fmt::format("advice: {}: {}\n", Printable(advice.current_optimal()), Printable(advice.reason()));
+  // The sentence begins with the level that it is about.
+  const std::string lead = advice.current_optimal().empty()                        ? "none: "
+                           : advice.reason().starts_with(advice.current_optimal()) ? ""
+                                                                                   : advice.current_optimal() + ": ";
+  std::string text = fmt::format("advice: {}{}\n", Printable(lead), Printable(advice.reason()));
   for (const std::string& inversion : advice.inversions()) text += fmt::format("inversion: {}\n", Printable(inversion));
   for (const std::string& remark : advice.remarks()) text += fmt::format("note: {}\n", Printable(remark));
   return text;
@@ -143,8 +165,8 @@ std::string AdviceTable(const v1::ModelAdvice& advice, std::optional<std::size_t
     for (const v1::DeviceAdvice& device : level.devices()) {
       table.AddRow({first ? level.quant() : "",
                     first ? fmt::format("{} of {}", level.fitting_device_count(), level.devices_size()) : "",
-                    device.device_name().empty() ? device.device_id() : device.device_name(),
-                    device.fits() ? "yes" : "no", device.estimated() ? "estimate" : "measured", device.reason()});
+                    device.device_name().empty() ? device.device_id() : device.device_name(), FitsText(device),
+                    BasisText(device), device.reason()});
       first = false;
     }
   }

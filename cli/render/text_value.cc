@@ -18,6 +18,11 @@ std::string Bytes(double value) {
   return (value < 0 ? "-" : "") + base::FormatBytes(static_cast<std::uint64_t>(std::llround(magnitude)));
 }
 
+// Three significant digits, or all of a whole number where it has more: no exponent.
+std::string ThreeDigits(double value) {
+  return std::abs(value) < 999.5 ? fmt::format("{:.3g}", value) : fmt::format("{:.0f}", value);
+}
+
 }  // namespace
 
 std::string LocalTime(bool present, const google::protobuf::Timestamp& time) {
@@ -68,8 +73,9 @@ std::string FigureText(std::string_view name, double value) {
   if (name.ends_with("_percent")) return Percent(value);
   if (name.ends_with("_seconds")) {
     const bool small = value != 0 && std::abs(value) < 1;
-    return small ? fmt::format("{:.3g} ms", value * 1000) : fmt::format("{:.3g} s", value);
+    return small ? ThreeDigits(value * 1000) + " ms" : ThreeDigits(value) + " s";
   }
+  if (name.ends_with("_per_second")) return ThreeDigits(value);
   return Number(value);
 }
 

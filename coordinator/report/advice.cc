@@ -30,11 +30,33 @@ bool HasTimeLimit(const v1::ModelLimits& limits) {
   return limits.has_max_load() || limits.min_passes_per_second() > 0;
 }
 
-v1::DeviceAdvice Verdict(bool fits, std::string reason) {
+v1::DeviceAdvice Verdict(bool fits, std::string reason, v1::DeviceAdvice::Basis basis) {
   v1::DeviceAdvice advice;
   advice.set_fits(fits);
   advice.set_reason(std::move(reason));
+  advice.set_basis(basis);
+  advice.set_estimated(basis == v1::DeviceAdvice::ESTIMATED || basis == v1::DeviceAdvice::NOTHING);
   return advice;
+}
+
+v1::DeviceAdvice Measured(bool fits, std::string reason) {
+  return Verdict(fits, std::move(reason), v1::DeviceAdvice::MEASURED);
+}
+
+v1::DeviceAdvice Estimated(bool fits, std::string reason) {
+  return Verdict(fits, std::move(reason), v1::DeviceAdvice::ESTIMATED);
+}
+
+v1::DeviceAdvice Unknown(std::string reason) {
+  return Verdict(false, std::move(reason), v1::DeviceAdvice::NOTHING);
+}
+
+// What the load needs and the device lacks, for people; empty where it lacks nothing.
+std::string WhatIsMissing(const v1::ModelLoad& load, const v1::Device& device) {
+  if (load.runtime() != v1::ModelLoad::LLAMA_CPP) return {};
+  const auto& capabilities = device.facts().capabilities();
+  const bool there = std::ranges::find(capabilities, v1::RUNTIME_LLAMA_CPP) != capabilities.end();
+  return there ? "" : "llama.cpp is not installed there";
 }
 
 // By loads on the device itself.
@@ -46,38 +68,39 @@ v1::DeviceAdvice JudgeMeasured(const v1::LevelSummary& level, const v1::ModelLim
       if (outcome.outcome() == v1::COMPLETED || outcome.outcome() == v1::CANCELLED) continue;
       ends.push_back(fmt::format("{} {}", outcome.count(), v1::OutcomeKind_Name(outcome.outcome())));
     }
-    return Verdict(false, fmt::format("{}: {}", survived, fmt::join(ends, ", ")));
+    return Measured(false, fmt::format("{}: {}", survived, fmt::join(ends, ", ")));
   }
   const v1::FigureStatistics* time = FindFigure(level.figures(), "time_to_first_pass_seconds");
   const v1::FigureStatistics* rate = FindFigure(level.figures(), "passes_per_second");
   const v1::FigureStatistics* peak = FindFigure(level.figures(), "peak_load_resident_bytes");
   const auto peak_bytes = peak == nullptr ? 0 : static_cast<std::uint64_t>(peak->max());
   if (limits.has_max_load()) {
-    if (time == nullptr) return Verdict(false, "the time to the end of the first pass was not measured");
+    if (time == nullptr) return Measured(false, "the time to the end of the first pass was not measured");
     if (time->median() > LimitSeconds(limits)) {
-      return Verdict(false, fmt::format("first pass over after {}, {} at most are asked for",
-                                        SecondsText(time->median()), SecondsText(LimitSeconds(limits))));
+      return Measured(false, fmt::format("first pass over after {}, {} at most are asked for",
+                                         SecondsText(time->median()), SecondsText(LimitSeconds(limits))));
     }
   }
   if (limits.min_passes_per_second() > 0) {
-    if (rate == nullptr) return Verdict(false, "no passes after the first one were measured");
+    if (rate == nullptr) return Measured(false, "no passes after the first one were measured");
     if (rate->median() < limits.min_passes_per_second()) {
-      return Verdict(false, fmt::format("{:.3g} passes/s, {:.3g} at least are asked for", rate->median(),
-                                        limits.min_passes_per_second()));
+      return Measured(false, fmt::format("{} passes/s, {} at least are asked for", RateText(rate->median()),
+                                         RateText(limits.min_passes_per_second())));
     }
   }
   if (limits.max_resident_bytes() > 0) {
-    if (peak == nullptr) return Verdict(false, "its memory was not measured");
+    if (peak == nullptr) return Measured(false, "its memory was not measured");
     if (peak_bytes > limits.max_resident_bytes()) {
-      return Verdict(false, fmt::format("{} resident at the peak, {} at most are asked for",
-                                        base::FormatBytes(peak_bytes), base::FormatBytes(limits.max_resident_bytes())));
+      return Measured(false,
+                      fmt::format("{} resident at the peak, {} at most are asked for", base::FormatBytes(peak_bytes),
+                                  base::FormatBytes(limits.max_resident_bytes())));
     }
   }
   std::string reason = std::move(survived);
   if (time != nullptr) reason += fmt::format(", first pass over after {}", SecondsText(time->median()));
-  if (rate != nullptr) reason += fmt::format(", {:.3g} passes/s", rate->median());
+  if (rate != nullptr) reason += fmt::format(", {} passes/s", RateText(rate->median()));
   if (peak != nullptr) reason += fmt::format(", peak {}", base::FormatBytes(peak_bytes));
-  return Verdict(true, std::move(reason));
+  return Measured(true, std::move(reason));
 }
 
 // Memory that a pressure leaves to others while the model is loaded; nothing where that cannot be told beforehand.
@@ -110,14 +133,14 @@ std::optional<std::uint64_t> RoomBeside(const v1::LoadConditions& conditions, co
 v1::DeviceAdvice JudgeEstimated(const v1::ModelDescription* model, const v1::Device& device,
                                 const AdviceInputs& inputs) {
   if (model == nullptr || model->weight_bytes() == 0) {
-    return Verdict(false, "not loaded here yet, and what its file holds is not known");
+    return Unknown("not measured, and what its file holds is not known");
   }
   if (device.facts().limit_bytes() == 0) {
-    return Verdict(false, "not loaded here yet, and how much memory the device has is not known");
+    return Unknown("not measured, and how much memory the device has is not known");
   }
   const std::optional<std::uint64_t> room = RoomBeside(inputs.comparison.conditions(), device.facts());
   if (!room.has_value()) {
-    return Verdict(false, "not loaded here yet, and what this pressure leaves cannot be told beforehand");
+    return Unknown("not measured, and what this pressure leaves cannot be told beforehand");
   }
   const v1::MemoryEstimate estimate = gguf::EstimateMemory(*model, inputs.load);
   const std::uint64_t needed = estimate.resident_bytes();
@@ -125,16 +148,16 @@ v1::DeviceAdvice JudgeEstimated(const v1::ModelDescription* model, const v1::Dev
       fmt::format("takes {} by estimate, {} are there", base::FormatBytes(needed), base::FormatBytes(*room));
   if (needed > *room) {
     const bool survives = estimate.required_bytes() <= *room;
-    return Verdict(false, compared + (survives ? ": it would be read from the disk again and again" : ""));
+    return Estimated(false, compared + (survives ? ": it would be read from the disk again and again" : ""));
   }
   if (inputs.limits.max_resident_bytes() > 0 && needed > inputs.limits.max_resident_bytes()) {
-    return Verdict(false, fmt::format("takes {} by estimate, {} at most are asked for", base::FormatBytes(needed),
-                                      base::FormatBytes(inputs.limits.max_resident_bytes())));
+    return Estimated(false, fmt::format("takes {} by estimate, {} at most are asked for", base::FormatBytes(needed),
+                                        base::FormatBytes(inputs.limits.max_resident_bytes())));
   }
   if (HasTimeLimit(inputs.limits)) {
-    return Verdict(false, compared + "; how fast it is, only a run tells");
+    return Unknown(compared + "; how fast it is, only a run tells");
   }
-  return Verdict(true, compared);
+  return Estimated(true, compared);
 }
 
 // Every level that was measured on one of the devices or whose file is known, least quality first.
@@ -157,12 +180,13 @@ v1::LevelAdvice JudgeLevel(const std::string& quant, double min_devices_percent,
       return level.quant() == quant && level.device_id() == device.device_id() && level.load_count() > 0;
     });
     v1::DeviceAdvice& verdict = *advice.add_devices();
-    if (measured != inputs.comparison.by_device().end()) {
+    if (std::string missing = WhatIsMissing(inputs.load, device); !missing.empty()) {
+      verdict = Verdict(false, std::move(missing), v1::DeviceAdvice::DEVICE_FACTS);
+    } else if (measured != inputs.comparison.by_device().end()) {
       verdict = JudgeMeasured(*measured, inputs.limits);
     } else {
       verdict =
           JudgeEstimated(description == inputs.descriptions.end() ? nullptr : &description->second, device, inputs);
-      verdict.set_estimated(true);
     }
     verdict.set_device_id(device.device_id());
     verdict.set_device_name(NameOf(device.device_id(), inputs.devices));
@@ -188,33 +212,66 @@ std::string WhyNot(const v1::LevelAdvice& level) {
                      others == 0 ? "" : fmt::format(" (and {} more device{})", others, others == 1 ? "" : "s"));
 }
 
+bool HasLimits(const v1::ModelLimits& limits) {
+  return HasTimeLimit(limits) || limits.max_resident_bytes() > 0;
+}
+
+// Where a level has to fit: ` on all 3 devices`; empty for one device.
+std::string Where(const v1::ModelAdvice& advice) {
+  if (advice.device_count() == 1) return {};
+  const double percent = advice.limits().min_devices_percent();
+  return percent >= 100 ? fmt::format(" on all {} devices", advice.device_count())
+                        : fmt::format(" on {:.4g} % of {} devices", percent, advice.device_count());
+}
+
+// Why no level is advised.
+std::string WhyNone(const v1::ModelAdvice& advice) {
+  // The level that comes nearest: the best of those that most devices can have.
+  const auto nearest = std::ranges::max_element(advice.levels(), {}, &v1::LevelAdvice::fitting_device_count);
+  const bool somewhere = nearest->fitting_device_count() > 0;
+  const v1::LevelAdvice& level = somewhere ? *nearest : advice.levels(advice.levels_size() - 1);
+  const auto failing = std::ranges::find(level.devices(), false, &v1::DeviceAdvice::fits);
+  const bool unknown = failing->basis() == v1::DeviceAdvice::NOTHING;
+  const bool lacking = failing->basis() == v1::DeviceAdvice::DEVICE_FACTS;
+  const std::string where = Where(advice);
+  std::string reason;
+  if (HasLimits(advice.limits())) {
+    reason = fmt::format("no level {} the limits{}", unknown ? "is known to meet" : "meets", where);
+  } else {
+    reason = fmt::format("no level {}{}", unknown ? "is known to fit" : "fits", where);
+  }
+  if (somewhere) {
+    return fmt::format("{}; {} comes nearest, on {} of {}, but not on {}", reason, level.quant(),
+                       level.fitting_device_count(), level.devices_size(), WhyNot(level));
+  }
+  // Whatever the level, it is the device.
+  if (lacking) return fmt::format("{}: {}", reason, WhyNot(level));
+  return fmt::format("{}; {} {}: {}", reason, unknown ? "of" : "not even", level.quant(), WhyNot(level));
+}
+
 std::string Reason(const v1::ModelAdvice& advice) {
   if (advice.levels().empty()) return fmt::format("no level of {} is known", advice.model_id());
   if (advice.device_count() == 0) return "there is no device to advise on";
   const auto chosen = std::ranges::find(advice.levels(), true, &v1::LevelAdvice::fits);
-  if (chosen == advice.levels().end()) {
-    // The level that comes nearest: the best of those that most devices can have.
-    const auto nearest = std::ranges::max_element(advice.levels(), {}, &v1::LevelAdvice::fitting_device_count);
-    const v1::LevelAdvice& level =
-        nearest->fitting_device_count() > 0 ? *nearest : advice.levels(advice.levels_size() - 1);
-    return fmt::format("no level meets the limits on {:.4g} % of the devices; {} does on {} of {}: {}",
-                       advice.limits().min_devices_percent(), level.quant(), level.fitting_device_count(),
-                       level.devices_size(), WhyNot(level));
+  if (chosen == advice.levels().end()) return WhyNone(advice);
+  std::string reason = fmt::format("{} is the best level that {}", chosen->quant(),
+                                   HasLimits(advice.limits()) ? "meets the limits" : "fits");
+  if (chosen->devices_size() > 1) {
+    reason += fmt::format(" on {} of {} devices", chosen->fitting_device_count(), chosen->devices_size());
   }
   const auto estimates =
       std::ranges::count_if(chosen->devices(), [](const v1::DeviceAdvice& d) { return d.fits() && d.estimated(); });
-  std::string reason =
-      fmt::format("{} is the best level that meets the limits on {} of {} device{}", chosen->quant(),
-                  chosen->fitting_device_count(), chosen->devices_size(), chosen->devices_size() == 1 ? "" : "s");
   if (estimates == chosen->fitting_device_count()) {
-    reason += ", by estimates only";
+    reason += estimates == 1 ? ", by an estimate only" : ", by estimates only";
   } else if (estimates > 0) {
     reason += fmt::format(", on {} of them by an estimate", estimates);
   }
   if (chosen->devices_size() == 1) reason += fmt::format(" ({})", chosen->devices(0).reason());
   if (chosen == advice.levels().begin()) return reason;
   const v1::LevelAdvice& next = *std::prev(chosen);
-  return fmt::format("{}; {} does not: {}", reason, next.quant(), WhyNot(next));
+  const auto failing = std::ranges::find(next.devices(), false, &v1::DeviceAdvice::fits);
+  return fmt::format("{}; {} {}: {}", reason, next.quant(),
+                     failing->basis() == v1::DeviceAdvice::NOTHING ? "is not known to" : "does not", WhyNot(next));
 }
 
 }  // namespace

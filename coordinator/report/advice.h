@@ -31,7 +31,8 @@ struct AdviceInputs {
 // pass and of passes a second, and the greatest peak of resident memory meet the limits. Where it was not, it is
 // estimated from the file's description and the device's facts: everything it takes must fit beside the pressure at
 // once, since a file that is read again and again is no fit. An estimate tells no times: with a limit of time a level
-// that was not measured does not meet it. docs/reports.md says the same in words. Pure.
+// that was not measured does not meet it. A device that lacks the runtime fails every level. docs/reports.md says the
+// same in words. Pure.
 [[nodiscard]] v1::ModelAdvice AdviseOnLevels(const AdviceInputs& inputs);
 
 }  // namespace ballast::report

@@ -29,7 +29,8 @@ std::optional<double> Median(const v1::LevelSummary& level, std::string_view nam
   return figure == nullptr ? std::nullopt : std::optional(figure->median());
 }
 
-// Numbers the levels that have loads which count, best first. Levels that are alike in everything share a place.
+// Numbers the levels of which a load survived, best first: nothing is known of the speed of others. Levels that are
+// alike in everything share a place.
 void SetRanks(std::span<v1::LevelSummary*> levels) {
   const auto key = [](const v1::LevelSummary* level) {
     return std::tuple(-static_cast<double>(level->survived_count()) / level->load_count(),
@@ -38,7 +39,8 @@ void SetRanks(std::span<v1::LevelSummary*> levels) {
                       Median(*level, "peak_load_resident_bytes").value_or(kWorst));
   };
   std::vector<v1::LevelSummary*> counted;
-  std::ranges::copy_if(levels, std::back_inserter(counted), [](const auto* level) { return level->load_count() > 0; });
+  std::ranges::copy_if(levels, std::back_inserter(counted),
+                       [](const auto* level) { return level->survived_count() > 0; });
   std::ranges::stable_sort(counted, {}, key);
   for (std::size_t i = 0; i < counted.size(); ++i) {
     const bool tie = i > 0 && key(counted[i]) == key(counted[i - 1]);
@@ -86,7 +88,7 @@ Slower HowMuchSlower(const v1::LevelSummary& smaller, const v1::LevelSummary& la
   const auto rate = Median(smaller, "passes_per_second");
   const auto larger_rate = Median(larger, "passes_per_second");
   if (rate.has_value() && larger_rate.has_value()) {
-    compare(*larger_rate / *rate, fmt::format("{:.3g} passes/s against {:.3g}", *rate, *larger_rate));
+    compare(*larger_rate / *rate, fmt::format("{} passes/s against {}", RateText(*rate), RateText(*larger_rate)));
   }
   return worst;
 }
@@ -220,6 +222,10 @@ std::vector<std::string> OrderLevels(const std::map<std::string, std::uint64_t>&
 const v1::FigureStatistics* FindFigure(const FigureList& figures, std::string_view name) {
   const auto found = std::ranges::find(figures, name, &v1::FigureStatistics::name);
   return found == figures.end() ? nullptr : &*found;
+}
+
+std::string RateText(double per_second) {
+  return std::abs(per_second) < 999.5 ? fmt::format("{:.3g}", per_second) : fmt::format("{:.0f}", per_second);
 }
 
 std::string NameOf(const std::string& device_id, std::span<const v1::Device> devices) {

@@ -81,6 +81,9 @@ class ModelLoads {
 [[nodiscard]] const v1::FigureStatistics* FindFigure(
     const google::protobuf::RepeatedPtrField<v1::FigureStatistics>& figures, std::string_view name);
 
+// `2.35`, `5910`: passes a second in a sentence; three significant digits, and no exponent.
+[[nodiscard]] std::string RateText(double per_second);
+
 // A device's host name; its identifier where that is not known.
 [[nodiscard]] std::string NameOf(const std::string& device_id, std::span<const v1::Device> devices);
 

@@ -110,7 +110,8 @@ class ModelJobsTest(FleetTest):
         advice = report["models"][0]["advice"]
         self.assertEqual((advice["current_optimal"], advice["estimated"]), ("Q6_K", False))
         self.assertRegex(shown.out, r"(?m)^Q4_K_M +all +6 of 6 ")
-        self.assertIn("advice: Q6_K: ", shown.out)
+        self.assertIn("advice: Q6_K is the best level that fits on 2 of 2 devices", shown.out)
+        self.assertIn("rank goes by survival, then speed", shown.out)
         self.assertRegex(shown.err, r"load \d of 9 at ")
 
         # By the history: what was measured is what the report says, and what was not is estimated.
@@ -144,7 +145,6 @@ class ModelJobsTest(FleetTest):
         message = attempt["loads"][0]["outcome"]["message"]
         self.assertIn("llama-server", message)
         self.assertIn("install", message)
-
         self.assertIn("llama_server:", message)
         # What a device lacks is a fact about it: nothing is advised there, whatever would fit.
         self.assertIn("llama.cpp is not installed", self.ballast("devices", "show", "a").out)
@@ -170,6 +170,7 @@ class ModelJobsTest(FleetTest):
         for load in (cold, warm):
             estimated = load["estimate"]["resident_bytes"]
             self.assertLess(abs(load["peak_resident_bytes"] - estimated), 0.15 * estimated, load)
+
 
 class LocalModelTest(FleetTest):
     """On the local machine with nothing set up."""

@@ -17,6 +17,7 @@
 
 #include "common/base/fd.h"
 #include "common/base/file.h"
+#include "common/base/program.h"
 #include "common/base/version.h"
 #include "common/os/cgroup.h"
 #include "common/os/line_scanner.h"
@@ -217,6 +218,18 @@ void AddFactsOf(const environment::CgroupHome& home, v1::DeviceFacts* facts) {
     facts->add_capabilities(v1::ENVIRONMENT_PROFILES);
   }
   for (const std::string& limitation : home.limitations()) facts->add_limitations(limitation);
+}
+
+void AddRuntimeFacts(const std::string& llama_server, v1::DeviceFacts* facts) {
+  const absl::Status found = base::FindProgram(llama_server);
+  if (found.ok()) {
+    facts->add_capabilities(v1::RUNTIME_LLAMA_CPP);
+    return;
+  }
+  facts->add_limitations(fmt::format(
+      "llama.cpp is not installed ({}): install it, or name its program llama-server by llama_server: in the "
+      "worker's configuration.",
+      std::string(found.message())));
 }
 
 }  // namespace ballast::agent

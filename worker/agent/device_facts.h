@@ -21,4 +21,8 @@ inline constexpr std::string_view kNoEnvironments = "No environment profile can 
 // Adds what was found out about this process's place among the cgroups, and its runners'.
 void AddFactsOf(const environment::CgroupHome& home, v1::DeviceFacts* facts);
 
+// Adds whether `llama_server` (a path, or a name that is looked for on PATH) is there: the capability
+// RUNTIME_LLAMA_CPP, or a limitation that says what to do.
+void AddRuntimeFacts(const std::string& llama_server, v1::DeviceFacts* facts);
+
 }  // namespace ballast::agent

@@ -10,6 +10,7 @@
 #include "common/base/status.h"
 #include "common/base/version.h"
 #include "common/config/config_flags.h"
+#include "common/config/field_rules.h"
 
 namespace ballast::agent {
 namespace {
@@ -87,6 +88,7 @@ absl::StatusOr<WorkerCommand> ParseWorkerCommand(std::vector<std::string> argume
     command.text = fmt::format("ballast-worker {}\n", base::kVersion);
   } else if (print_facts) {
     command.kind = WorkerCommand::Kind::kPrintFacts;
+    config::ApplyDefaults(&command.config);
   } else {
     BALLAST_RETURN_IF_ERROR(flags.Read(&command.config));
   }

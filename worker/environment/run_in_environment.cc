@@ -17,6 +17,7 @@
 #include <fmt/format.h>
 
 #include "common/base/fd.h"
+#include "common/base/program.h"
 #include "common/base/status.h"
 #include "worker/environment/cgroup_home.h"
 #include "worker/environment/limited_group.h"
@@ -33,33 +34,6 @@ base::Fd TakeSignals() {
   for (const int number : kPassedOn) sigaddset(&set, number);
   ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
   return base::Fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
-}
-
-// Whether the file can be executed; as the errno of execve.
-int WhyNot(const std::string& path) {
-  struct stat status {};
-  if (::stat(path.c_str(), &status) != 0) return errno;
-  if (S_ISDIR(status.st_mode)) return EACCES;
-  return ::access(path.c_str(), X_OK) == 0 ? 0 : errno;
-}
-
-// Whether the program exists and may be run, as execvp looks for it.
-absl::Status FindProgram(const std::string& program) {
-  if (program.find('/') != std::string::npos) {
-    const int error = WhyNot(program);
-    return error == 0 ? absl::OkStatus() : base::ErrnoStatus(error, program);
-  }
-  const char* const variable = std::getenv("PATH");
-  std::string_view path = variable != nullptr ? variable : "/bin:/usr/bin";
-  bool denied = false;
-  while (!program.empty() && !path.empty()) {
-    const std::string_view directory = path.substr(0, path.find(':'));
-    path.remove_prefix(std::min(path.size(), directory.size() + 1));
-    const int error = WhyNot(fmt::format("{}/{}", directory.empty() ? "." : directory, program));
-    if (error == 0) return absl::OkStatus();
-    denied = denied || error == EACCES;
-  }
-  return base::ErrnoStatus(denied ? EACCES : ENOENT, fmt::format("{} on PATH", program));
 }
 
 // A terminal sends its signals to all of the process group, so the child has them.
@@ -88,7 +62,7 @@ bool CommandEnd::oom_killed_at_limit() const {
 CommandEnd RunInEnvironment(const v1::EnvironmentProfile& profile, const std::vector<std::string>& argv,
                             const std::string& root) {
   CommandEnd end;
-  end.start = argv.empty() ? absl::InvalidArgumentError("no command") : FindProgram(argv.front());
+  end.start = argv.empty() ? absl::InvalidArgumentError("no command") : base::FindProgram(argv.front());
   if (!end.start.ok()) return end;
   // First: from here on a signal must not end this process before the group is gone.
   const base::Fd signals = TakeSignals();

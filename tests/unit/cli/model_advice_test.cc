@@ -20,7 +20,11 @@ class ModelAdviceTest : public CommandTest {
            conditions { loader: MMAP runtime: BUILTIN cache: COLD }
            levels { quant: "Q8_0" fitting_device_count: 1
                     devices { device_id: "d-1" device_name: "box" fits: true reason: "2 of 2 loads survived" }
-                    devices { device_id: "d-2" device_name: "pi" reason: "takes 2 GiB by estimate" estimated: true } }
+                    devices { device_id: "d-2" device_name: "pi" reason: "takes 2 GiB by estimate" estimated: true }
+                    devices { device_id: "d-3" device_name: "nuc" reason: "only a run tells" estimated: true
+                              basis: NOTHING }
+                    devices { device_id: "d-4" device_name: "old" reason: "llama.cpp is not installed there"
+                              basis: DEVICE_FACTS } }
            levels { quant: "Q4_0" fitting_device_count: 2 fits: true
                     devices { device_id: "d-1" device_name: "box" fits: true reason: "it does" }
                     devices { device_id: "d-2" device_name: "pi" fits: true reason: "it does" } }
@@ -34,10 +38,12 @@ class ModelAdviceTest : public CommandTest {
 TEST_F(ModelAdviceTest, ATableSaysWhichLevelFitsWhereAndWhy) {
   ASSERT_EQ(Run({"models", "advise", "--model-id", "pocket"}), 0) << err();
   EXPECT_THAT(out(), HasSubstr("pocket: mmap, built-in loader, cold\n"));
-  EXPECT_THAT(out(), ContainsRegex("Q8_0 +1 of 2 +box +yes +measured +2 of 2 loads survived\n"));
-  EXPECT_THAT(out(), ContainsRegex("\n +pi +no +estimate +takes 2 GiB by estimate\nQ4_0 +2 of 2 +box"));
-  EXPECT_THAT(out(), HasSubstr("\nadvice: Q4_0: Q4_0 is the best\ninversion: Q2_K is slower than the larger Q4_0\n"
+  EXPECT_THAT(out(), ContainsRegex("Q8_0 +1 of 4 +box +yes +measured +2 of 2 loads survived\n"));
+  EXPECT_THAT(out(), ContainsRegex("\n +pi +no +estimate +takes 2 GiB by estimate\n"));
+  EXPECT_THAT(out(), HasSubstr("\nadvice: Q4_0 is the best\ninversion: Q2_K is slower than the larger Q4_0\n"
                                "note: 3 more loads do not count\n"));
+  EXPECT_THAT(out(), ContainsRegex("\n +nuc +- +not measured +only a run tells\n"));
+  EXPECT_THAT(out(), ContainsRegex("\n +old +no +device +llama.cpp is not installed there\nQ4_0 +2 of 2 +box"));
   EXPECT_EQ(err(), "");
   ASSERT_EQ(Run({"models", "advise", "--model", "pocket", "--output", "json"}), 0) << err();
   EXPECT_THAT(out(), HasSubstr("\"current_optimal\": \"Q4_0\""));

@@ -23,6 +23,9 @@ TEST(TextValueTest, FiguresByTheirUnit) {
   EXPECT_EQ(FigureText("time_to_target_seconds", 2.5), "2.5 s");
   EXPECT_EQ(FigureText("sample_delay_max_seconds", 0.000068), "0.068 ms");
   EXPECT_EQ(FigureText("psi_memory_some_seconds", 0), "0 s");
+  EXPECT_EQ(FigureText("time_to_first_pass_seconds", 1234.5), "1234 s");
+  EXPECT_EQ(FigureText("passes_per_second", 5910.17), "5910");
+  EXPECT_EQ(FigureText("passes_per_second", 0.0123456), "0.0123");
   EXPECT_EQ(FigureText("mem_used_percent", 42.34), "42.3 %");
   EXPECT_EQ(FigureText("pswpin_total", 12), "12");
   EXPECT_EQ(FigureText("x_bytes", 1e300), FigureText("x_bytes", 9.2e18)) << "no overflow";

@@ -98,8 +98,8 @@ TEST_F(AdviceTest, WhereAllFitItIsTheBestQuality) {
   EXPECT_FALSE(advice.estimated());
   EXPECT_EQ(
       advice.reason(),
-      "Q8_0 is the best level that meets the limits on 1 of 1 device (3 of 3 loads survived, first pass over after "
-      "2.0 s, 2 passes/s, peak 1 GiB)");
+      "Q8_0 is the best level that fits (3 of 3 loads survived, first pass over after 2.0 s, 2 passes/s, peak 1 GiB)");
+  EXPECT_EQ(LevelOf(advice, "Q8_0").devices(0).basis(), v1::DeviceAdvice::MEASURED);
   std::vector<std::string> levels;
   for (const v1::LevelAdvice& level : advice.levels()) levels.push_back(level.quant());
   EXPECT_THAT(levels, ElementsAre("Q8_0", "Q4_K_M", "Q2_K"));
@@ -113,9 +113,7 @@ TEST_F(AdviceTest, WhereNoneFitsItNamesTheNearest) {
   Measure("Q4_K_M", "d-1", 0, 3, 1);
   const v1::ModelAdvice advice = Advise();
   EXPECT_EQ(advice.current_optimal(), "");
-  EXPECT_EQ(
-      advice.reason(),
-      "no level meets the limits on 100 % of the devices; Q2_K does on 0 of 1: 2 of 3 loads survived: 1 OOM_KILLED");
+  EXPECT_EQ(advice.reason(), "no level fits; not even Q2_K: 2 of 3 loads survived: 1 OOM_KILLED");
   EXPECT_FALSE(LevelOf(advice, "Q2_K").fits());
 }
 
@@ -133,6 +131,8 @@ TEST_F(AdviceTest, EachLimitCounts) {
   advice = Advise();
   EXPECT_EQ(advice.current_optimal(), "Q2_K");
   EXPECT_THAT(advice.reason(), HasSubstr("Q4_0 does not: 4 passes/s, 5 at least are asked for"));
+  limits_.set_min_passes_per_second(12'345);
+  EXPECT_THAT(Advise().reason(), HasSubstr("8 passes/s, 12345 at least"));
   limits_.Clear();
   limits_.set_max_resident_bytes(2 * kGiB);
   advice = Advise();
@@ -168,6 +168,7 @@ TEST_F(AdviceTest, EstimatesWhereNothingWasMeasuredAndSaysSo) {
                     HasSubstr("Q8_0 does not: takes 4.01 GiB by estimate, 3 GiB are there: it would be read from the "
                               "disk again and again")));
   EXPECT_TRUE(LevelOf(advice, "Q8_0").devices(0).estimated());
+  EXPECT_EQ(LevelOf(advice, "Q8_0").devices(0).basis(), v1::DeviceAdvice::ESTIMATED);
   limits_.set_max_resident_bytes(kGiB + kGiB / 2);
   EXPECT_EQ(Advise().current_optimal(), "Q2_K");
   limits_.Clear();
@@ -181,7 +182,15 @@ TEST_F(AdviceTest, AnEstimateMeetsNoLimitOfTime) {
   limits_.set_min_passes_per_second(1);
   const v1::ModelAdvice advice = Advise();
   EXPECT_EQ(advice.current_optimal(), "");
-  EXPECT_THAT(advice.reason(), HasSubstr("how fast it is, only a run tells"));
+  EXPECT_EQ(advice.reason(),
+            "no level is known to meet the limits; of Q2_K: takes 1.01 GiB by estimate, 3 GiB are there; how fast it "
+            "is, only a run tells");
+  // It may well do.
+  EXPECT_EQ(LevelOf(advice, "Q2_K").devices(0).basis(), v1::DeviceAdvice::NOTHING);
+  EXPECT_TRUE(LevelOf(advice, "Q2_K").devices(0).estimated());
+  Measure("Q2_K", "d-1", 1, 1, 1);
+  Describe("Q8_0", 2 * kGiB);
+  EXPECT_THAT(Advise().reason(), HasSubstr("; Q8_0 is not known to: takes 2.01 GiB"));
 }
 
 TEST_F(AdviceTest, EstimatesWhatAPressureLeaves) {
@@ -223,7 +232,7 @@ TEST_F(AdviceTest, MixedDevicesOfWhichFourInFiveAreEnough) {
   EXPECT_EQ(advice.device_count(), 5);
   EXPECT_EQ(
       advice.reason(),
-      "Q4_K_M is the best level that meets the limits on 4 of 5 devices, on 1 of them by an estimate; Q8_0 does "
+      "Q4_K_M is the best level that fits on 4 of 5 devices, on 1 of them by an estimate; Q8_0 does "
       "not: d-4: takes 5.01 GiB by estimate, 4 GiB are there: it would be read from the disk again and again (and "
       "1 more device)");
   limits_.set_min_devices_percent(60);
@@ -231,7 +240,39 @@ TEST_F(AdviceTest, MixedDevicesOfWhichFourInFiveAreEnough) {
   EXPECT_EQ(advice.current_optimal(), "Q8_0");
   EXPECT_FALSE(advice.estimated());
   limits_.set_min_devices_percent(81);
-  EXPECT_EQ(Advise().current_optimal(), "");
+  advice = Advise();
+  EXPECT_EQ(advice.current_optimal(), "");
+  EXPECT_EQ(advice.reason(),
+            "no level fits on 81 % of 5 devices; Q4_K_M comes nearest, on 4 of 5, but not on d-5: takes 2.01 GiB by "
+            "estimate, 1 GiB are there: it would be read from the disk again and again");
+}
+
+// Whatever was measured or would fit: it cannot be loaded there.
+TEST_F(AdviceTest, ADeviceWithoutTheRuntimeFailsEveryLevel) {
+  AddDevice("d-1", 8 * kGiB);
+  Describe("Q2_K", kGiB);
+  Describe("Q8_0", 2 * kGiB);
+  Measure("Q2_K", "d-1", 0, 1, 1);
+  load_.set_runtime(v1::ModelLoad::LLAMA_CPP);
+  v1::ModelAdvice advice = Advise();
+  EXPECT_EQ(advice.current_optimal(), "");
+  EXPECT_EQ(advice.reason(), "no level fits: llama.cpp is not installed there");
+  for (const v1::LevelAdvice& level : advice.levels()) {
+    EXPECT_FALSE(level.devices(0).fits());
+    EXPECT_FALSE(level.devices(0).estimated());
+    EXPECT_EQ(level.devices(0).basis(), v1::DeviceAdvice::DEVICE_FACTS);
+    EXPECT_EQ(level.devices(0).reason(), "llama.cpp is not installed there");
+  }
+  AddDevice("d-2", 8 * kGiB);
+  devices_[1].mutable_facts()->add_capabilities(v1::RUNTIME_LLAMA_CPP);
+  limits_.set_min_devices_percent(50);
+  advice = Advise();
+  EXPECT_EQ(advice.current_optimal(), "Q8_0");
+  devices_[0].mutable_facts()->add_capabilities(v1::RUNTIME_LLAMA_CPP);
+  limits_.set_min_devices_percent(100);
+  advice = Advise();
+  EXPECT_EQ(advice.current_optimal(), "Q8_0");
+  EXPECT_THAT(LevelOf(advice, "Q2_K").devices(0).reason(), HasSubstr("0 of 1 loads survived"));
 }
 
 TEST_F(AdviceTest, SaysWhatItDoesNotKnow) {

@@ -86,6 +86,18 @@ TEST(ModelLoads, RanksBySurvivalThenTimeThenMemory) {
   EXPECT_THAT(ranked, ElementsAre("Q2_K:3", "Q4_0:1", "Q6_K:0", "Q8_0:2", "F16:4"));
 }
 
+// Nothing is known of how fast it is.
+TEST(ModelLoads, RanksNoLevelThatNeverSurvived) {
+  const ComparedModel compared = CompareOne({RunOf("d-1", Lost("Q2_K", 100, "OOM_KILLED") + Load("Q4_0", 200, 4)),
+                                             RunOf("d-2", Lost("Q2_K", 100, "LOAD_FAILED"))});
+  EXPECT_EQ(compared.comparison.levels(0).quant(), "Q2_K");
+  EXPECT_EQ(compared.comparison.levels(0).rank(), 0);
+  EXPECT_EQ(compared.comparison.levels(1).rank(), 1);
+  for (const v1::LevelSummary& level : compared.comparison.by_device()) {
+    EXPECT_EQ(level.rank(), level.quant() == "Q4_0" ? 1 : 0) << level.device_id();
+  }
+}
+
 TEST(ModelLoads, SumsUpOverAllDevicesAndByDevice) {
   const ComparedModel compared =
       CompareOne({RunOf("d-2", Load("Q2_K", 100, 4)), RunOf("d-1", Load("Q2_K", 100, 8) + Load("Q4_0", 200, 9))});

@@ -86,6 +86,19 @@ TEST_F(DeviceFactsTest, SaysWhatADeviceLacks) {
   EXPECT_THAT(facts.limitations(), Contains(HasSubstr("cgroup")));
 }
 
+TEST_F(DeviceFactsTest, SayWhetherLlamaCppIsThere) {
+  v1::DeviceFacts facts;
+  AddRuntimeFacts("/bin/sh", &facts);
+  EXPECT_TRUE(Has(facts, v1::RUNTIME_LLAMA_CPP));
+  EXPECT_THAT(facts.limitations(), testing::IsEmpty());
+  facts.Clear();
+  AddRuntimeFacts(root_ + "/llama-server", &facts);
+  EXPECT_FALSE(Has(facts, v1::RUNTIME_LLAMA_CPP));
+  EXPECT_THAT(facts.limitations(),
+              testing::ElementsAre(testing::AllOf(HasSubstr("llama.cpp is not installed"),
+                                                  HasSubstr(root_ + "/llama-server"), HasSubstr("llama_server:"))));
+}
+
 TEST(DeviceFactsOnThisMachineTest, AreComplete) {
   v1::DeviceFacts facts = ReadDeviceFacts();
   const auto home = environment::CgroupHome::Prepare();
