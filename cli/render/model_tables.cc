@@ -143,8 +143,11 @@ std::string LevelTable(const v1::ModelComparison& comparison, const v1::Report& 
     }
     table.AddRow(std::move(row));
   }
-  return Heading(comparison.model_id(), comparison.conditions()) + table.Format(max_columns) +
-         "rank goes by survival, then speed (1 is the fastest); advice is the best quality that fits\n";
+  std::string text = Heading(comparison.model_id(), comparison.conditions()) + table.Format(max_columns);
+  if (comparison.levels_size() > 1) {
+    text += "rank goes by survival, then speed (1 is the fastest); advice is the best quality that fits\n";
+  }
+  return text;
 }
 
 std::string AdviceText(const v1::ModelAdvice& advice) {

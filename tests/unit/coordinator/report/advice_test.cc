@@ -164,7 +164,7 @@ TEST_F(AdviceTest, EstimatesWhereNothingWasMeasuredAndSaysSo) {
   EXPECT_EQ(advice.current_optimal(), "Q4_K_M");
   EXPECT_TRUE(advice.estimated());
   EXPECT_THAT(advice.reason(),
-              AllOf(HasSubstr("by estimates only"),
+              AllOf(HasSubstr("by an estimate only"),
                     HasSubstr("Q8_0 does not: takes 4.01 GiB by estimate, 3 GiB are there: it would be read from the "
                               "disk again and again")));
   EXPECT_TRUE(LevelOf(advice, "Q8_0").devices(0).estimated());
