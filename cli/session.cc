@@ -87,6 +87,10 @@ absl::Status Session::Explain(const absl::Status& status) const {
   const absl::Status explained(status.code(),
                                fmt::format("coordinator at {}: {}", address_, std::string(status.message())));
   if (local()) return WithNextStep(explained, "run the command again");
+  // The connection stands, so it is the coordinator itself that says it cannot at the moment.
+  if (absl::IsUnavailable(status) && channel_->GetState(false) == GRPC_CHANNEL_READY)
+    return WithNextStep(
+        explained, "do what the message says, then run the command again; lists and reports can be read meanwhile");
   const bool from_flag = target_.source == "--coordinator";
   return WithNextStep(
       explained,

@@ -98,7 +98,7 @@ class Schema:
         return values
 
     def encode(self, name, values):
-        """The bytes of a message of strings, bytes, unsigned numbers, enums by name, and other messages; the rest is not needed here."""
+        """The bytes of a message; of fields that are neither maps nor zigzag numbers, which are not needed here."""
         fields = {field.name: field for field in self.messages[name].fields.values()}
         out = b""
         for key, value in values.items():
@@ -110,9 +110,12 @@ class Schema:
                     item = next(number for number, label in self.enums[field.type].items() if label == item)
                 elif field.kind == "string":
                     item = item.encode("utf-8")
-                elif field.kind not in ("bytes", "bool", "uint32", "uint64", "int32", "int64"):
+                elif field.label == "map" or field.kind in ("sint32", "sint64"):
                     raise ValueError(f"{name}.{key}: {field.kind} cannot be written here")
-                if isinstance(item, bytes):
+                if field.kind in FIXED:
+                    fixed = struct.pack(FIXED[field.kind], item)
+                    out += _to_varint(field.number << 3 | (1 if len(fixed) == 8 else 5)) + fixed
+                elif isinstance(item, bytes):
                     out += _to_varint(field.number << 3 | 2) + _to_varint(len(item)) + item
                 else:
                     out += _to_varint(field.number << 3) + _to_varint(int(item) & (1 << 64) - 1)

@@ -126,8 +126,9 @@ class Coordinator(Program):
 
 
 class Worker(Program):
-    def __init__(self, directory, address, device_id, labels="", *flags, preexec_fn=None):
-        arguments = [program("ballast-worker"), "--coordinator", address, "--data-dir", directory]
+    def __init__(self, directory, address, device_id, labels="", *flags, preexec_fn=None, enter=()):
+        """`enter` goes before the program: it enters something (a namespace, say) and executes the rest in its own place."""
+        arguments = [*enter, program("ballast-worker"), "--coordinator", address, "--data-dir", directory]
         arguments += ["--device-id", device_id, *flags]
         if labels:
             arguments += ["--labels", labels]

@@ -39,6 +39,17 @@ TEST_F(SubmissionTest, ARefusedSubmissionIsExplained) {
   EXPECT_EQ(Run({"simple", "--mode", "burst"}), 6);
 }
 
+TEST_F(SubmissionTest, ACoordinatorThatCannotAtTheMomentIsNotTakenForOneThatIsNotThere) {
+  coordinator_.submit_status = absl::UnavailableError("the coordinator cannot store anything: the disk is full");
+  EXPECT_EQ(Run({"simple", "--mode", "burst"}), 3);
+  EXPECT_THAT(err(), HasSubstr("coordinator at " + coordinator_.address() +
+                               ": the coordinator cannot store anything: the disk is full\n  try: do what the message "
+                               "says, then run the command again; lists"));
+  coordinator_.Stop();
+  EXPECT_EQ(Run({"simple", "--mode", "burst"}), 3);
+  EXPECT_THAT(err(), HasSubstr("\n  try: check that ballast-coordinator runs there"));
+}
+
 TEST_F(SubmissionTest, EverySubmissionHasItsOwnRequestIdAndTheUser) {
   variables_["USER"] = "ada";
   EXPECT_EQ(Run({"simple", "--mode", "burst"}), 0);
