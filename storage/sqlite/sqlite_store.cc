@@ -112,26 +112,31 @@ class SqliteStore final : public Store {
   std::unique_ptr<ReaderPool> readers_;
 };
 
-absl::Status PrepareDatabase(Connection* connection) {
+absl::Status PrepareDatabase(Connection* connection, std::span<const Migration> migrations) {
   BALLAST_RETURN_IF_ERROR(connection->Execute("PRAGMA cell_size_check = ON"));
   // Nothing is written before the file is known to be ours.
-  BALLAST_RETURN_IF_ERROR(CheckDatabase(connection, Migrations()));
+  BALLAST_RETURN_IF_ERROR(CheckDatabase(connection, migrations));
   BALLAST_RETURN_IF_ERROR(
       connection->Execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864;"
                           "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384"));
-  BALLAST_RETURN_IF_ERROR(Migrate(connection, Migrations()));
+  BALLAST_RETURN_IF_ERROR(Migrate(connection, migrations));
   return connection->Execute("PRAGMA foreign_keys = ON");
 }
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Store>> OpenSqliteStore(const std::filesystem::path& file) {
+  return OpenSqliteStore(file, Migrations());
+}
+
+absl::StatusOr<std::unique_ptr<Store>> OpenSqliteStore(const std::filesystem::path& file,
+                                                       std::span<const Migration> migrations) {
   const std::filesystem::path directory = file.has_parent_path() ? file.parent_path() : std::filesystem::path(".");
   BALLAST_RETURN_IF_ERROR(
       base::WithContext(base::EnsureWritableDirectory(directory), fmt::format("open database {}", file.string())));
   BALLAST_ASSIGN_OR_RETURN(base::Fd lock, LockDatabase(file));
   BALLAST_ASSIGN_OR_RETURN(Connection connection, Connection::Open(file, Connection::Mode::kReadWrite));
-  BALLAST_RETURN_IF_ERROR(PrepareDatabase(&connection));
+  BALLAST_RETURN_IF_ERROR(PrepareDatabase(&connection, migrations));
   BALLAST_RETURN_IF_ERROR(base::SyncDirectory(directory));
   BALLAST_ASSIGN_OR_RETURN(std::unique_ptr<ReaderPool> readers, ReaderPool::Open(file, kReaderCount));
   return std::make_unique<SqliteStore>(std::move(lock), std::move(connection), std::move(readers));

@@ -13,7 +13,7 @@ import sqlite3
 import sys
 import unittest
 
-from fleet import ROOT, FleetTest, query, wait_until
+from fleet import ROOT, Coordinator, FleetTest, query, wait_until
 from fleet_check import FleetCheck, proto_schema
 
 import grpc_frames  # found by what fleet_check adds to the path
@@ -76,6 +76,21 @@ class RecordedSessionTest(FleetTest):
         while set(self.acknowledged) != set(seqs):
             self.receive(stream, "ack")
 
+        self.watch(job)
+
+        # The acknowledgements were lost, say: the worker comes again, and sends all of it again.
+        stream.close()
+        self.acknowledged.clear()
+        stream = grpc_frames.BidiStream(self.address, "/ballast.v1.WorkerService/Connect")
+        self.addCleanup(stream.close)
+        for side, message, decoded in self.recorded:
+            if side == "worker" and ("hello" in decoded or "record" in decoded):
+                stream.send(message.replace(assignment["run_id"].encode(), run_id.encode()))
+            if side == "worker" and "hello" in decoded:
+                self.receive(stream, "welcome")
+        while set(self.acknowledged) != set(seqs):
+            self.receive(stream, "ack")
+
         run = self.watch(job)["runs"][0]["run"]
         recorded_result = sent[-1]["finished"]["result"]
         self.assertEqual((run["state"], run["outcome"]["kind"]), ("ENDED", "COMPLETED"))
@@ -133,6 +148,59 @@ class UpgradeTest(FleetTest):
         self.assertIn("version 1000", str(refused.exception))
         self.assertIn("  try: ", str(refused.exception))
         self.assertEqual(pathlib.Path(path).read_bytes(), before)
+
+
+class SchemaTest(FleetTest):
+    """The coordinator is replaced in mid-run by one whose schema is a version ahead."""
+
+    LONG = ("simple", "--mode", "staircase", "--step-size", "2", "--interval", "1", "--steps", "8", "--baseline", "0", "--recovery", "0")
+
+    def replace(self, coordinator, name="other_coordinator", schema=""):
+        self.assertEqual(coordinator.terminate(), 0)
+        coordinator.close()
+        coordinator = Coordinator(coordinator.directory, self.address, "--heartbeat-interval", "0.2", name=name, environment={"BALLAST_TEST_SCHEMA": schema})
+        self.addCleanup(coordinator.close)
+        return coordinator
+
+    def begin(self):
+        coordinator = self.start_coordinator("--heartbeat-interval", "0.2")
+        worker = self.start_worker("dev-1", "", "--reconnect-max", "0.5s")
+        job = self.submit(*self.LONG)
+        waiting = self.submit(*self.LONG[:6], "0.2", "--steps", "1", "--baseline", "0", "--recovery", "0")
+        # Rows in every table.
+        wait_until(lambda: query(coordinator.database, "select count(*) from chunks") == [(1,)], 30, "a chunk")
+        return coordinator, worker, job, waiting
+
+    def finish(self, coordinator, worker, job, waiting):
+        for one in (job, waiting):
+            run = self.watch(one)["runs"][0]["run"]
+            self.assertEqual((run["outcome"]["kind"], len(run["attempts"])), ("COMPLETED", 1))
+        wait_until(lambda: not glob.glob(os.path.join(worker.directory, "spool", "*")), 10, "an empty spool")
+        self.assertEqual(FleetCheck(coordinator.database, [worker.directory]).check(), [])
+
+    def test_a_step_that_adds_and_the_way_back(self):
+        coordinator, worker, job, waiting = self.begin()
+        runner = worker.runner_pid()
+        (version,) = query(coordinator.database, "select version from schema_version")[0]
+        coordinator = self.replace(coordinator, schema="added")
+        self.wait_for_device("dev-1", ("BUSY",))
+        self.assertEqual(worker.runner_pid(), runner, "the run did not notice")
+        self.assertEqual(query(coordinator.database, "select version, oldest_compatible_version from schema_version"), [(version + 1, 1)])
+        self.assertEqual(query(coordinator.database, "select chunk_count from labs"), [(1,)])
+        # A program of the version before still serves what the step has added to.
+        coordinator = self.replace(coordinator, name="ballast-coordinator")
+        self.finish(coordinator, worker, job, waiting)
+        self.assertEqual(query(coordinator.database, "select version from schema_version"), [(version + 1,)])
+        self.assertEqual(query(coordinator.database, "select distinct lab from runs"), [("here",)])
+
+    def test_a_step_that_changes_leads_no_way_back(self):
+        coordinator, worker, job, waiting = self.begin()
+        coordinator = self.replace(coordinator, schema="changed")
+        self.finish(coordinator, worker, job, waiting)
+        with self.assertRaises(AssertionError) as refused:
+            self.replace(coordinator, name="ballast-coordinator")
+        self.assertIn("install a newer ballast-coordinator", str(refused.exception))
+        self.assertEqual(FleetCheck(coordinator.database, [worker.directory]).check(), [])
 
 
 class DrainTest(FleetTest):

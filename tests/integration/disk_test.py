@@ -29,9 +29,16 @@ class DiskTest(FleetTest):
         super().setUp()
         self.coordinator = None
         self.worker = None
-        self.addCleanup(lambda: [program.close() for program in (self.worker, self.coordinator) if program])
+
+    def small_disk(self, name):
+        disk = namespaces.SmallDisk(self.path(name), 32 * MIB)
+        self.addCleanup(disk.unmount)
+        print(f"  {disk.kind}", file=sys.stderr, flush=True)
+        return disk
 
     def begin(self):
+        # After the disks, so that it comes before they go.
+        self.addCleanup(lambda: [one.close() for one in (self.worker, self.coordinator) if one])
         self.begin_coordinator()
         self.begin_worker()
         self.wait_for_device("dev-1")
@@ -90,7 +97,7 @@ class DiskTest(FleetTest):
 
 class FullDiskTest(DiskTest):
     def test_of_the_coordinator(self):
-        disk = namespaces.Tmpfs(self.path("coordinator"), 24 * MIB)
+        disk = self.small_disk("coordinator")
         self.begin()
         job = self.begin_run(6)
         disk.fill()
@@ -126,7 +133,7 @@ class FullDiskTest(DiskTest):
         self.assertEqual((figures.attempts, figures.lost_samples), (2, 0))
 
     def test_of_the_worker(self):
-        disk = namespaces.Tmpfs(self.path("worker"), 8 * MIB)
+        disk = self.small_disk("worker")
         self.begin()
         job = self.begin_run(6)
         disk.fill()
@@ -144,18 +151,18 @@ class FullDiskTest(DiskTest):
 
     def test_of_the_worker_when_it_dies_meanwhile(self):
         """What only waited in memory is gone with it; what was on disk comes, and the run ends."""
-        disk = namespaces.Tmpfs(self.path("worker"), 8 * MIB)
+        disk = self.small_disk("worker")
         self.begin()
         job = self.begin_run(60)
         wait_until(lambda: query(self.coordinator.database, "select count(*) from chunks") == [(1,)], 20, "the first chunk")
         disk.fill()
         self.wait_for_log(self.worker, "No space left on device")
         self.worker.kill()
+        seen = len(self.worker.log())
         self.begin_worker()
-        wait_until(lambda: self.worker.process.poll() is not None or "connected to" in self.worker.log()[-2000:], 20, "the worker to start or to refuse")
+        self.wait_for_log(self.worker, "connected to coordinator", since=seen)
+        self.assertEqual(self.runs_of(job)[0]["state"], "RUNNING", "its end is not on the disk yet")
         disk.free()
-        if self.worker.process.poll() is not None:
-            self.begin_worker()
         self.assertEqual(self.outcome_of(job), "WORKER_CRASHED")
         self.assertEqual(self.outcome_of(self.submit(*SMALL)), "COMPLETED")
         self.check()
@@ -215,6 +222,22 @@ class DatabaseTest(DiskTest):
         self.assertEqual(self.outcome_of(job), "COMPLETED")
         self.assertEqual(self.outcome_of(self.submit(*SMALL)), "COMPLETED")
         self.assertEqual(self.check().attempts, 3)
+
+    def test_that_is_a_copy_from_before_a_job(self):
+        """What such a database does not know is ended on the device, and its evidence is set aside there."""
+        self.begin()
+        self.assertEqual(self.outcome_of(self.submit(*SMALL)), "COMPLETED")
+        copy = self.path("copy.db")
+        subprocess.run(["sqlite3", self.coordinator.database, f".backup {copy}"], timeout=20, check=True)
+        job = self.begin_run(60)
+        self.assertEqual(self.coordinator.terminate(), 0)
+        shutil.copy(copy, self.coordinator.database)
+        self.begin_coordinator()
+        set_aside = os.path.join(self.worker.directory, "set_aside", job + ".1@1")
+        wait_until(lambda: os.path.isdir(set_aside) and not os.listdir(os.path.join(self.worker.directory, "spool")), 30, "the records to be set aside")
+        self.wait_for_device("dev-1", ("READY",))
+        self.assertEqual(self.outcome_of(self.submit(*SMALL)), "COMPLETED")
+        self.assertEqual(FleetCheck(self.coordinator.database, []).check(), [])
 
 
 if __name__ == "__main__":

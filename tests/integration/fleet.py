@@ -106,11 +106,12 @@ class Program:
 
 
 class Coordinator(Program):
-    def __init__(self, directory, listen="127.0.0.1:0", *flags):
+    def __init__(self, directory, listen="127.0.0.1:0", *flags, name="ballast-coordinator", environment=None):
         super().__init__(
-            [program("ballast-coordinator"), "--listen", listen, "--data-dir", directory, *flags],
+            [program(name), "--listen", listen, "--data-dir", directory, *flags],
             directory + ".log",
             stdout=subprocess.PIPE,
+            env=dict(os.environ, **(environment or {})),
         )
         self.directory = directory
         ready, _, _ = select.select([self.process.stdout], [], [], 20)

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import errno
 import os
 import shutil
 import subprocess
@@ -50,24 +51,36 @@ def enter_network():
         raise unittest.SkipTest(f"no network namespace: {error} (run as root)") from None
 
 
-class Tmpfs:
-    """A file system of so many bytes at `path`, in the mounts of this process."""
+class SmallDisk:
+    """A file system of so many bytes at `path`, in the mounts of this process: ext4 in a file beside it where there are loop devices, else in memory."""
 
     def __init__(self, path, size_bytes):
         self.path = path
         os.makedirs(path, exist_ok=True)
-        run("mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "ballast-test", path)
+        try:
+            image = path + ".ext4"
+            with open(image, "wb") as file:
+                file.truncate(size_bytes)
+            run("mkfs.ext4", "-q", "-m", "0", image)
+            run("mount", "-o", "loop", image, path)
+            self.kind = "ext4"
+        except OSError as error:
+            run("mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "ballast-test", path)
+            self.kind = f"tmpfs ({error})"
 
-    def fill(self, leave_bytes=0):
-        """Takes all the space that is left but for so much; `free` gives it back."""
+    def fill(self):
+        """Takes all the space that is left; `free` gives it back."""
         with open(os.path.join(self.path, "filler"), "ab", buffering=0) as filler:
+            size = 1 << 20
+            while size > 0:
+                try:
+                    filler.write(b"\0" * size)
+                except OSError as error:
+                    if error.errno != errno.ENOSPC:
+                        raise
+                    size //= 2
             with contextlib.suppress(OSError):
-                while True:
-                    status = os.statvfs(self.path)
-                    space = status.f_bavail * status.f_bsize - leave_bytes
-                    if space <= 0:
-                        return
-                    filler.write(b"\0" * min(space, 1 << 20))
+                os.fsync(filler.fileno())
 
     def free(self):
         os.unlink(os.path.join(self.path, "filler"))

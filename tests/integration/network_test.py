@@ -86,27 +86,36 @@ class NetworkTest(FleetTest):
         (port,) = self.network.connections(self.port)
         return port
 
-    def test_a_cut_cable_in_mid_run(self):
+    def cut_in_mid_run(self, cut, restore, timeout_s):
+        """A run that begins before a cut and ends in it."""
         witness = self.witness()
         job = self.begin_job(steps=max(4, int(CUT_S) - 4))
-        cut = time.monotonic()
-        self.network.pull()
+        begun = time.monotonic()
+        cut()
         self.wait_for_device("dev-1", ("OFFLINE",))
         self.assertEqual(self.runs_of(job)[0]["state"], "RUNNING", "the run is left to its device")
         wait_until(self.has_ended_on_the_device, CUT_S + 30, "the run to end on the device")
         stored = query(self.coordinator.database, "select count(*) from chunks")[0][0]
         # The cut lasts as long as it lasts, whatever the run does.
-        time.sleep(max(0, cut + CUT_S - time.monotonic()))
+        time.sleep(max(0, begun + CUT_S - time.monotonic()))
         self.assertEqual(self.runs_of(job)[0]["state"], "RUNNING")
-        self.network.plug()
-        plugged = time.monotonic()
-        run = self.run_of(job, timeout_s=180)
-        print(f"  cut for {plugged - cut:.1f} s, whole {time.monotonic() - plugged:.1f} s after", file=sys.stderr, flush=True)
+        restore()
+        restored = time.monotonic()
+        run = self.run_of(job, timeout_s)
+        print(f"  cut for {restored - begun:.1f} s, whole {time.monotonic() - restored:.1f} s after", file=sys.stderr, flush=True)
         self.assertEqual(run["outcome"]["kind"], "COMPLETED")
         self.assertEqual(len(run["attempts"]), 1)
         figures = self.check(witness)
         self.assertGreater(figures.chunks, stored)
         self.assertEqual(figures.lost_samples, 0)
+
+    def test_a_cable_that_is_pulled_in_mid_run(self):
+        self.cut_in_mid_run(self.network.pull, self.network.plug, timeout_s=60)
+
+    @unittest.skipUnless(LONG_FAULTS, "takes minutes: BALLAST_LONG_FAULTS=1")
+    def test_packets_that_are_lost_without_a_word(self):
+        """Neither side hears that there is a cut: TCP sends again, in ever longer pauses, until somebody gives the connection up."""
+        self.cut_in_mid_run(self.network.drop, self.network.restore, timeout_s=420)
 
     def test_a_half_open_session_gives_way_to_the_next(self):
         witness = self.witness()

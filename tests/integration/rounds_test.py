@@ -8,11 +8,12 @@ import contextlib
 import os
 import random
 import signal
+import subprocess
 import sys
 import time
 import unittest
 
-from fleet import Coordinator, FleetTest, Worker, process_exists, query, runners_of, wait_until
+from fleet import Coordinator, FleetTest, Program, Worker, process_exists, program, query, runners_of, wait_until
 from fleet_check import FleetCheck, SpoolWitness
 
 ROUNDS = int(os.environ.get("BALLAST_FAULT_ROUNDS", "12"))
@@ -34,10 +35,11 @@ class RoundsTest(FleetTest):
         print(f"seed {SEED}, {ROUNDS} rounds", file=sys.stderr, flush=True)
         self.random = random.Random(SEED)
         self.stopped = []
+        self.done = collections.Counter()
         self.addCleanup(self.resume)
         self.coordinator = None
         self.workers = {}
-        self.addCleanup(lambda: [program.close() for program in [self.coordinator, *self.workers.values()] if program])
+        self.addCleanup(lambda: [one.close() for one in [self.coordinator, *self.workers.values()] if one])
         self.begin_coordinator()
         for device in DEVICES:
             self.begin_worker(device)
@@ -48,6 +50,14 @@ class RoundsTest(FleetTest):
         for name, text in JOBS.items():
             with open(self.path(name + ".yaml"), "w", encoding="utf-8") as file:
                 file.write(text)
+
+    def begin_and_kill(self, arguments):
+        """A program that dies at some instant of its start."""
+        starting = Program(arguments, self.path("starting.log"), stdout=subprocess.DEVNULL)
+        self.addCleanup(starting.close)
+        time.sleep(self.random.uniform(0, 0.15))
+        starting.kill()
+        self.done["kill while it starts: " + os.path.basename(arguments[0])] += 1
 
     def begin_coordinator(self):
         if self.coordinator:
@@ -100,13 +110,16 @@ class RoundsTest(FleetTest):
     def repair(self):
         self.resume()
         if self.coordinator.process.poll() is not None:
+            if self.random.random() < 0.3:
+                self.begin_and_kill([program("ballast-coordinator"), "--listen", self.address, "--data-dir", self.coordinator.directory])
             self.begin_coordinator()
         for device, worker in self.workers.items():
             if worker.process.poll() is not None:
+                if self.random.random() < 0.3:
+                    self.begin_and_kill([program("ballast-worker"), "--coordinator", self.address, "--device-id", device, "--data-dir", worker.directory])
                 self.begin_worker(device)
 
     def test_kills_and_stops_at_random_instants(self):
-        done = collections.Counter()
         acknowledged = set()
         for number in range(ROUNDS):
             self.feed()
@@ -115,7 +128,7 @@ class RoundsTest(FleetTest):
             faults = self.random.sample(FAULTS, self.random.choice((1, 1, 2)))
             for fault in faults:
                 device = self.random.choice(DEVICES)
-                done[fault if self.fault(fault, device) else "nobody to " + fault] += 1
+                self.done[fault if self.fault(fault, device) else "nobody to " + fault] += 1
             acknowledged |= set(query(self.coordinator.database, "select run_id, attempt, seq from chunks"))
             time.sleep(self.random.uniform(0, 1.5))
             self.repair()
@@ -131,7 +144,7 @@ class RoundsTest(FleetTest):
 
         check = FleetCheck(self.coordinator.database, [worker.directory for worker in self.workers.values()], self.path("witness"))
         faults = check.check()
-        print(f"faults injected: {dict(sorted(done.items()))}\n{check.figures}", file=sys.stderr, flush=True)
+        print(f"faults injected: {dict(sorted(self.done.items()))}\n{check.figures}", file=sys.stderr, flush=True)
         self.assertEqual(faults, [], f"seed {SEED}")
         self.assertLessEqual(set(check.figures.outcomes), EXPECTED)
         stored = set(query(self.coordinator.database, "select run_id, attempt, seq from chunks"))
