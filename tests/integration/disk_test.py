@@ -58,7 +58,7 @@ class DiskTest(FleetTest):
         """What a coordinator says that cannot start."""
         with open(self.coordinator.log_path, "rb") as log:
             log.seek(0, os.SEEK_END)
-            with self.assertRaisesRegex(AssertionError, "did not start"):
+            with self.assertRaisesRegex(AssertionError, "did not start .*exit code 1"):
                 self.begin_coordinator()
             return log.read().decode()
 

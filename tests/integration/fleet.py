@@ -118,7 +118,7 @@ class Coordinator(Program):
         line = self.process.stdout.readline().decode() if ready else ""
         if not line.startswith("listening on "):
             self.close()
-            raise AssertionError(f"the coordinator did not start: {line!r}\n{self.log()}")
+            raise AssertionError(f"the coordinator did not start ({line!r}, exit code {self.process.returncode}):\n{self.log()}")
         self.address = line.split()[-1]
 
     @property
