@@ -75,8 +75,9 @@ class BidiStream:
         self._window = {0: 65535, 1: 65535}  # what may still be sent: on the connection, on the stream
         self._closed = False
         self.messages = queue.Queue()
-        headers = b"".join(_header(name, value) for name, value in (
-            (":method", "POST"), (":scheme", "http"), (":path", method), (":authority", address), ("te", "trailers"), ("content-type", "application/grpc")))  # fmt: skip
+        headers = {":method": "POST", ":scheme": "http", ":path": method, ":authority": address, "te": "trailers",
+                   "content-type": "application/grpc"}  # fmt: skip
+        headers = b"".join(_header(name, value) for name, value in headers.items())
         self._write(PREFACE + frame(SETTINGS, 0, 0) + frame(HEADERS, END_HEADERS, 1, headers))
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
@@ -145,7 +146,7 @@ class BidiStream:
 
 
 class RecordingProxy:
-    """Stands between one client and a server and notes each message with its side, in the order in which they pass: `passed` is a list of (side, message)."""
+    """Stands between one client and a server and notes each message, in the order in which they pass: `passed` is a list of (side, message)."""
 
     def __init__(self, target):
         host, port = target.rsplit(":", 1)

@@ -124,7 +124,7 @@ class UpgradeTest(FleetTest):
         self.assertEqual(self.runs_of(job)[0]["state"], "RUNNING", "its device may have it still")
         worker = self.start_worker("dev-1", "class=recorded")
         run = self.watch(job)["runs"][0]["run"]
-        # The attempt was cut off (by another boot than that of the recording, as a rule); what the device had on disk comes, and the next attempt is carried out.
+        # The attempt was cut off (by another boot than that of the recording, as a rule); what was on disk comes, and the next attempt is carried out.
         kinds = [attempt["result"]["outcome"]["kind"] for attempt in run["attempts"]]
         self.assertIn(kinds, (["DEVICE_REBOOTED", "COMPLETED"], ["WORKER_CRASHED", "COMPLETED"]))
         self.assertGreaterEqual(run["attempts"][0]["result"]["sample_count"], 20, "five seconds, four times each, were on disk")
@@ -158,7 +158,8 @@ class SchemaTest(FleetTest):
     def replace(self, coordinator, name="other_coordinator", schema=""):
         self.assertEqual(coordinator.terminate(), 0)
         coordinator.close()
-        coordinator = Coordinator(coordinator.directory, self.address, "--heartbeat-interval", "0.2", name=name, environment={"BALLAST_TEST_SCHEMA": schema})
+        coordinator = Coordinator(coordinator.directory, self.address, "--heartbeat-interval", "0.2", name=name,
+                                  environment={"BALLAST_TEST_SCHEMA": schema})  # fmt: skip
         self.addCleanup(coordinator.close)
         return coordinator
 
@@ -239,7 +240,8 @@ class DrainTest(FleetTest):
         coordinator = self.start_coordinator("--heartbeat-interval", "0.2")
         worker = self.start_worker("dev-1")
         with open(self.path("job.yaml"), "w", encoding="utf-8") as file:
-            file.write("workload: {pressure: {staircase: {step_size_bytes: 2MiB, interval: 0.5, steps: 4}, baseline: 0, recovery: 0}}\npolicy: {max_attempts: 2}\n")
+            file.write("workload: {pressure: {staircase: {step_size_bytes: 2MiB, interval: 0.5, steps: 4}, baseline: 0, recovery: 0}}\n"
+                       "policy: {max_attempts: 2}\n")  # fmt: skip
         job = self.submit("submit", self.path("job.yaml"))
         self.wait_for_run(job + ".1", "RUNNING")
         self.assertEqual(worker.terminate(), 0)

@@ -3,12 +3,14 @@
 
     fleet_check.py [--running] [--witness DIR] DB DATA_DIR...
 
-How does it know what was acknowledged? A worker deletes a record from its spool for one reason alone, the acknowledgement, and numbers records without
-gaps. So whatever is missing from the spool below its highest number was acknowledged, and must be in the database. A witness (SpoolWitness) makes this
-independent of the numbers: it links every file of the spools elsewhere as soon as it sees it, so that the bytes outlive their deletion, and each of these
-records must be in the database byte for byte. That asks for more than what was acknowledged: for all that was ever durable on a device.
+How does it know what was acknowledged? A worker deletes a record from its spool for one reason alone, the acknowledgement, and numbers records
+without gaps. So whatever is missing from the spool below its highest number was acknowledged, and must be in the database. A witness (SpoolWitness)
+makes this independent of the numbers: it links every file of the spools elsewhere as soon as it sees it, so that the bytes outlive their deletion,
+and each of these records must be in the database byte for byte. That asks for more than what was acknowledged: for all that was ever durable on a
+device.
 
-Without --running everything has ended: no run may be open and no spool may hold anything. Prints figures; each fault is a line on standard error, and exit code 1.
+Without --running everything has ended: no run may be open and no spool may hold anything. Prints figures; each fault is a line on standard error,
+and exit code 1.
 """
 
 import argparse
@@ -274,7 +276,8 @@ class FleetCheck:
         lost_count = int(lost.group(1)) if lost else 0
         self.figures.lost_samples += lost_count
         if result.get("sample_count", 0) != samples + lost_count:
-            self.fault(f"{run_id}@{attempt}: the device took {result.get('sample_count', 0)} samples, {samples} are stored and {lost_count} told to be lost")
+            taken = result.get("sample_count", 0)
+            self.fault(f"{run_id}@{attempt}: the device took {taken} samples, {samples} are stored and {lost_count} told to be lost")
 
     def _check_rollups(self, run_id, attempt, chunks):
         """A chunk that was applied twice would be counted twice."""
@@ -283,14 +286,16 @@ class FleetCheck:
             for summary in self.schema.decode("ballast.v1.Chunk", message)["header"]["summaries"]:
                 counts[summary["metric_id"]] += summary.get("count", 0)
         for metric, count in counts.items():
-            if count and self.rollups.get((run_id, attempt, metric)) != count:
-                self.fault(f"{run_id}@{attempt}: metric {metric} counts {self.rollups.get((run_id, attempt, metric))} values, its chunks have {count}")
+            counted = self.rollups.get((run_id, attempt, metric), 0)
+            if counted != count:
+                self.fault(f"{run_id}@{attempt}: metric {metric} counts {counted} values, its chunks have {count}")
 
     def _check_job(self, job):
         runs = [run for run in self.runs.values() if run["job_id"] == job["job_id"]]
         ended = sum(run.get("state") == "ENDED" for run in runs)
-        if (job.get("run_count", 0), job.get("ended_run_count", 0)) != (len(runs), ended):
-            self.fault(f"{job['job_id']}: it counts {job.get('ended_run_count', 0)} of {job.get('run_count', 0)} runs as ended, {ended} of {len(runs)} have")
+        counted = job.get("ended_run_count", 0), job.get("run_count", 0)
+        if counted != (ended, len(runs)):
+            self.fault(f"{job['job_id']}: it counts {counted[0]} of {counted[1]} runs as ended, {ended} of {len(runs)} have")
         if (job["state"] in ("FINISHED", "CANCELLED")) != (ended == len(runs)):
             self.fault(f"{job['job_id']}: it is {job['state']} with {ended} of {len(runs)} runs ended")
 

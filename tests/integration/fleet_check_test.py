@@ -65,11 +65,11 @@ class FleetCheckTest(FleetTest):
         ((message,),) = query(self.path("as_it_was.db"), "select message from runs")
         run = self.schema.decode("ballast.v1.Run", message)
         change(run)
-        for name in ("annotations",):
-            run.pop(name)
-        # Parts with numbers that cannot be written here are left out; the check does not look at them.
+        del run["annotations"]
+        # Parts that cannot be written here are left out; the check does not look at them.
         for attempt in run["attempts"]:
-            attempt["result"] = {key: attempt["result"][key] for key in ("sample_count",)} | {"outcome": {"kind": attempt["result"]["outcome"]["kind"]}}
+            result = attempt["result"]
+            attempt["result"] = {"sample_count": result["sample_count"], "outcome": {"kind": result["outcome"]["kind"]}}
         return ("update runs set message = ?", self.schema.encode("ballast.v1.Run", run))
 
     def check_the_database(self):
@@ -80,18 +80,23 @@ class FleetCheckTest(FleetTest):
         self.assertEqual(self.change(self.changed_run(lambda _: None)), [], "what is written here is what the check reads")
 
         self.assert_found(self.change(("delete from chunks where seq = 2",)), "its chunks are [3]", "chunk 2 is not stored although", "samples")
-        self.assert_found(self.change(("delete from chunks where seq = 3",)), "chunk 3 is not stored although", "1 chunks before its last record, which is 4")
+        self.assert_found(self.change(("delete from chunks where seq = 3",)),
+                          "chunk 3 is not stored although", "1 chunks before its last record, which is 4")  # fmt: skip
         self.assert_found(self.change(("update chunks set seq = 5 where seq = 3",)), "its chunks are [2, 5]")
         self.assert_found(self.change(("insert into chunks select run_id, attempt, 4, event_count, message from chunks where seq = 3",)),
                           "chunk 4 begins at", "samples")  # fmt: skip
-        self.assert_found(self.change(("update chunks set message = (select message from chunks where seq = 2) where seq = 3",)), "chunk 3 is stored with other content")
+        self.assert_found(self.change(("update chunks set message = (select message from chunks where seq = 2) where seq = 3",)),
+                          "chunk 3 is stored with other content")  # fmt: skip
         self.assert_found(self.change(("update rollups set value_count = 2 * value_count",)), "counts")
         self.assert_found(self.change(("update runs set state = 3",)), "the columns say ('RUNNING', 'COMPLETED')")
         self.assert_found(self.change(("update runs set outcome = 2",)), "the columns say ('ENDED', 'OOM_KILLED')")
-        self.assert_found(self.change(self.changed_run(lambda run: run.update(state="RUNNING"))), f"{run}: it is still RUNNING", "has the outcome", "it is FINISHED with 0 of 1")
-        self.assert_found(self.change(self.changed_run(lambda run: run["outcome"].update(kind="OOM_KILLED"))), "its outcome is OOM_KILLED, that of its last attempt COMPLETED")
+        self.assert_found(self.change(self.changed_run(lambda run: run.update(state="RUNNING"))),
+                          f"{run}: it is still RUNNING", "has the outcome", "it is FINISHED with 0 of 1")  # fmt: skip
+        self.assert_found(self.change(self.changed_run(lambda run: run["outcome"].update(kind="OOM_KILLED"))),
+                          "its outcome is OOM_KILLED, that of its last attempt COMPLETED")  # fmt: skip
         late = {"attempt": 1, "result": {"outcome": {"kind": "COMPLETED"}}}
-        self.assert_found(self.change(self.changed_run(lambda run: run["late_results"].extend((late, late)))), "2 late results", "a result of its own and a late one")
+        self.assert_found(self.change(self.changed_run(lambda run: run["late_results"].extend((late, late)))),
+                          "2 late results", "a result of its own and a late one")  # fmt: skip
         self.assert_found(self.change(self.changed_run(lambda run: run["attempts"][0].update(given_up=True))),
                           "what the device says of its end (record 4) is not stored although the device had it")  # fmt: skip
         self.assert_found(self.change(("delete from chunks",), ("delete from rollups",), ("delete from runs",)), "there is no such attempt")

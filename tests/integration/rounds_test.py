@@ -116,7 +116,8 @@ class RoundsTest(FleetTest):
         for device, worker in self.workers.items():
             if worker.process.poll() is not None:
                 if self.random.random() < 0.3:
-                    self.begin_and_kill([program("ballast-worker"), "--coordinator", self.address, "--device-id", device, "--data-dir", worker.directory])
+                    flags = ["--coordinator", self.address, "--device-id", device, "--data-dir", worker.directory]
+                    self.begin_and_kill([program("ballast-worker"), *flags])
                 self.begin_worker(device)
 
     def test_kills_and_stops_at_random_instants(self):
