@@ -146,6 +146,12 @@ constexpr std::array kTable = {
             "milliseconds."),
     Counter(MetricId::kLoadReadBytesTotal, "load_read_bytes_total", "/proc/PID/io read_bytes",
             "Bytes that the processes that load a model, or the program under test, caused to be read from disks."),
+    Gauge(MetricId::kLoadCgroupMemoryBytes, "load_cgroup_memory_bytes", 1,
+          "cgroup memory.stat anon + shmem, total_rss + total_shmem",
+          "Anonymous and shared memory, files in tmpfs included, charged to the cgroup of the processes that load a "
+          "model, or of the program under test."),
+    Gauge(MetricId::kLoadCgroupSwapBytes, "load_cgroup_swap_bytes", 1,
+          "cgroup memory.swap.current, memory.stat total_swap", "Memory of that cgroup that is swapped out."),
 };
 
 static_assert(kTable.size() == kMetricCount, "kMetricCount in the header is not the number of metrics here");

@@ -25,7 +25,7 @@ struct Metric {
   std::string_view help;    // one sentence
 };
 
-inline constexpr std::size_t kMetricCount = 65;  // as many as metric_table.cc declares; checked there
+inline constexpr std::size_t kMetricCount = 67;  // as many as metric_table.cc declares; checked there
 
 // A sample has this value for a metric that the device does not have, or that could not be read.
 inline constexpr std::int64_t kAbsent = std::numeric_limits<std::int64_t>::min();
@@ -111,6 +111,8 @@ enum class MetricId : std::uint32_t {
   kLoadMajorFaultsTotal,
   kLoadCpuMsTotal,
   kLoadReadBytesTotal,
+  kLoadCgroupMemoryBytes,
+  kLoadCgroupSwapBytes,
 };
 
 // Where the metric's value stands in a SampleRow.

@@ -77,6 +77,28 @@ class LocalCommandTest(FleetTest):
         left = [name for _, _, files in os.walk(self.path("data")) for name in files if name == "worker.yaml"]
         self.assertEqual(left, [], "the file with the variables is gone")
 
+    def test_what_the_program_leaves_in_memory_is_its_own(self):
+        # A file in tmpfs, which no process has mapped: as large as a run's background may not be.
+        name = f"/dev/shm/ballast-test-{os.getpid()}"
+        self.addCleanup(lambda: os.path.exists(name) and os.remove(name))
+        profiles = self.path("profiles.yaml")
+        with open(profiles, "w", encoding="ascii") as file:
+            file.write("environments: [{name: small, memory_bytes: 256MiB}]\n")
+        script = f"head -c 128M /dev/zero > {name}; sleep 0.5; rm {name}"
+        for flags in (("--env-file", profiles, "--env", "small"), ()):
+            run = self.exec("sh", "-c", script, flags=flags)
+            if run.code == 6:
+                self.skipTest(run.err)
+            self.assertEqual(run.code, 0, run.err)
+            result, commands = self.result_of(run)
+            remark = [remark for remark in result["validity"]["remarks"] if remark["kind"] == "BACKGROUND_MEMORY"][0]
+            if flags:
+                self.assertEqual(remark["value"], 0)
+                self.assertEqual(result["environment"]["profile_name"], "small")
+            if commands[0]["scope"] == "CGROUP":
+                rollups = {rollup["metric"]: rollup for rollup in run.json["runs"][0]["rollups"]}
+                self.assertGreater(rollups["load_cgroup_memory_bytes"]["max"], 100 * MIB)
+
     def test_an_exit_code_is_a_finding(self):
         run = self.ballast("exec", *NO_WAIT, "--", "python3", "-c", "import sys; print('so far'); sys.exit('broken')", local=True)
         self.assertEqual(run.code, 1, run.err)

@@ -57,6 +57,8 @@ class RunRecord {
   // none for nobody).
   void WatchPressure(pid_t runner);
   void WatchLoad(const std::vector<pid_t>& processes) { sampler_->WatchLoad(processes); }
+  // And the cgroup that these have for themselves; null where there is none.
+  void WatchLoadCgroup(const os::CgroupLocation* cgroup) { sampler_->WatchLoadCgroup(cgroup); }
   // Whether samples hold what the runner of the pressure says of itself; not after its end.
   void SetPressureSpeaks(bool speaks) { pressure_speaks_ = speaks; }
 

@@ -1,5 +1,7 @@
 #include "worker/agent/run_validity.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cmath>
 #include <utility>
@@ -57,6 +59,12 @@ void Add(Remark::Kind kind, bool disqualifies, std::string message, double value
   remark.set_threshold(threshold);
 }
 
+// The limit of the environment that the run is in, as the kernel keeps it: in whole pages.
+double LimitBytes(const v1::JobSpec& spec) {
+  const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  return static_cast<double>(spec.environment_profile().memory_bytes() / page * page);
+}
+
 double MedianOfThree(std::array<double, 3> values) {
   std::ranges::sort(values);
   return values[1];
@@ -69,6 +77,7 @@ RunValidity::RunValidity(const v1::JobSpec& spec)
       locked_file_pages_(spec.workload().pressure().memory_kind() == v1::FILE_CACHE &&
                          spec.workload().pressure().lock()),
       locked_weights_(LoadOf(spec.workload()) != nullptr && LoadOf(spec.workload())->lock()),
+      environment_bytes_(LimitBytes(spec)),
       first_row_(metrics::EmptyRow()),
       row_(metrics::EmptyRow()) {}
 
@@ -93,17 +102,25 @@ std::optional<double> RunValidity::OthersMemory(const SampleRow& row) const {
   const auto available = At(row, MetricId::kMemLimitAvailableBytes);
   const auto anon = At(row, MetricId::kRunnerAnonBytes);
   if (!limit || !available || !anon) return std::nullopt;
+  const bool machine = At(row, MetricId::kMemTotalBytes) == limit;
+  // Nobody else is in the environment's group. What the load has left there (files in tmpfs, pages of a process that
+  // was just killed) belongs to no process, and not to others either.
+  if (!machine && *limit == environment_bytes_) return 0;
   double runner = *anon + At(row, MetricId::kRunnerShmemBytes).value_or(0);
   // The kernel calls pages of files available unless they are locked.
   if (locked_file_pages_) runner += At(row, MetricId::kRunnerFileBytes).value_or(0);
-  runner += At(row, MetricId::kLoadAnonBytes).value_or(0) + At(row, MetricId::kLoadShmemBytes).value_or(0);
+  runner +=
+      At(row, MetricId::kLoadCgroupMemoryBytes)
+          .value_or(At(row, MetricId::kLoadAnonBytes).value_or(0) + At(row, MetricId::kLoadShmemBytes).value_or(0));
   if (locked_weights_) runner += At(row, MetricId::kLoadFileBytes).value_or(0);
   double others = *limit - *available - runner;
   // On the machine as a whole what is swapped out still belongs to somebody: that the load drives it out is no change.
-  if (At(row, MetricId::kMemTotalBytes) == limit) {
-    if (const auto swap = SwapUsed(row))
-      others +=
-          swap->first - At(row, MetricId::kRunnerSwapBytes).value_or(0) - At(row, MetricId::kLoadSwapBytes).value_or(0);
+  if (machine) {
+    if (const auto swap = SwapUsed(row)) {
+      const double load =
+          At(row, MetricId::kLoadCgroupSwapBytes).value_or(At(row, MetricId::kLoadSwapBytes).value_or(0));
+      others += swap->first - At(row, MetricId::kRunnerSwapBytes).value_or(0) - load;
+    }
     others -= At(row, MetricId::kZramCompressedBytes).value_or(0);  // the same pages once more
   }
   return others;

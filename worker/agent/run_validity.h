@@ -50,6 +50,7 @@ class RunValidity {
   const v1::ValiditySpec spec_;
   const bool locked_file_pages_;
   const bool locked_weights_;
+  const double environment_bytes_;  // the limit of the environment's group; 0 where there is none
 
   bool begun_ = false;
   metrics::SampleRow first_row_;

@@ -80,6 +80,7 @@ absl::Status RunnerSeries::StartRunner(const v1::RunnerStart& start) {
   complete.set_scratch_dir(options_.scratch_dir);
   BALLAST_RETURN_IF_ERROR(runner_->Start(complete, PassedFds()));
   record_->WatchLoad({runner_->pid()});
+  record_->WatchLoadCgroup(environment_->own_group() ? &environment_->location() : nullptr);
   timeout_at_ = record_->Elapsed() + Timeout();
   OnStarted();
   return absl::OkStatus();
@@ -101,6 +102,7 @@ void RunnerSeries::Conclude(WatchedRunner* pressure) {
   environment_.reset();
   timeout_at_.reset();
   record_->WatchLoad({});
+  record_->WatchLoadCgroup(nullptr);
   record_->EndLoadPhase();
   if (pressure != nullptr) pressure->ResumeGuard();
   Keep(std::move(outcome));

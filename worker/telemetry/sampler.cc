@@ -129,6 +129,13 @@ struct CgroupFiles {
   os::FileReader swap_limit_hits;  // version 1: memsw.failcnt, which counts instead where both limits are equal
 };
 
+// The same of the cgroup of the processes that load a model. Version 1 tells what is swapped out in memory.stat.
+struct LoadCgroupFiles {
+  int version = 0;
+  os::FileReader stat;
+  os::FileReader swap;
+};
+
 class ProcSampler final : public Sampler {
  public:
   ProcSampler(std::string proc, std::unique_ptr<os::MemoryGauge> gauge, os::FileReader meminfo, os::ZramReader zram,
@@ -155,6 +162,18 @@ class ProcSampler final : public Sampler {
     for (const pid_t pid : processes) load_.push_back(Open(pid));
   }
 
+  void WatchLoadCgroup(const os::CgroupLocation* cgroup) override {
+    load_cgroup_ = LoadCgroupFiles();
+    if (cgroup == nullptr || cgroup->memory_directories.empty()) return;
+    const os::MemoryCgroupFiles& names = os::MemoryFilesOf(cgroup->memory_version);
+    const std::string& directory = cgroup->memory_directories.front();
+    load_cgroup_.version = cgroup->memory_version;
+    load_cgroup_.stat = os::FileReader::OpenOptional(fmt::format("{}/{}", directory, names.stat));
+    if (!names.swap_includes_memory) {
+      load_cgroup_.swap = os::FileReader::OpenOptional(fmt::format("{}/{}", directory, names.swap_usage));
+    }
+  }
+
   void CountFilePages(std::uint64_t held_bytes) override { held_file_bytes_ = held_bytes; }
 
   void Sample(SampleRow* row) override {
@@ -171,6 +190,7 @@ class ProcSampler final : public Sampler {
     SampleProcess(row);
     SampleLimit(row);
     for (ProcessFiles& process : load_) SampleLoad(&process, row);
+    SampleLoadCgroup(row);
     SampleCgroup(row);
   }
 
@@ -286,6 +306,20 @@ class ProcSampler final : public Sampler {
     }
   }
 
+  void SampleLoadCgroup(SampleRow* row) {
+    if (const auto text = load_cgroup_.stat.Read(buffer_)) {
+      const bool second = load_cgroup_.version == 2;
+      const auto anon = os::FindKeyedNumber(*text, second ? "anon" : "total_rss");
+      const auto shmem = os::FindKeyedNumber(*text, second ? "shmem" : "total_shmem");
+      // Without either it would be the others' (kernels before 4.19 do not tell of shared memory in version 1).
+      if (anon && shmem) Put(MetricId::kLoadCgroupMemoryBytes, *anon + *shmem, row);
+      if (!second) Put(MetricId::kLoadCgroupSwapBytes, os::FindKeyedNumber(*text, "total_swap"), row);
+    }
+    if (const auto text = load_cgroup_.swap.Read(buffer_)) {
+      Put(MetricId::kLoadCgroupSwapBytes, os::ParseNumber(*text), row);
+    }
+  }
+
   void SampleCgroup(SampleRow* row) {
     if (const auto text = cgroup_.usage.Read(buffer_)) {
       Put(MetricId::kCgroupUsageBytes, os::ParseNumber(*text), row);
@@ -319,6 +353,7 @@ class ProcSampler final : public Sampler {
   std::vector<ProcessFiles> load_;
   std::optional<std::chrono::nanoseconds> slow_read_;
   SampleRow slow_row_ = metrics::EmptyRow();
+  LoadCgroupFiles load_cgroup_;
   std::uint64_t held_file_bytes_ = 0;
   std::uint64_t page_bytes_;
   std::uint64_t ticks_per_second_;

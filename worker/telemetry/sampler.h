@@ -37,6 +37,8 @@ class Sampler {
   virtual void ForgetProcess() = 0;
   // The same for the processes that load a model: their figures are added up. None ends it.
   virtual void WatchLoad(const std::vector<pid_t>& processes) = 0;
+  // And for the memory cgroup that these processes have for themselves; null ends it.
+  virtual void WatchLoadCgroup(const os::CgroupLocation* cgroup) = 0;
 
   // From now on as much of the watched process's resident file pages, at most, counts as in use in mem_used_percent, as
   // its targets do (os::CountHeldFileBytes); 0 for none.

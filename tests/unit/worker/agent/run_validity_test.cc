@@ -1,5 +1,8 @@
 #include "worker/agent/run_validity.h"
 
+#include <optional>
+#include <utility>
+
 #include <gtest/gtest.h>
 
 #include "common/config/field_rules.h"
@@ -42,7 +45,7 @@ class RunValidityTest : public testing::Test {
   void Rise(MetricId id, std::int64_t by) { row_[metrics::IndexOf(id)] += by; }
 
   void Begin() {
-    validity_.Begin(row_, reading_);
+    validity_->Begin(row_, reading_);
     Set(MetricId::kRunnerAnonBytes, 0);
     Set(MetricId::kRunnerShmemBytes, 0);
     Set(MetricId::kRunnerSwapBytes, 0);
@@ -50,7 +53,7 @@ class RunValidityTest : public testing::Test {
     Sample(3);
   }
   void Sample(int times = 1) {
-    for (int i = 0; i < times; ++i) validity_.AddSample(row_);
+    for (int i = 0; i < times; ++i) validity_->AddSample(row_);
   }
   // The runner takes memory that was available.
   void Hold(std::int64_t mib) {
@@ -62,20 +65,20 @@ class RunValidityTest : public testing::Test {
     reading_.monotonic += time;
     reading_.boottime += time;
   }
-  void Look() { validity_.AddConditions(reading_); }
+  void Look() { validity_->AddConditions(reading_); }
 
   // The remark of a kind; null where there is none.
   const Remark* Find(Remark::Kind kind) {
-    judged_ = validity_.Judge(result_);
+    judged_ = validity_->Judge(result_);
     for (const Remark& remark : judged_.remarks()) {
       EXPECT_FALSE(remark.message().empty());
       if (remark.kind() == kind) return &remark;
     }
     return nullptr;
   }
-  bool valid() { return validity_.Judge(result_).valid(); }
+  bool valid() { return validity_->Judge(result_).valid(); }
 
-  RunValidity validity_{Spec()};
+  std::optional<RunValidity> validity_{std::in_place, Spec()};
   metrics::SampleRow row_ = metrics::EmptyRow();
   ConditionsReading reading_;
   v1::RunResult result_;
@@ -164,13 +167,46 @@ TEST_F(RunValidityTest, ARunnerThatIsGoneSaysNothingOfOthers) {
   EXPECT_DOUBLE_EQ(Find(Remark::BACKGROUND_MEMORY)->value(), 0);
 }
 
+TEST_F(RunValidityTest, WhatTheLoadsCgroupHoldsIsTheLoadsOwnAlsoWhereNoProcessMapsIt) {
+  Begin();
+  Set(MetricId::kLoadAnonBytes, 1 * kMiB);
+  Set(MetricId::kLoadShmemBytes, 0);
+  Set(MetricId::kLoadCgroupMemoryBytes, 401 * kMiB);  // a file in tmpfs
+  Set(MetricId::kLoadCgroupSwapBytes, 100 * kMiB);
+  Set(MetricId::kSwapFreeBytes, 100 * kMiB);
+  Set(MetricId::kMemLimitAvailableBytes, 299 * kMiB);
+  Sample(3);
+  EXPECT_DOUBLE_EQ(Find(Remark::BACKGROUND_MEMORY)->value(), 0);
+  // Without a cgroup of its own nobody can tell whose it is.
+  Set(MetricId::kLoadCgroupMemoryBytes, metrics::kAbsent);
+  Set(MetricId::kLoadCgroupSwapBytes, metrics::kAbsent);
+  Sample(3);
+  EXPECT_DOUBLE_EQ(Find(Remark::BACKGROUND_MEMORY)->value(), 50);
+}
+
+TEST_F(RunValidityTest, NobodyElseIsInTheGroupOfAnEnvironment) {
+  v1::JobSpec spec = Spec();
+  spec.mutable_environment_profile()->set_memory_bytes(500 * kMiB + 100);  // the kernel keeps whole pages
+  validity_.emplace(spec);
+  Set(MetricId::kMemLimitBytes, 500 * kMiB);
+  Set(MetricId::kMemLimitAvailableBytes, 490 * kMiB);
+  Begin();
+  Set(MetricId::kMemLimitAvailableBytes, 100 * kMiB);  // left by a program that is gone, with its cgroup
+  Sample(3);
+  EXPECT_DOUBLE_EQ(Find(Remark::BACKGROUND_MEMORY)->value(), 0);
+  // A tighter limit than the environment's is somebody else's, and what is below it too.
+  Set(MetricId::kMemLimitBytes, 400 * kMiB);
+  Sample(3);
+  EXPECT_GT(Find(Remark::BACKGROUND_MEMORY)->value(), 10);
+}
+
 TEST_F(RunValidityTest, SwapInUseBeforeTheRun) {
   Set(MetricId::kSwapFreeBytes, 160 * kMiB);
   Begin();
   EXPECT_DOUBLE_EQ(Find(Remark::SWAP_IN_USE)->value(), 20);
   EXPECT_TRUE(valid());
   Set(MetricId::kSwapFreeBytes, 100 * kMiB);
-  validity_.Begin(row_, reading_);
+  validity_->Begin(row_, reading_);
   EXPECT_TRUE(Find(Remark::SWAP_IN_USE)->disqualifies());
   EXPECT_FALSE(valid());
 }
@@ -200,7 +236,7 @@ TEST_F(RunValidityTest, HeatIsReadFromTheZonesElsewhere) {
 }
 
 TEST_F(RunValidityTest, AGovernorThatSavesPowerIsOnlySaid) {
-  validity_.SetDevice({}, "schedutil");
+  validity_->SetDevice({}, "schedutil");
   Begin();
   for (const double percent : {80.0, 35.0, 90.0}) {
     reading_.frequency_percent = percent;
@@ -208,7 +244,7 @@ TEST_F(RunValidityTest, AGovernorThatSavesPowerIsOnlySaid) {
   }
   EXPECT_EQ(Find(Remark::FREQUENCY_GOVERNOR)->value(), 35);
   EXPECT_TRUE(valid());
-  validity_.SetDevice({}, "performance");
+  validity_->SetDevice({}, "performance");
   EXPECT_EQ(Find(Remark::FREQUENCY_GOVERNOR), nullptr);
 }
 
@@ -247,7 +283,7 @@ TEST_F(RunValidityTest, MissedSamplesDisqualifyBeyondFivePercent) {
 }
 
 TEST_F(RunValidityTest, AnOomDaemonDisqualifiesOnlyWhereItEndedTheRun) {
-  validity_.SetDevice({"earlyoom", "systemd-oomd"}, "");
+  validity_->SetDevice({"earlyoom", "systemd-oomd"}, "");
   Begin();
   EXPECT_EQ(Find(Remark::OOM_DAEMON)->value(), 2);
   EXPECT_TRUE(valid());
@@ -268,7 +304,7 @@ TEST_F(RunValidityTest, ZramSaysHowFarItCompressed) {
 }
 
 TEST_F(RunValidityTest, ADeviceThatDidNotSettle) {
-  validity_.SetNotSettled(seconds(20), "the processors were busy");
+  validity_->SetNotSettled(seconds(20), "the processors were busy");
   Begin();
   EXPECT_EQ(Find(Remark::NOT_SETTLED)->value(), 20);
   EXPECT_EQ(Find(Remark::NOT_SETTLED)->message(),

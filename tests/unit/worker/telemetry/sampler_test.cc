@@ -185,6 +185,33 @@ TEST_F(SamplerTest, WatchesAProcessUntilItIsForgotten) {
   EXPECT_EQ(At(row, MetricId::kRunnerResidentBytes), metrics::kAbsent);
 }
 
+TEST_F(SamplerTest, TheCgroupOfALoadHoldsMoreThanItsProcesses) {
+  Write("sys/fs/cgroup/memory/box/load/memory.stat",
+        "cache 1\nrss 2\nshmem 3\ntotal_cache 900\ntotal_rss 4096\ntotal_shmem 800\ntotal_swap 50\n");
+  Write("sys/fs/cgroup/unified/load/memory.stat", "anon 4096\nfile 900\nshmem 700\n");
+  Write("sys/fs/cgroup/unified/load/memory.swap.current", "60\n");
+  auto sampler = Sampler::Open(root_);
+  ASSERT_TRUE(sampler.ok()) << sampler.status();
+  SampleRow row;
+  os::CgroupLocation load;
+  load.memory_version = 1;
+  load.memory_directories = {root_ + "/sys/fs/cgroup/memory/box/load"};
+  (*sampler)->WatchLoadCgroup(&load);
+  (*sampler)->Sample(&row);
+  EXPECT_EQ(At(row, MetricId::kLoadCgroupMemoryBytes), 4896);
+  EXPECT_EQ(At(row, MetricId::kLoadCgroupSwapBytes), 50);
+  load.memory_version = 2;
+  load.memory_directories = {root_ + "/sys/fs/cgroup/unified/load"};
+  (*sampler)->WatchLoadCgroup(&load);
+  (*sampler)->Sample(&row);
+  EXPECT_EQ(At(row, MetricId::kLoadCgroupMemoryBytes), 4796);
+  EXPECT_EQ(At(row, MetricId::kLoadCgroupSwapBytes), 60);
+  (*sampler)->WatchLoadCgroup(nullptr);
+  (*sampler)->Sample(&row);
+  EXPECT_EQ(At(row, MetricId::kLoadCgroupMemoryBytes), metrics::kAbsent);
+  EXPECT_EQ(At(row, MetricId::kLoadCgroupSwapBytes), metrics::kAbsent);
+}
+
 TEST_F(SamplerTest, FileCacheThatIsHeldIsInUse) {
   WriteProcess();
   auto sampler = Sampler::Open(root_);
