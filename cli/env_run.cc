@@ -29,7 +29,8 @@ struct Flags {
   std::string name;
   std::string file;
   std::string engine = kNative;
-  ContainerCommand container;
+  containers::ContainerCommand container;
+  bool verbose = false;
   std::optional<std::vector<std::string>> command_line;
 };
 
@@ -75,10 +76,9 @@ absl::StatusOr<ExitCode> RunInEnvironment(const Flags& flags, const CLI::App& ap
   if (flags.engine != kNative) {
     const auto kind = EngineOfFlag(flags.engine);
     if (!kind.ok()) return WithNextStep(kind.status(), "--engine native, docker or podman");
-    BALLAST_ASSIGN_OR_RETURN(const ContainerEngine engine, ContainerEngine::Find(*kind, context));
-    ContainerCommand container = flags.container;
+    containers::ContainerCommand container = flags.container;
     container.command = command;
-    return RunInContainer(profile, container, engine, context);
+    return RunInContainer(profile, container, *kind, flags.verbose, context);
   }
   BALLAST_RETURN_IF_ERROR(CheckNoContainerFlags(app));
   BALLAST_RETURN_IF_ERROR(RequireArgument(!command.empty(), "the command, behind --,", kExample));
@@ -118,7 +118,7 @@ void AddEnvRunCommand(CommandTree& tree, CLI::App* group) {
   command->add_option("--io-device", flags->container.io_device, "Disk that limits of its speed are for")
       ->type_name("DEVICE")
       ->group("Containers");
-  command->add_flag("--verbose", flags->container.verbose, "Tell which limits were read back")->group("Containers");
+  command->add_flag("--verbose", flags->verbose, "Tell which limits were read back")->group("Containers");
   AddEnvironmentFileFlag(command, &flags->file);
 }
 

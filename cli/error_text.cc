@@ -1,23 +1,11 @@
 #include "cli/error_text.h"
 
 #include <cctype>
-#include <optional>
 
 #include <fmt/format.h>
 
-#include "absl/strings/cord.h"
-
 namespace ballast::cli {
 namespace {
-
-constexpr char kNextStepPayload[] = "ballast.cli/next_step";
-constexpr char kDetailPayload[] = "ballast.cli/detail";
-
-std::optional<std::string> Payload(const absl::Status& status, const char* name) {
-  const auto payload = status.GetPayload(name);
-  if (!payload.has_value()) return std::nullopt;
-  return std::string(*payload);
-}
 
 // Length of a place `FILE:LINE:COLUMN` that `line` begins with and that a colon follows; 0 where there is none.
 std::size_t PlaceLength(std::string_view line) {
@@ -38,18 +26,6 @@ std::size_t PlaceLength(std::string_view line) {
 
 }  // namespace
 
-absl::Status WithNextStep(absl::Status status, std::string_view next_step) {
-  if (!status.ok() && !status.GetPayload(kNextStepPayload).has_value()) {
-    status.SetPayload(kNextStepPayload, absl::Cord(std::string(next_step)));
-  }
-  return status;
-}
-
-absl::Status WithDetail(absl::Status status, std::string_view detail) {
-  if (!status.ok()) status.SetPayload(kDetailPayload, absl::Cord(std::string(detail)));
-  return status;
-}
-
 std::string FormatError(const absl::Status& status) {
   std::string text;
   const std::string message(status.message());
@@ -66,7 +42,7 @@ std::string FormatError(const absl::Status& status) {
     }
   }
   if (text.empty()) text = fmt::format("error: {}\n", absl::StatusCodeToString(status.code()));
-  if (const auto detail = Payload(status, kDetailPayload)) {
+  if (const auto detail = base::DetailOf(status)) {
     std::string_view lines = *detail;
     while (!lines.empty()) {
       const std::string_view line = lines.substr(0, lines.find('\n'));
@@ -74,7 +50,7 @@ std::string FormatError(const absl::Status& status) {
       text += fmt::format("  | {}\n", line);
     }
   }
-  if (const auto next_step = Payload(status, kNextStepPayload)) text += fmt::format("  try: {}\n", *next_step);
+  if (const auto next_step = base::NextStepOf(status)) text += fmt::format("  try: {}\n", *next_step);
   return text;
 }
 

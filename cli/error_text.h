@@ -2,17 +2,14 @@
 #pragma once
 
 #include <string>
-#include <string_view>
 
 #include "absl/status/status.h"
+#include "common/base/next_step.h"
 
 namespace ballast::cli {
 
-// The same status with a next step (`ballast jobs list shows the jobs`). One that it already has stays. OK stays OK.
-[[nodiscard]] absl::Status WithNextStep(absl::Status status, std::string_view next_step);
-
-// The same status with lines to show below the cause, for instance the end of a log. OK stays OK.
-[[nodiscard]] absl::Status WithDetail(absl::Status status, std::string_view detail);
+using base::WithDetail;
+using base::WithNextStep;
 
 // The text for standard error, with a line end at its end:
 //   error: CAUSE

@@ -16,8 +16,8 @@
 #include "cli/job_flags.h"
 #include "cli/key_value.h"
 #include "cli/pressure_flags.h"
-#include "cli/program_path.h"
 #include "cli/run_job.h"
+#include "common/base/program.h"
 #include "common/base/status.h"
 #include "common/base/text.h"
 #include "common/config/field_rules.h"
@@ -45,11 +45,12 @@ absl::Status Usage(const std::string& message, const std::string& next_step) {
 // The program that a shell would start.
 absl::StatusOr<std::filesystem::path> ProgramOf(const std::string& name, const Context& context) {
   if (name.find('/') != std::string::npos) {
-    if (IsProgram(name)) return std::filesystem::absolute(name);
+    if (base::IsProgram(name)) return std::filesystem::absolute(name);
     return Usage(fmt::format("{} is no program that can be run", base::Quoted(name)),
                  "name an executable file behind --");
   }
-  if (const auto path = FindOnPath(name, context)) return std::filesystem::absolute(*path);
+  if (const auto path = base::FindOnPath(name, context.variable("PATH").value_or("")))
+    return std::filesystem::absolute(*path);
   return Usage(fmt::format("there is no program {} on PATH", base::Quoted(name)),
                "name a program that is installed, or its path, behind --");
 }

@@ -9,31 +9,32 @@
 #include <vector>
 
 #include "common/base/fd.h"
+#include "common/base/interruption.h"
 #include "common/base/shutdown_signal.h"
 
 namespace ballast::cli {
 
 // Collects interrupts and tells whoever registered. An interrupt is pending until somebody acknowledges it; pending
 // ones end every wait and every call at once. Thread-safe.
-class Interrupts {
+class Interrupts final : public base::Interruption {
  public:
   // Listens to `signal` on a thread of its own; with null, only Raise() interrupts. `signal` must outlive this.
   explicit Interrupts(const base::ShutdownSignal* signal);
-  ~Interrupts();
+  ~Interrupts() override;
   Interrupts(const Interrupts&) = delete;
   Interrupts& operator=(const Interrupts&) = delete;
 
   // Whether one has arrived that nobody has acknowledged.
-  [[nodiscard]] bool pending() const;
+  [[nodiscard]] bool pending() const override;
 
   // Takes note of what is pending: the next wait or call goes on.
-  void Acknowledge();
+  void Acknowledge() override;
 
   // Waits; true as soon as an interrupt is pending, false after `duration`.
   [[nodiscard]] bool WaitFor(std::chrono::milliseconds duration);
 
   // Waits until `fd` is readable (true), or `timeout` has passed or an interrupt is pending (false).
-  [[nodiscard]] bool WaitReadable(int fd, std::chrono::milliseconds timeout);
+  [[nodiscard]] bool WaitReadable(int fd, std::chrono::milliseconds timeout) override;
 
   // One interrupt, as if a signal had arrived.
   void Raise();

@@ -22,9 +22,9 @@
 
 #include "ballast/v1/model.pb.h"
 #include "cli/error_text.h"
-#include "cli/program_path.h"
 #include "cli/target.h"
 #include "common/base/file.h"
+#include "common/base/program.h"
 #include "common/base/status.h"
 #include "common/config/yaml.h"
 
@@ -139,8 +139,8 @@ absl::StatusOr<std::filesystem::path> SocketPath(const std::filesystem::path& da
 }
 
 absl::StatusOr<std::filesystem::path> FindProgram(const std::string& name, const Context& context) {
-  if (const auto beside = context.program_directory / name; IsProgram(beside)) return beside;
-  if (auto path = FindOnPath(name, context)) return *std::move(path);
+  if (const auto beside = context.program_directory / name; base::IsProgram(beside)) return beside;
+  if (auto path = base::FindOnPath(name, context.variable("PATH").value_or(""))) return *std::move(path);
   return WithNextStep(
       absl::UnavailableError(fmt::format("local mode needs the program {}, which is neither in {} nor on PATH", name,
                                          context.program_directory.string())),

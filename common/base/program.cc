@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <string_view>
+#include <system_error>
 
 #include <fmt/format.h>
 
@@ -41,6 +42,22 @@ absl::Status FindProgram(const std::string& program) {
     denied = denied || error == EACCES;
   }
   return ErrnoStatus(denied ? EACCES : ENOENT, fmt::format("{} on PATH", program));
+}
+
+bool IsProgram(const std::filesystem::path& path) {
+  std::error_code error;
+  return std::filesystem::is_regular_file(path, error) && ::access(path.c_str(), X_OK) == 0;
+}
+
+std::optional<std::filesystem::path> FindOnPath(const std::string& name, std::string_view search_path) {
+  std::string_view rest = search_path;
+  while (!rest.empty()) {
+    const std::string_view entry = rest.substr(0, rest.find(':'));
+    rest.remove_prefix(entry.size() == rest.size() ? entry.size() : entry.size() + 1);
+    // An empty entry is the current directory.
+    if (auto path = std::filesystem::path(entry.empty() ? "." : entry) / name; IsProgram(path)) return path;
+  }
+  return std::nullopt;
 }
 
 }  // namespace ballast::base

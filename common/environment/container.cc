@@ -14,10 +14,11 @@ namespace ballast::profiles {
 namespace {
 
 constexpr std::uint64_t kMib = 1U << 20U;
-constexpr std::uint32_t kMaxContainerSwappiness = 100;
-constexpr std::uint32_t kUsualWeight = 100;
-constexpr std::uint32_t kUsualShares = 1024;
-constexpr std::uint32_t kFewestShares = 2;
+constexpr double kUsualWeight = 100;
+constexpr double kUsualShares = 1024;
+// Shares are from 2 to 262144 and weights from 1 to 10000; runtimes turn the former into the latter in proportion.
+constexpr double kFewestShares = 2;
+constexpr double kSharesAWeight = 262142.0 / 9999.0;
 
 // As people write sizes there: `3800m`; bytes where that would not be exact.
 std::string SizeText(std::uint64_t bytes) {
@@ -51,15 +52,20 @@ void AddMemory(const v1::EnvironmentProfile& profile, const ContainerHost& host,
   }
 }
 
-void AddProcessors(const v1::EnvironmentProfile& profile, ContainerLimits* limits) {
+void AddProcessors(const v1::EnvironmentProfile& profile, const ContainerHost& host, ContainerLimits* limits) {
   if (profile.cpus() > 0) {
-    // Finer than a thousandth is below what the kernel's quota can say.
-    limits->flags.push_back(fmt::format("--cpus={:g}", std::max(0.01, std::round(profile.cpus() * 1000) / 1000)));
+    // Finer than that is below what the kernel's quota can say, whose period is 100 ms there.
+    limits->flags.push_back(fmt::format("--cpus={:g}", std::max(0.01, std::round(profile.cpus() * 1e5) / 1e5)));
   }
-  if (profile.cpu_weight() > 0) {
-    const std::uint32_t shares = profile.cpu_weight() * kUsualShares / kUsualWeight;
-    limits->flags.push_back(fmt::format("--cpu-shares={}", std::max(kFewestShares, shares)));
+  if (profile.cpu_weight() == 0) return;
+  if (host.cgroup_version != 1 && host.engine == Engine::kPodman) {
+    limits->flags.push_back(fmt::format("--cgroup-conf=cpu.weight={}", profile.cpu_weight()));
+    return;
   }
+  const double shares = host.cgroup_version == 1
+                            ? std::max(kFewestShares, std::round(profile.cpu_weight() * kUsualShares / kUsualWeight))
+                            : kFewestShares + std::ceil((profile.cpu_weight() - 1) * kSharesAWeight);
+  limits->flags.push_back(fmt::format("--cpu-shares={:.0f}", shares));
 }
 
 absl::Status AddDisk(const v1::EnvironmentProfile& profile, const ContainerHost& host, ContainerLimits* limits) {
@@ -74,6 +80,12 @@ absl::Status AddDisk(const v1::EnvironmentProfile& profile, const ContainerHost&
   };
   add("--device-read-bps", profile.io_read_bytes_per_second());
   add("--device-write-bps", profile.io_write_bytes_per_second());
+  if (host.cgroup_version == 1 && profile.io_write_bytes_per_second() > 0) {
+    limits->remarks.emplace_back(
+        "writing is slowed down where it is direct or synchronous; cgroups of version 1 do not slow down what is "
+        "written "
+        "back later");
+  }
   return absl::OkStatus();
 }
 
@@ -98,7 +110,7 @@ std::uint64_t MemoryAndSwapBytes(const v1::EnvironmentProfile& profile) {
 absl::StatusOr<ContainerLimits> LimitsOf(const v1::EnvironmentProfile& profile, const ContainerHost& host) {
   ContainerLimits limits;
   AddMemory(profile, host, &limits);
-  AddProcessors(profile, &limits);
+  AddProcessors(profile, host, &limits);
   BALLAST_RETURN_IF_ERROR(AddDisk(profile, host, &limits));
   if (profile.page_cache() == v1::COLD) {
     limits.remarks.push_back("the page cache is as it is: no flag drops it");

@@ -1,6 +1,7 @@
 // Environment profiles as limits of a container: the arguments that docker and podman take.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,6 +20,9 @@ enum class Engine { kDocker, kPodman };
 
 // The image that holds the programs of this project (deploy/Dockerfile).
 inline constexpr std::string_view kDefaultImage = "ballast";
+
+// More swappiness than that engines do not take.
+inline constexpr std::uint32_t kMaxContainerSwappiness = 100;
 
 // What is known of the machine on which the container runs.
 struct ContainerHost {

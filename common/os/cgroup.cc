@@ -226,8 +226,9 @@ absl::StatusOr<CgroupLocation> LocateCgroups(const std::string& root, const std:
   return location;
 }
 
-std::optional<HierarchyPlace> LocateVersion1(std::string_view controller, const std::string& root) {
-  const auto cgroup_text = base::ReadFile(UnderRoot(root, "/proc/self/cgroup"), kMaxProcFileBytes);
+std::optional<HierarchyPlace> LocateVersion1(std::string_view controller, const std::string& root,
+                                             const std::string& process) {
+  const auto cgroup_text = base::ReadFile(UnderRoot(root, fmt::format("/proc/{}/cgroup", process)), kMaxProcFileBytes);
   const auto mount_text = base::ReadFile(UnderRoot(root, "/proc/self/mountinfo"), kMaxProcFileBytes);
   if (!cgroup_text.ok() || !mount_text.ok()) return std::nullopt;
   const std::vector<CgroupMembership> memberships = ParseCgroupMemberships(*cgroup_text);

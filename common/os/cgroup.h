@@ -60,9 +60,10 @@ struct HierarchyPlace {
   std::vector<std::string> directories;  // of that cgroup and of each of its ancestors, innermost first
 };
 
-// This process's place in the version 1 hierarchy of `controller` (`cpu`, `blkio`); nothing where version 1 does not
-// have it. `root` is where /proc and /sys are found.
-[[nodiscard]] std::optional<HierarchyPlace> LocateVersion1(std::string_view controller, const std::string& root = "/");
+// A process's place in the version 1 hierarchy of `controller` (`cpu`, `blkio`); nothing where version 1 does not have
+// it. `root` and `process` as in LocateCgroups.
+[[nodiscard]] std::optional<HierarchyPlace> LocateVersion1(std::string_view controller, const std::string& root = "/",
+                                                           const std::string& process = "self");
 
 // Whether the kernel runs without memory cgroups: built or booted so, as many boards are. `root` is where /proc is
 // found.

@@ -19,6 +19,7 @@ PROFILES = """
 environments:
   - {name: 小机器, aliases: [small], memory_bytes: 64MiB}
   - {name: half, memory_bytes: 96MiB, cpus: 0.5}
+  - {name: light, memory_bytes: 96MiB, cpu_weight: 50}
 """
 # Rights that an ordinary machine has and a sandbox may not: asked for once, so that the engine need not be.
 CONTAINERS_CONF = """
@@ -123,6 +124,28 @@ class ContainersTest(FleetTest):
         self.assertEqual(result.code, 0, result.err)
         self.assertEqual(result.out.split()[0], "50000")
 
+    def test_the_weight_of_the_processors_is_set_and_read_back(self):
+        look = "cat /sys/fs/cgroup/cpu/cpu.shares 2>/dev/null || cat /sys/fs/cgroup/cpu.weight"
+        result = self.ballast("env", "run", "light", "--engine", self.engine, "--image", IMAGE, "--env-file", self.profiles, "--verbose",
+                              "--", "sh", "-c", look + "; sleep 1", environment=self.variables)
+        self.assertEqual(result.code, 0, result.err)
+        self.assertIn(result.out.split(), (["512"], ["50"]))
+        self.assertRegex(result.err, r"note: /sys/fs/cgroup/\S+/cpu\.(shares: 512|weight: 50)")
+
+    def test_a_flag_that_would_take_the_container_away_is_refused(self):
+        for flag in ("--name=foo", "--rm"):
+            result = self.ballast("env", "run", "small", "--engine", self.engine, "--image", IMAGE, "--env-file", self.profiles,
+                                  f"--engine-flag={flag}", "--", "true", environment=self.variables)
+            self.assertEqual(result.code, 2, result.err)
+            self.assertIn("the engine cannot be given --", result.err)
+        self.assert_nothing_left()
+
+    def test_a_flag_that_the_engine_does_not_know(self):
+        result = self.ballast("env", "run", "small", "--engine", self.engine, "--image", IMAGE, "--env-file", self.profiles,
+                              "--engine-flag=--nonsense", "--", "true", environment=self.variables)
+        self.assertEqual(result.code, 6, result.err)
+        self.assertIn("try: leave that flag out (--engine-flag)", result.err)
+
     def test_streams_and_exit_codes_go_through(self):
         env = dict(os.environ, **self.variables)
         completed = subprocess.run([program("ballast"), *self.arguments("small", "sh", "-c", "cat; echo to-err >&2; exit 7")],
@@ -168,7 +191,7 @@ class ContainersTest(FleetTest):
                 self.skipTest("this machine has swap")
         result = self.run_in("4GB连线", "echo", "never")
         self.assertEqual(result.code, 6, result.err)
-        self.assertIn("wants 2 GiB of swap, and this machine has none", result.err)
+        self.assertIn("wants 2 GiB of swap, and the device has 0 B", result.err)
         self.assertEqual(result.out, "")
 
     def test_a_tighter_group_above_is_another_machine(self):
@@ -186,7 +209,7 @@ class ContainersTest(FleetTest):
                               "--engine-flag=--cgroup-parent=/ballast-test-tight", "--", "sleep", "20",
                               environment=self.variables)
         self.assertEqual(result.code, 6, result.err)
-        self.assertIn("does not have the memory of 小机器", result.err)
+        self.assertIn("'小机器' wants memory of 64 MiB, and a cgroup above it allows only 32 MiB", result.err)
         self.assertIn("ballast-test-tight/memory.limit_in_bytes: 33554432", result.err)
         self.assert_nothing_left()
 
@@ -210,6 +233,7 @@ class ContainersTest(FleetTest):
                               self.profiles, "--", "true", environment=self.variables)
         self.assertEqual(result.code, 6, result.err)
         self.assertIn("could not make a container of the image localhost/none:1", result.err)
+        self.assertIn("try: name an image that is there", result.err)
 
 
 class DockerTest(ContainersTest):

@@ -10,8 +10,8 @@
 
 #include "absl/status/statusor.h"
 #include "ballast/v1/device.pb.h"
+#include "common/limits/environment_refusal.h"
 #include "common/os/cgroup.h"
-#include "worker/environment/environment_refusal.h"
 #include "worker/environment/own_group.h"
 #include "worker/environment/runner_keeper.h"
 

@@ -16,11 +16,12 @@
 #include "common/base/logging.h"
 #include "common/base/status.h"
 #include "common/base/units.h"
+#include "common/limits/limit_readback.h"
+#include "common/limits/memory_check.h"
+#include "common/limits/swap_check.h"
 #include "common/os/procfs.h"
 #include "common/os/swap_areas.h"
 #include "worker/environment/disk_of.h"
-#include "worker/environment/limit_readback.h"
-#include "worker/environment/swap_check.h"
 
 namespace ballast::environment {
 namespace {
@@ -77,14 +78,7 @@ class LimitedGroup::Maker {
 
   // What has to be so before anything is made.
   Refused CheckMachine() {
-    const os::MemInfo info = os::ParseMemInfo(Content(root_ + "/proc/meminfo"));
-    if (info.total && *info.total < profile_.memory_bytes()) {
-      return EnvironmentRefusal{.cause = fmt::format("{}, and the device has {}: it would be another, smaller machine",
-                                                     Wants(base::FormatBytes(profile_.memory_bytes()) + " of memory"),
-                                                     base::FormatBytes(*info.total)),
-                                .place = "/proc/meminfo: MemTotal",
-                                .next_step = "choose a smaller profile, or a device with more memory"};
-    }
+    if (Refused refused = CheckMachineMemory(profile_, root_)) return refused;
     if (profile_.io_read_bytes_per_second() == 0 && profile_.io_write_bytes_per_second() == 0) return std::nullopt;
     absl::StatusOr<std::string> disk = DiskOf(options_.disk_directory, options_.root);
     if (!disk.ok()) {
@@ -236,23 +230,10 @@ class LimitedGroup::Maker {
     if (limit.kind == LimitKind::kMemoryAndSwap) {
       group_.applied_.set_swap_bytes(bytes - std::min(bytes, group_.applied_.memory_bytes()));
     }
-    if (!refused && limit.kind == LimitKind::kMemory) refused = CheckWhatIsNotVisible();
+    if (!refused && limit.kind == LimitKind::kMemory) {
+      refused = CheckHiddenMemory(profile_, version_, group_.memory_.directory());
+    }
     return refused;
-  }
-
-  // Version 1 tells the tightest limit also of cgroups above what a container sees.
-  Refused CheckWhatIsNotVisible() {
-    if (version_ != kVersion1) return std::nullopt;
-    const std::string file = File(group_.memory_.directory(), "memory.stat");
-    constexpr std::string_view kKey = "hierarchical_memory_limit";
-    const std::optional<std::uint64_t> limit = os::FindKeyedNumber(Content(file), kKey);
-    const auto asked = static_cast<double>(profile_.memory_bytes());
-    if (!limit || static_cast<double>(*limit) + ToleranceOf(LimitKind::kMemory, asked) >= asked) return std::nullopt;
-    return EnvironmentRefusal{.cause = fmt::format("{}, and a cgroup above it allows only {}",
-                                                   Wants(base::FormatBytes(profile_.memory_bytes()) + " of memory"),
-                                                   base::FormatBytes(*limit)),
-                              .place = fmt::format("{}: {} {}", file, kKey, *limit),
-                              .next_step = "raise the container's limit, or choose a smaller profile"};
   }
 
   // An ancestor's threshold below the environment's memory slows it down long before its limit.

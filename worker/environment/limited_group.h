@@ -9,10 +9,10 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "ballast/v1/environment.pb.h"
+#include "common/limits/environment_refusal.h"
+#include "common/limits/limits.h"
 #include "common/os/cgroup.h"
 #include "worker/environment/cgroup_home.h"
-#include "worker/environment/environment_refusal.h"
-#include "worker/environment/limits.h"
 #include "worker/environment/own_group.h"
 #include "worker/environment/runner_keeper.h"
 

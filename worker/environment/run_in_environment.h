@@ -9,7 +9,7 @@
 #include "absl/status/status.h"
 #include "ballast/v1/environment.pb.h"
 #include "common/base/child_process.h"
-#include "worker/environment/environment_refusal.h"
+#include "common/limits/environment_refusal.h"
 #include "worker/environment/oom_watch.h"
 
 namespace ballast::environment {

@@ -3,19 +3,21 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
-#include <span>
+#include <csignal>
+#include <cstdlib>
 #include <string_view>
 #include <utility>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "common/base/child_process.h"
 #include "common/base/file.h"
+#include "common/base/interruption.h"
+#include "common/base/next_step.h"
 #include "common/base/status.h"
 #include "common/base/units.h"
+#include "common/containers/container_run.h"
 #include "common/environment/catalogue.h"
 #include "common/environment/container.h"
 #include "common/environment/script.h"
@@ -26,12 +28,6 @@
 
 namespace ballast {
 namespace {
-
-// What docker and podman exit with themselves.
-constexpr int kEngineFailed = 125;
-constexpr int kCannotExecute = 126;
-constexpr int kNoSuchProgram = 127;
-constexpr int kKilled = 137;
 
 std::string SwapText(const v1::SwapLimit& swap) {
   switch (swap.kind()) {
@@ -44,6 +40,10 @@ std::string SwapText(const v1::SwapLimit& swap) {
   }
 }
 
+std::string ImageOf(const ContainerOptions& options) {
+  return options.image.empty() ? std::string(profiles::kDefaultImage) : options.image;
+}
+
 absl::StatusOr<std::vector<std::string>> ContainerCommand(const v1::EnvironmentProfile& profile,
                                                           const std::vector<std::string>& command,
                                                           const ContainerOptions& options) {
@@ -53,8 +53,53 @@ absl::StatusOr<std::vector<std::string>> ContainerCommand(const v1::EnvironmentP
     host.cgroup_version = 1;
   }
   host.io_device = options.io_device;
-  const std::string image = options.image.empty() ? std::string(profiles::kDefaultImage) : options.image;
-  return profiles::RunCommand(profile, host, image, command);
+  return profiles::RunCommand(profile, host, ImageOf(options), command);
+}
+
+// In one line.
+std::string RefusalText(const absl::Status& status) {
+  std::string text(status.message());
+  if (auto detail = base::DetailOf(status); detail && !detail->empty()) {
+    std::ranges::replace(*detail, '\n', ';');
+    text += fmt::format(" ({})", *detail);
+  }
+  if (const auto next_step = base::NextStepOf(status)) text += fmt::format("; try: {}", *next_step);
+  return text;
+}
+
+v1::Outcome OutcomeOf(const v1::EnvironmentProfile& profile, const containers::ContainerEnd& end) {
+  v1::Outcome outcome;
+  v1::Evidence* const evidence = outcome.mutable_evidence();
+  evidence->set_exit_code(end.exit_code);
+  evidence->set_cgroup_oom_kill_count(end.oom_kills.value_or(0));
+  outcome.set_kind(v1::COMMAND_FAILED);
+  if (!end.start.ok()) {
+    outcome.set_kind(v1::INVALID);
+    outcome.set_message(std::string(end.start.message()));
+  } else if (end.oom_killed()) {
+    outcome.set_kind(v1::OOM_KILLED);
+    evidence->set_killer(v1::KERNEL_MEMCG_OOM);
+    evidence->set_signal(SIGKILL);
+    evidence->set_oom_cgroup(end.environment.cgroup());
+    outcome.set_message(fmt::format("the kernel ended the command at the limit of {}: {} of memory and {} swap",
+                                    profile.name(), base::FormatBytes(profile.memory_bytes()),
+                                    SwapText(profile.swap())));
+  } else if (end.exit_code == 0) {
+    outcome.set_kind(v1::COMPLETED);
+    outcome.set_message("the container exited with 0");
+  } else if (end.exit_code == containers::ContainerEnd::kKilledCode) {
+    evidence->set_signal(SIGKILL);
+    outcome.set_message(end.oom_kills
+                            ? "the container was killed (SIGKILL), not at a limit: the kernel counts no OOM kill"
+                            : "the container was killed (SIGKILL): at its memory limit, or by somebody; the "
+                              "kernel's count of OOM kills could not be read");
+  } else {
+    outcome.set_message(fmt::format("the container exited with {}", end.exit_code));
+  }
+  if (end.oom_kills.value_or(0) > 0 && outcome.kind() != v1::OOM_KILLED) {
+    evidence->add_findings(fmt::format("the kernel ended {} of the command's processes at the limit", *end.oom_kills));
+  }
+  return outcome;
 }
 
 bool IsBatch(const std::filesystem::path& path) {
@@ -133,38 +178,27 @@ absl::StatusOr<v1::RunResult> EnvironmentSimulator::RunContainer(const std::stri
                                                                  const std::vector<std::string>& argv,
                                                                  const ContainerOptions& options) const {
   BALLAST_ASSIGN_OR_RETURN(const v1::EnvironmentProfile profile, FindProfile(profile_name));
-  base::ChildOptions child_options;
-  BALLAST_ASSIGN_OR_RETURN(child_options.argv, ContainerCommand(profile, argv, options));
-  child_options.own_process_group = false;
-  absl::StatusOr<base::ChildProcess> child = base::ChildProcess::Start(child_options);
-  if (absl::IsNotFound(child.status())) {
+  BALLAST_ASSIGN_OR_RETURN(const profiles::Engine kind, profiles::ParseEngine(options.engine));
+  base::NoInterruption never;
+  const char* const search_path = std::getenv("PATH");
+  const absl::StatusOr<containers::ContainerEngine> engine =
+      containers::ContainerEngine::Find(kind, search_path == nullptr ? "" : search_path, &never);
+  if (!engine.ok()) {
     return absl::NotFoundError(
         fmt::format("{} is not installed; install it, or use Run(), which needs none", options.engine));
   }
-  BALLAST_RETURN_IF_ERROR(child.status());
-  const base::ExitStatus exit = child->Wait().value_or(base::ExitStatus{.exit_code = -1});
-
+  absl::StatusOr<containers::ContainerEnd> end = containers::RunInContainer(
+      profile, {.image = ImageOf(options), .command = argv, .engine_flags = {}, .io_device = options.io_device},
+      *engine);
   v1::RunResult result;
-  v1::Outcome* const outcome = result.mutable_outcome();
-  outcome->mutable_evidence()->set_exit_code(exit.exit_code);
-  outcome->mutable_evidence()->set_signal(exit.signal);
-  outcome->set_kind(v1::COMMAND_FAILED);
-  if (exit.signal != 0) {
-    outcome->set_message(fmt::format("{} was ended by signal {}", options.engine, exit.signal));
-  } else if (exit.exit_code == 0) {
-    outcome->set_kind(v1::COMPLETED);
-    outcome->set_message("the container exited with 0");
-  } else if (exit.exit_code == kEngineFailed) {
-    outcome->set_kind(v1::ENVIRONMENT_REFUSED);
-    outcome->set_message(fmt::format("{} could not run the container: it says why on standard error", options.engine));
-  } else if (exit.exit_code == kCannotExecute || exit.exit_code == kNoSuchProgram) {
-    outcome->set_kind(v1::INVALID);
-    outcome->set_message("the command cannot be started in the container");
-  } else if (exit.exit_code == kKilled) {
-    outcome->set_message("the container was killed (SIGKILL): at its memory limit, or by somebody");
-  } else {
-    outcome->set_message(fmt::format("the container exited with {}", exit.exit_code));
+  if (absl::IsFailedPrecondition(end.status())) {
+    result.mutable_outcome()->set_kind(v1::ENVIRONMENT_REFUSED);
+    result.mutable_outcome()->set_message(RefusalText(end.status()));
+    return result;
   }
+  BALLAST_RETURN_IF_ERROR(end.status());
+  *result.mutable_outcome() = OutcomeOf(profile, *end);
+  *result.mutable_environment() = std::move(end->environment);
   return result;
 }
 

@@ -116,12 +116,34 @@ TEST_F(ContainerRunTest, WhatKeepsAnEngineFromWorkingIsExplained) {
   EXPECT_THAT(err(), HasSubstr("member of the group docker"));
   UseEngine("[ $1 != create ] || { echo 'Error: No such image: image' >&2; exit 1; }");
   EXPECT_EQ(RunContainer(), 6);
-  EXPECT_THAT(err(), HasSubstr("try: give an --image that is there"));
+  EXPECT_THAT(err(), HasSubstr("try: name an image that is there, or can be pulled (--image)"));
   std::filesystem::remove(directory_.path() / "docker");
   variables_["PATH"] = directory_.path().string();
   EXPECT_EQ(RunContainer(), 6);
   EXPECT_THAT(err(),
               HasSubstr("there is no program docker on PATH\n  try: install it (Debian: apt-get install docker.io"));
+}
+
+TEST_F(ContainerRunTest, FlagsThatTakeTheContainerAwayAreRefused) {
+  for (const char* const flag : {"--name=foo", "--rm", "--restart=always", "--pod=new:p"}) {
+    EXPECT_EQ(RunContainer({fmt::format("--engine-flag={}", flag)}), 2) << flag;
+    EXPECT_THAT(err(), HasSubstr("the engine cannot be given --"));
+    EXPECT_THAT(err(), HasSubstr("try: leave --"));
+  }
+  EXPECT_EQ(Calls(), "") << "nothing was made";
+}
+
+TEST_F(ContainerRunTest, WhatTheEngineSaysLeadsToANextStep) {
+  const auto next_step = [this](const std::string& said) {
+    UseEngine(fmt::format("[ $1 != create ] || {{ echo '{}' >&2; exit 125; }}", said));
+    EXPECT_EQ(RunContainer(), 6);
+    return err();
+  };
+  EXPECT_THAT(next_step("Error: unknown flag: --foo"), HasSubstr("try: leave that flag out (--engine-flag)"));
+  EXPECT_THAT(next_step("Error: initializing source docker://none/x: pinging container registry none: dial tcp"),
+              HasSubstr("try: name an image"));
+  EXPECT_THAT(next_step("Error: no command or entrypoint provided, and no CMD or ENTRYPOINT from image"),
+              HasSubstr("try: give the command to run behind --"));
 }
 
 TEST_F(ContainerRunTest, AnInterruptEndsTheCommandAndRemovesTheContainer) {
@@ -144,7 +166,7 @@ TEST_F(ContainerRunTest, PodmanWithoutTheProgramInTheImage) {
                "  init) echo 'Error: runc: exec: \"program\": executable file not found in $PATH' >&2; exit 125 ;;\n"
                "esac\n");
   EXPECT_EQ(Run({"env", "run", "2gb-noswap", "--engine", "podman", "--image", "image", "--", "program"}), 127);
-  EXPECT_EQ(err(), "error: the image image has no program 'program'\n  try: give --image one that has it\n");
+  EXPECT_EQ(err(), "error: the image image has no program 'program'\n  try: name an image that has it (--image)\n");
 }
 
 }  // namespace

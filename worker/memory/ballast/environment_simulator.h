@@ -72,9 +72,12 @@ class EnvironmentSimulator {
   [[nodiscard]] absl::StatusOr<v1::RunResult> Run(const std::string& profile_name,
                                                   const std::vector<std::string>& argv) const;
 
-  // The same in a container; the image's own command where `argv` is empty. ENVIRONMENT_REFUSED where the engine itself
-  // fails. A container that was killed is COMMAND_FAILED: the engine does not tell by whom. NOT_FOUND where the engine
-  // is not installed.
+  // The same in a container; the image's own command where `argv` is empty. The limits are read back from the
+  // container's cgroups up to the root, and the container is removed, whatever happens. ENVIRONMENT_REFUSED where a
+  // limit was not kept, and where the engine itself does not work. OOM_KILLED is told by the kernel's counter; where
+  // that cannot be read (an engine on another machine), a container that was killed is COMMAND_FAILED. NOT_FOUND where
+  // the engine is not installed, INVALID_ARGUMENT where `io_device` is missing. Call it from a thread that stays:
+  // the engine's client ends with it.
   [[nodiscard]] absl::StatusOr<v1::RunResult> RunContainer(const std::string& profile_name,
                                                            const std::vector<std::string>& argv,
                                                            const ContainerOptions& options = {}) const;

@@ -56,5 +56,14 @@ TEST_F(ProgramTest, MustBeExecutable) {
   EXPECT_TRUE(absl::IsPermissionDenied(FindProgram(directory_ + "/")));
 }
 
+TEST_F(ProgramTest, IsLookedForInAnotherSearchPath) {
+  const std::string path = Write("tool", 0755);
+  EXPECT_EQ(FindOnPath("tool", "/nonexistent:" + directory_ + ":/usr/bin")->string(), path);
+  EXPECT_FALSE(FindOnPath("tool", "/nonexistent"));
+  EXPECT_TRUE(IsProgram(path));
+  EXPECT_FALSE(IsProgram(Write("text", 0644)));
+  EXPECT_FALSE(IsProgram(directory_));
+}
+
 }  // namespace
 }  // namespace ballast::base

@@ -46,7 +46,7 @@ TEST(ContainerTest, TheProfilesThatComeWithIt) {
 TEST(ContainerTest, EveryLimitThatDockerHasOnVersion2) {
   const auto limits = LimitsOf(Everything(), {.io_device = "/dev/sda"});
   ASSERT_TRUE(limits.ok());
-  EXPECT_THAT(limits->flags, ElementsAre("--memory=512m", "--memory-swap=805310464b", "--cpus=1.5", "--cpu-shares=512",
+  EXPECT_THAT(limits->flags, ElementsAre("--memory=512m", "--memory-swap=805310464b", "--cpus=1.5", "--cpu-shares=1287",
                                          "--device-read-bps=/dev/sda:41943040", "--device-write-bps=/dev/sda:1048576"));
   EXPECT_THAT(limits->remarks, ElementsAre(HasSubstr("compressed memory"), HasSubstr("swappiness"),
                                            HasSubstr("no flag for memory.high"), HasSubstr("page cache")));
@@ -55,9 +55,12 @@ TEST(ContainerTest, EveryLimitThatDockerHasOnVersion2) {
 TEST(ContainerTest, PodmanCanSlowDownAndVersion1HasSwappiness) {
   const auto podman = LimitsOf(Everything(), {.engine = Engine::kPodman, .io_device = "/dev/sda"});
   EXPECT_THAT(podman->flags, testing::Contains("--cgroup-conf=memory.high=419430401"));
+  EXPECT_THAT(podman->flags, testing::Contains("--cgroup-conf=cpu.weight=50"));
   const auto version1 =
       LimitsOf(Everything(), {.engine = Engine::kPodman, .cgroup_version = 1, .io_device = "/dev/sda"});
   EXPECT_THAT(version1->flags, testing::Contains("--memory-swappiness=60"));
+  EXPECT_THAT(version1->flags, testing::Contains("--cpu-shares=512"));
+  EXPECT_THAT(version1->remarks, testing::Contains(HasSubstr("written back later")));
   EXPECT_THAT(version1->flags, testing::Not(testing::Contains(HasSubstr("memory.high"))));
   v1::EnvironmentProfile eager = Everything();
   eager.set_swappiness(101);

@@ -32,11 +32,17 @@ class EnvironmentSimulatorTest : public ::testing::Test {
   }
   ~EnvironmentSimulatorTest() override { std::filesystem::remove_all(directory_); }
 
-  // A program in the engine's place, first on PATH: prints its arguments into a file and exits with `exit_code`.
-  void UseEngine(int exit_code) {
+  // A program in the engine's place, first on PATH: keeps its calls, keeps to every limit, and says that the container
+  // ended in this state. `answers` are lines of sh that come before its own.
+  void UseEngine(const std::string& state, const std::string& answers = "") {
     const std::filesystem::path program = directory_ / "docker";
-    std::ofstream(program) << fmt::format("#!/bin/sh\nprintf '%s\\n' \"$@\" > {}/arguments\nexit {}\n",
-                                          directory_.string(), exit_code);
+    std::ofstream(program) << fmt::format(
+        "#!/bin/sh\nprintf '%s\\n' \"$*\" >> {}/calls\n{}\n"
+        "case $1 in\n"
+        "  create) echo 0123456789abcdef ;;\n"
+        "  inspect) case $3 in *Pid*) echo 0 ;; *Status*) echo {} ;; *) echo 67108864 67108864 ;; esac ;;\n"
+        "esac\n",
+        directory_.string(), answers, state);
     ASSERT_EQ(::chmod(program.c_str(), 0755), 0);
     if (path_.empty()) path_ = std::getenv("PATH");
     ::setenv("PATH", fmt::format("{}:{}", directory_.string(), path_).c_str(), 1);
@@ -119,23 +125,40 @@ TEST_F(EnvironmentSimulatorTest, ACommandThatTakesMoreIsKilledAndTheProgramIsNot
   EXPECT_GE(result->outcome().evidence().cgroup_oom_kill_count(), 1U);
 }
 
-TEST_F(EnvironmentSimulatorTest, RunsAContainerByTheEngine) {
-  UseEngine(0);
+TEST_F(EnvironmentSimulatorTest, RunsAContainerByTheEngineAndRemovesIt) {
+  UseEngine("exited 0 false");
   const auto result = simulator_->RunContainer("small", {"echo", "a b"});
   ASSERT_TRUE(result.ok()) << result.status();
-  EXPECT_EQ(result->outcome().kind(), v1::COMPLETED);
-  EXPECT_THAT(base::ReadFile(directory_ / "arguments").value(),
-              AllOf(StartsWith("run\n"), ::testing::EndsWith("ballast\necho\na b\n")));
+  EXPECT_EQ(result->outcome().kind(), v1::COMPLETED) << result->outcome().message();
+  EXPECT_THAT(base::ReadFile(directory_ / "calls").value(),
+              AllOf(HasSubstr("--memory=64m --memory-swap=64m ballast echo a b\n"), HasSubstr("\nstart --attach"),
+                    HasSubstr("\nrm --force ballast-env-")));
 }
 
-TEST_F(EnvironmentSimulatorTest, TheEnginesExitCodeSaysWhatBecameOfIt) {
-  UseEngine(125);
-  EXPECT_EQ(simulator_->RunContainer("small", {"true"})->outcome().kind(), v1::ENVIRONMENT_REFUSED);
-  UseEngine(127);
-  EXPECT_EQ(simulator_->RunContainer("small", {"true"})->outcome().kind(), v1::INVALID);
-  UseEngine(137);
+TEST_F(EnvironmentSimulatorTest, WhatBecameOfTheContainerIsTold) {
+  UseEngine("exited 137 true");
+  EXPECT_EQ(simulator_->RunContainer("small", {"true"})->outcome().kind(), v1::OOM_KILLED);
+  EXPECT_EQ(simulator_->RunContainer("small", {"true"})->outcome().evidence().killer(), v1::KERNEL_MEMCG_OOM);
+  UseEngine("exited 137 false");
   EXPECT_EQ(simulator_->RunContainer("small", {"true"})->outcome().kind(), v1::COMMAND_FAILED);
   EXPECT_THAT(simulator_->RunContainer("small", {"true"})->outcome().message(), HasSubstr("killed"));
+  UseEngine("exited 7 false");
+  EXPECT_EQ(simulator_->RunContainer("small", {"true"})->outcome().evidence().exit_code(), 7);
+  UseEngine("created 0 false",
+            "case \"$*\" in 'start ballast'*) echo 'exec: executable file not found' >&2; exit 1 ;; esac");
+  EXPECT_EQ(simulator_->RunContainer("small", {"true"})->outcome().kind(), v1::INVALID);
+}
+
+TEST_F(EnvironmentSimulatorTest, AnEngineThatKeepsNotToTheLimitsIsRefused) {
+  UseEngine("exited 0 false", "case $3 in *HostConfig*) echo 67108864 -1; exit ;; esac");
+  auto result = simulator_->RunContainer("small", {"true"});
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->outcome().kind(), v1::ENVIRONMENT_REFUSED);
+  EXPECT_THAT(result->outcome().message(), AllOf(HasSubstr("docker discarded a limit of small"), HasSubstr("; try: ")));
+  UseEngine("", "[ $1 != create ] || { echo 'Error: No such image: ballast' >&2; exit 125; }");
+  result = simulator_->RunContainer("small", {"true"});
+  EXPECT_EQ(result->outcome().kind(), v1::ENVIRONMENT_REFUSED);
+  EXPECT_THAT(result->outcome().message(), HasSubstr("(Error: No such image: ballast)"));
 }
 
 TEST_F(EnvironmentSimulatorTest, AMissingEngineIsNamed) {

@@ -1,4 +1,4 @@
-#include "worker/environment/limits.h"
+#include "common/limits/limits.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "worker/environment/swap_check.h"
+#include "common/limits/swap_check.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -3,15 +3,16 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "cli/context.h"
 #include "common/base/child_process.h"
+#include "common/base/interruption.h"
 #include "common/environment/container.h"
 
-namespace ballast::cli {
+namespace ballast::containers {
 
 // What a call left.
 struct EngineAnswer {
@@ -22,13 +23,16 @@ struct EngineAnswer {
   [[nodiscard]] bool ok() const { return status == base::ExitStatus{}; }
 };
 
-// Calls one engine. Its children are in the process group of this program, so that they may use the terminal. Use it on
-// the main thread.
+// Calls one engine. Its children are in the process group of this program, so that they may use the terminal. What is
+// attached ends with the thread that attached it.
 class ContainerEngine {
  public:
-  // Looks for the program on PATH. FAILED_PRECONDITION, with what to install, where it is missing.
-  [[nodiscard]] static absl::StatusOr<ContainerEngine> Find(profiles::Engine engine, Context& context);
+  // Looks for the program on `search_path`, the value of PATH. FAILED_PRECONDITION, with what to install, where it is
+  // missing. `interruption` outlives the engine.
+  [[nodiscard]] static absl::StatusOr<ContainerEngine> Find(profiles::Engine engine, std::string_view search_path,
+                                                            base::Interruption* interruption);
 
+  [[nodiscard]] base::Interruption& interruption() const { return *interruption_; }
   [[nodiscard]] profiles::Engine kind() const { return kind_; }
   [[nodiscard]] std::string name() const { return std::string(profiles::EngineName(kind_)); }
 
@@ -51,15 +55,15 @@ class ContainerEngine {
   [[nodiscard]] absl::Status Failure(const std::string& what, const EngineAnswer& answer) const;
 
  private:
-  ContainerEngine(profiles::Engine kind, std::filesystem::path program, Context* context)
-      : kind_(kind), program_(std::move(program)), context_(context) {}
+  ContainerEngine(profiles::Engine kind, std::filesystem::path program, base::Interruption* interruption)
+      : kind_(kind), program_(std::move(program)), interruption_(interruption) {}
 
   [[nodiscard]] absl::StatusOr<EngineAnswer> Call(const std::vector<std::string>& arguments, bool to_the_end,
                                                   const std::filesystem::path& directory) const;
 
   profiles::Engine kind_;
   std::filesystem::path program_;
-  Context* context_;
+  base::Interruption* interruption_;
 };
 
-}  // namespace ballast::cli
+}  // namespace ballast::containers

@@ -1,4 +1,4 @@
-#include "cli/container_engine.h"
+#include "common/containers/engine.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -12,20 +12,20 @@
 
 #include <fmt/format.h>
 
-#include "cli/error_text.h"
-#include "cli/program_path.h"
 #include "common/base/fd.h"
 #include "common/base/file.h"
+#include "common/base/next_step.h"
+#include "common/base/program.h"
 #include "common/base/status.h"
 
-namespace ballast::cli {
+namespace ballast::containers {
 namespace {
 
 constexpr std::chrono::hours kWhile(1);
 
 std::string InstallStep(profiles::Engine engine) {
   const bool docker = engine == profiles::Engine::kDocker;
-  return fmt::format("install it (Debian: apt-get install {}), or leave --engine out to run without containers",
+  return fmt::format("install it (Debian: apt-get install {}), or run without containers (--engine native)",
                      docker ? "docker.io, or docker-ce from Docker's own packages" : "podman");
 }
 
@@ -50,28 +50,40 @@ std::string Trimmed(std::string text) {
 std::string NextStep(profiles::Engine engine, const std::string& said) {
   const auto says = [&said](const char* words) { return said.find(words) != std::string::npos; };
   if (says("permission denied") && says("docker.sock")) {
-    return "run it as root or as a member of the group docker, or take --engine podman";
+    return "run it as root or as a member of the group docker, or take podman (--engine podman)";
   }
   if (says("Cannot connect") || says("unable to connect") || says("failed to connect") || says("docker daemon")) {
     return "start the engine's service, or set DOCKER_HOST to where it listens";
   }
-  if (says("No such image") || says("image not known") || says("Unable to find image") || says("pull access denied") ||
-      says("short-name")) {
-    return "give an --image that is there; deploy/Dockerfile makes one with Ballast's programs";
+  if (says("unknown flag") || says("unknown shorthand flag")) {
+    return fmt::format("leave that flag out (--engine-flag); {} create --help lists them",
+                       profiles::EngineName(engine));
+  }
+  if (says("o command specified") || says("no command or entrypoint")) {
+    return "give the command to run behind --: the image names none";
+  }
+  for (const char* const words : {"No such image", "image not known", "Unable to find image", "pull access denied",
+                                  "short-name", "initializing source", "pinging container registry", "manifest unknown",
+                                  "invalid reference format", "error pulling image"}) {
+    if (says(words)) {
+      return "name an image that is there, or can be pulled (--image); deploy/Dockerfile makes one with Ballast's "
+             "programs";
+    }
   }
   return fmt::format("{} info", profiles::EngineName(engine));
 }
 
 }  // namespace
 
-absl::StatusOr<ContainerEngine> ContainerEngine::Find(profiles::Engine engine, Context& context) {
+absl::StatusOr<ContainerEngine> ContainerEngine::Find(profiles::Engine engine, std::string_view search_path,
+                                                      base::Interruption* interruption) {
   const std::string name(profiles::EngineName(engine));
-  auto program = FindOnPath(name, context);
+  auto program = base::FindOnPath(name, search_path);
   if (!program) {
-    return WithNextStep(absl::FailedPreconditionError(fmt::format("there is no program {} on PATH", name)),
-                        InstallStep(engine));
+    return base::WithNextStep(absl::FailedPreconditionError(fmt::format("there is no program {} on PATH", name)),
+                              InstallStep(engine));
   }
-  return ContainerEngine(engine, *std::move(program), &context);
+  return ContainerEngine(engine, *std::move(program), interruption);
 }
 
 absl::StatusOr<EngineAnswer> ContainerEngine::Call(const std::vector<std::string>& arguments) const {
@@ -104,14 +116,14 @@ absl::StatusOr<EngineAnswer> ContainerEngine::Call(const std::vector<std::string
   if (!child.ok()) return absl::InternalError(std::string(child.status().message()));
   EngineAnswer answer;
   if (!to_the_end) {
-    while (!context_->interrupts.WaitReadable(child->pid_fd(), kWhile)) {
-      if (!context_->interrupts.pending()) continue;
+    while (!interruption_->WaitReadable(child->pid_fd(), kWhile)) {
+      if (!interruption_->pending()) continue;
       child->Signal(SIGTERM);
       break;
     }
   }
   answer.status = child->Wait().value_or(base::ExitStatus{.exit_code = -1});
-  if (!to_the_end && context_->interrupts.pending()) return absl::CancelledError("interrupted");
+  if (!to_the_end && interruption_->pending()) return absl::CancelledError("interrupted");
   BALLAST_ASSIGN_OR_RETURN(answer.out, Content(out.get()));
   BALLAST_ASSIGN_OR_RETURN(answer.err, Content(err.get()));
   answer.out = Trimmed(std::move(answer.out));
@@ -130,8 +142,9 @@ absl::StatusOr<base::ChildProcess> ContainerEngine::Attach(const std::vector<std
 
 absl::Status ContainerEngine::Failure(const std::string& what, const EngineAnswer& answer) const {
   const std::string said = answer.err.empty() ? answer.out : answer.err;
-  return WithNextStep(WithDetail(absl::FailedPreconditionError(fmt::format("{} could not {}", name(), what)), said),
-                      NextStep(kind_, said));
+  return base::WithNextStep(
+      base::WithDetail(absl::FailedPreconditionError(fmt::format("{} could not {}", name(), what)), said),
+      NextStep(kind_, said));
 }
 
-}  // namespace ballast::cli
+}  // namespace ballast::containers

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "worker/environment/environment_refusal.h"
-#include "worker/environment/limits.h"
+#include "common/limits/environment_refusal.h"
+#include "common/limits/limits.h"
 
 namespace ballast::environment {
 

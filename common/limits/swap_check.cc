@@ -1,4 +1,4 @@
-#include "worker/environment/swap_check.h"
+#include "common/limits/swap_check.h"
 
 #include <algorithm>
 #include <cstdint>

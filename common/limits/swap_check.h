@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "ballast/v1/environment.pb.h"
+#include "common/limits/environment_refusal.h"
 #include "common/os/swap_areas.h"
-#include "worker/environment/environment_refusal.h"
 
 namespace ballast::environment {
 

@@ -1,4 +1,4 @@
-#include "worker/environment/environment_refusal.h"
+#include "common/limits/environment_refusal.h"
 
 #include <fmt/format.h>
 

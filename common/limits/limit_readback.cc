@@ -1,4 +1,4 @@
-#include "worker/environment/limit_readback.h"
+#include "common/limits/limit_readback.h"
 
 #include <algorithm>
 #include <cmath>
