@@ -1,8 +1,11 @@
 // ballast env create-scripts
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <cctype>
 #include <filesystem>
 #include <memory>
+#include <string_view>
 
 #include <fmt/format.h>
 
@@ -12,6 +15,7 @@
 #include "cli/render/records.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
+#include "common/base/text.h"
 #include "common/environment/script.h"
 
 namespace ballast::cli {
@@ -23,6 +27,7 @@ constexpr ::mode_t kExecutable = 0755;
 struct Flags {
   std::string directory = kDefaultDirectory;
   std::string file;
+  std::string io_device;
   std::string output;
 };
 
@@ -30,13 +35,25 @@ std::vector<Field<std::filesystem::path>> PathFields() {
   return {{"path", "FILE", Align::kLeft, [](const std::filesystem::path& path) { return path.string(); }}};
 }
 
+// It is written into a script as it is.
+absl::Status CheckDeviceName(const std::string& device) {
+  const auto plain = [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 ||
+           std::string_view("/_-.").find(c) != std::string_view::npos;
+  };
+  if (std::ranges::all_of(device, plain)) return absl::OkStatus();
+  return WithNextStep(
+      absl::InvalidArgumentError(fmt::format("--io-device: {} is no name of a disk", base::Quoted(device))),
+      "--io-device /dev/sda");
+}
+
 absl::StatusOr<ExitCode> CreateScripts(const Flags& flags, Context& context) {
   BALLAST_ASSIGN_OR_RETURN(const OutputFormat output, ParseOutputFormat(flags.output));
   BALLAST_ASSIGN_OR_RETURN(const v1::EnvironmentCatalogue catalogue, LoadAllEnvironments(flags.file, context));
-  const auto scripts = profiles::AllScripts(catalogue);
+  if (const absl::Status device = CheckDeviceName(flags.io_device); !device.ok()) return device;
+  const auto scripts = profiles::AllScripts(catalogue, flags.io_device);
   if (!scripts.ok()) {
-    return WithNextStep(scripts.status(),
-                        "leave the limits of the disk out: a script for docker does not know its name");
+    return WithNextStep(scripts.status(), "give that profile a name that a file for cmd.exe can hold");
   }
   const std::filesystem::path directory = flags.directory;
   const auto unwritable = [&](const absl::Status& status) {
@@ -90,6 +107,10 @@ void AddEnvCreateScriptsCommand(CommandTree& tree, CLI::App* group) {
   command
       ->add_option("--output-dir", flags->directory, fmt::format("Where to write them (default {})", kDefaultDirectory))
       ->type_name("DIR");
+  command
+      ->add_option("--io-device", flags->io_device,
+                   "Disk that limits of its speed are for in the .bat; else BALLAST_IO_DEVICE names it when it runs")
+      ->type_name("DEVICE");
   AddEnvironmentFileFlag(command, &flags->file);
   AddOutputFlag(command, &flags->output);
 }

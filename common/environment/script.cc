@@ -97,10 +97,11 @@ std::string ShellScript(const v1::EnvironmentCatalogue& catalogue, std::string_v
   return script;
 }
 
-absl::StatusOr<std::vector<ScriptFile>> AllScripts(const v1::EnvironmentCatalogue& catalogue) {
+absl::StatusOr<std::vector<ScriptFile>> AllScripts(const v1::EnvironmentCatalogue& catalogue,
+                                                   std::string_view io_device) {
   std::vector<ScriptFile> files;
   const auto add = [&](const std::string& stem, std::string_view default_name) -> absl::Status {
-    BALLAST_ASSIGN_OR_RETURN(std::string batch, BatchScript(catalogue, default_name));
+    BALLAST_ASSIGN_OR_RETURN(std::string batch, BatchScript(catalogue, default_name, io_device));
     files.push_back({stem + ".sh", ShellScript(catalogue, default_name), /*executable=*/true});
     files.push_back({stem + ".bat", std::move(batch), /*executable=*/false});
     return absl::OkStatus();

@@ -21,10 +21,11 @@ inline constexpr std::string_view kGeneralScriptName = "run_memory_env_test";
 [[nodiscard]] std::string ShellScript(const v1::EnvironmentCatalogue& catalogue, std::string_view default_name);
 
 // For cmd.exe, in UTF-8 with CR LF: `docker run LIMITS IMAGE ballast simple …`. BALLAST_IMAGE names another image than
-// kDefaultImage. Profiles that limit a disk are left out: they need the name of a device. INVALID_ARGUMENT where
-// `default_name` is one of these.
+// kDefaultImage, BALLAST_IO_DEVICE the disk that limits of its speed are for; where that is not set it is `io_device`,
+// and where that is empty, a profile with such limits says what is missing when the script runs. INVALID_ARGUMENT for
+// what cannot be written in such a file.
 [[nodiscard]] absl::StatusOr<std::string> BatchScript(const v1::EnvironmentCatalogue& catalogue,
-                                                      std::string_view default_name);
+                                                      std::string_view default_name, std::string_view io_device = "");
 
 // A script as a file.
 struct ScriptFile {
@@ -34,7 +35,8 @@ struct ScriptFile {
 };
 
 // Both for each profile, named by its first alias in ASCII (its name where it has none), and both without an
-// environment of their own.
-[[nodiscard]] absl::StatusOr<std::vector<ScriptFile>> AllScripts(const v1::EnvironmentCatalogue& catalogue);
+// environment of their own. `io_device` as above.
+[[nodiscard]] absl::StatusOr<std::vector<ScriptFile>> AllScripts(const v1::EnvironmentCatalogue& catalogue,
+                                                                 std::string_view io_device = "");
 
 }  // namespace ballast::profiles

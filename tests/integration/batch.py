@@ -7,18 +7,55 @@ redirections; variables are read when a line is reached, as without delayed expa
 import re
 
 
+def split_arguments(line):
+    """A line as cmd.exe divides it into %1, %2, …: outside of quotes at every blank, comma, semicolon and equals sign; quotes stay."""
+    arguments, current, quoted = [], "", False
+    for character in line:
+        if character == '"':
+            quoted = not quoted
+        if not quoted and character in " \t,;=":
+            if current:
+                arguments.append(current)
+            current = ""
+        else:
+            current += character
+    return arguments + [current] if current else arguments
+
+
+def program_arguments(line):
+    """What a program of Microsoft's C runtime makes of its command line."""
+    arguments, current, quoted, at = [], None, False, 0
+    while at < len(line):
+        slashes = len(re.match(r"\\*", line[at:]).group(0))
+        character = line[at + slashes:at + slashes + 1]
+        if character == '"':
+            current = (current or "") + "\\" * (slashes // 2) + ('"' if slashes % 2 else "")
+            quoted = quoted if slashes % 2 else not quoted
+        else:
+            current = (current or "") + "\\" * slashes if slashes else current
+            if character in (" ", "\t") and not quoted:
+                if current is not None:
+                    arguments.append(current)
+                current = None
+            else:
+                current = (current or "") + character
+        at += slashes + 1
+    return arguments + [current] if current is not None else arguments
+
+
 class BatchError(Exception):
     pass
 
 
 class Batch:
-    """Runs a script. `programs` maps the name of a program to a function of (command line) that returns an exit code."""
+    """Runs a script. `arguments` is the line behind its name, as it was written; `programs` maps the name of a program to a function of (command line) that returns an exit code."""
 
     def __init__(self, text, arguments, programs, variables=None):
         if "\n" in text.replace("\r\n", ""):
             raise BatchError("a line does not end with CR LF")
         self.lines = text.split("\r\n")
-        self.arguments = list(arguments)
+        self.raw_arguments = arguments
+        self.arguments = split_arguments(arguments)
         self.programs = programs
         self.variables = {"ERRORLEVEL": "0", "CD": "C:\\here", **(variables or {})}
         self.labels = {line[1:].strip().lower(): number for number, line in enumerate(self.lines) if line.startswith(":")}
@@ -33,6 +70,8 @@ class Batch:
             text = match.group(0)
             if text == "%%":
                 return "%"
+            if text == "%*":
+                return self.raw_arguments
             if match.group("argument"):
                 value = self.argument(int(match.group("argument")))
                 return value.strip('"') if match.group("bare") else value
@@ -40,7 +79,7 @@ class Batch:
                 return "script.bat"
             return self.variables.get(match.group("name").upper(), "")
 
-        return re.sub(r"%%|%~nx0|%(?P<bare>~)?(?P<argument>[1-9])|%(?P<name>[A-Za-z_]+)%", replace, line)
+        return re.sub(r"%%|%\*|%~nx0|%(?P<bare>~)?(?P<argument>[1-9])|%(?P<name>[A-Za-z_]+)%", replace, line)
 
     def condition(self, text):
         """(whether it holds, what follows it)"""

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import unittest
 
-from batch import Batch
+from batch import Batch, program_arguments
 from fleet import FleetTest, MIB, ROOT, program
 
 ALIASES = {"4GB连线": "4gb-swap", "极限2GB模式": "2gb-noswap", "手机模拟": "phone-3gb", "老旧设备": "old-2.5gb"}
@@ -85,42 +85,88 @@ class EnvironmentsTest(FleetTest):
         self.assertIn(completed.returncode, (0, 6), completed.stderr)
         self.assertIn('"environment": "极限2GB模式"', completed.stdout)
 
-    def run_batch(self, name, *arguments, image=None):
-        """(exit code, docker's command lines, what was said on standard error)"""
+    def run_batch(self, name, line="", **variables):
+        """(exit code, docker's calls as lists, what was said on standard error). `line` is what is typed behind the name."""
         with open(self.path("scripts/" + name), encoding="utf-8", newline="") as file:
             text = file.read()
         calls = []
 
         def docker(line):
-            calls.append(line)
+            calls.append(program_arguments(line))
             return 3
 
         programs = {"chcp": lambda line: 0, "where": lambda line: 0 if line == "docker" else 1, "docker": docker}
-        batch = Batch(text, arguments, programs, {"BALLAST_IMAGE": image} if image else None)
+        batch = Batch(text, line, programs, variables)
         return batch.run(), calls, batch.err
+
+    def in_container(self, call, image="ballast"):
+        """(docker's own arguments, those that `ballast` gets in the container), where the image's shell is this machine's."""
+        at = call.index(image)
+        bin_directory = self.path("bin")
+        os.makedirs(bin_directory, exist_ok=True)
+        with open(os.path.join(bin_directory, "ballast"), "w", encoding="utf-8") as file:
+            file.write("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
+        os.chmod(os.path.join(bin_directory, "ballast"), 0o755)
+        said = subprocess.run(call[at + 1:], env={"PATH": bin_directory + ":/usr/bin:/bin"}, cwd=self.directory,
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=True)
+        return call[:at], said.stdout.splitlines()
 
     def test_the_batch_scripts_call_docker_with_the_limits(self):
         self.create_scripts()
         for name, profile in self.profiles().items():
             shown = self.ballast("env", "show-docker", name, "--shell", "bat")
-            flags = shown.out.split(" run --rm ")[1].split(" ballast")[0]
-            wanted = f'run --rm {flags} --volume "C:\\here\\logs:/srv/logs" ballast ballast simple'
+            flags = shown.out.split(" run --rm ")[1].split(" ballast")[0].split()
+            wanted = ["run", "--rm", *flags, "--volume", "C:\\here\\logs:/srv/logs"]
             for given in (name, ALIASES[name], ALIASES[name].upper()):
-                code, calls, _ = self.run_batch("run_memory_env_test.bat", "--environment", f'"{given}"', "--mode", "burst",
-                                                "--target", "70")
-                self.assertEqual((code, calls), (3, [wanted + "  --mode burst --target 70"]), given)
-            code, calls, _ = self.run_batch(f"test_{ALIASES[name]}.bat", "--mode", "staircase", "--duration", "60")
-            self.assertEqual((code, calls), (3, [wanted + "  --mode staircase --duration 60"]))
-            self.assertEqual(profile["memory_bytes"] // MIB, int(re.search(r"--memory=(\d+)m", flags).group(1)))
-        _, calls, _ = self.run_batch("test_2gb-noswap.bat", image="mine:2")
-        self.assertTrue(calls[0].endswith(" mine:2 ballast simple"), calls[0])
+                code, calls, _ = self.run_batch("run_memory_env_test.bat", f'--environment "{given}" --mode burst --target 70')
+                self.assertEqual((code, len(calls)), (3, 1), given)
+                self.assertEqual(self.in_container(calls[0]), (wanted, ["simple", "--mode", "burst", "--target", "70"]), given)
+            code, calls, _ = self.run_batch(f"test_{ALIASES[name]}.bat", "--mode staircase --duration 60")
+            self.assertEqual(code, 3)
+            self.assertEqual(self.in_container(calls[0]), (wanted, ["simple", "--mode", "staircase", "--duration", "60"]))
+            self.assertEqual(profile["memory_bytes"] // MIB, int(re.search(r"--memory=(\d+)m", shown.out).group(1)))
+        _, calls, _ = self.run_batch("test_2gb-noswap.bat", BALLAST_IMAGE="mine:2")
+        self.assertEqual(self.in_container(calls[0], "mine:2")[1], ["simple"])
+
+    def test_the_batch_scripts_leave_every_argument_as_it_is(self):
+        self.create_scripts()
+        line = ('--psi some=20 --annotate build=1.4.2 --on class=mini-pc,site=lab --set a;b "--annotate=note=a b, c" '
+                '--target=70% --expect OOM_*')
+        given = ["--psi", "some=20", "--annotate", "build=1.4.2", "--on", "class=mini-pc,site=lab", "--set", "a;b",
+                 "--annotate=note=a b, c", "--target=70%", "--expect", "OOM_*"]
+        self.assertEqual(program_arguments(line), given)
+        for written in (f"--environment 2gb-noswap {line}", f"{line} --env 2gb-noswap", f"{line} --environment=2gb-noswap",
+                        f'--env="2gb-noswap" {line}'):
+            code, calls, err = self.run_batch("run_memory_env_test.bat", written)
+            self.assertEqual((code, err), (3, []), written)
+            docker, arguments = self.in_container(calls[0])
+            self.assertIn("--memory=2048m", docker)
+            self.assertEqual(arguments, ["simple", *given], written)
+
+    def test_a_profile_that_limits_a_disk_keeps_no_script_from_being_written(self):
+        profiles = self.path("disk.yaml")
+        with open(profiles, "w", encoding="utf-8") as file:
+            file.write("environments: [{name: slow, memory_bytes: 64MiB, io_read_bytes_per_second: 1MiB}]\n")
+        arguments = ("env", "create-scripts", "--env-file", profiles, "--output-dir", self.path("scripts"))
+        result = self.ballast(*arguments)
+        self.assertEqual((result.code, len(result.out.split())), (0, 12), result.err)
+        code, calls, err = self.run_batch("run_memory_env_test.bat", "--environment slow")
+        self.assertEqual((code, calls), (2, []))
+        self.assertIn("limits the speed of a disk", err[0])
+        self.assertEqual(self.run_batch("run_memory_env_test.bat", "--environment 2gb-noswap")[0], 3)
+        _, calls, _ = self.run_batch("test_slow.bat", BALLAST_IO_DEVICE="/dev/sdb")
+        self.assertIn("--device-read-bps=/dev/sdb:1048576", calls[0])
+        self.assertEqual(self.ballast(*arguments, "--io-device", "/dev/sdc").code, 0)
+        _, calls, _ = self.run_batch("test_slow.bat")
+        self.assertIn("--device-read-bps=/dev/sdc:1048576", calls[0])
+        self.assertEqual(self.ballast(*arguments, "--io-device", "a b").code, 2)
 
     def test_the_batch_scripts_say_what_is_wrong(self):
         self.create_scripts()
-        code, calls, err = self.run_batch("run_memory_env_test.bat", "--mode", "burst")
+        code, calls, err = self.run_batch("run_memory_env_test.bat", "--mode burst")
         self.assertEqual((code, calls), (2, []))
         self.assertIn("error: --environment is missing or has no name", err)
-        code, calls, err = self.run_batch("run_memory_env_test.bat", "--environment", "nobody")
+        code, calls, err = self.run_batch("run_memory_env_test.bat", "--environment nobody")
         self.assertEqual((code, calls), (4, []))
         self.assertIn('error: there is no environment "nobody"', err)
         self.assertEqual(self.run_batch("run_memory_env_test.bat", "--environment")[0], 2)

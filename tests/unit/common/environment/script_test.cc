@@ -128,11 +128,18 @@ TEST_F(ScriptTest, ThereIsAPairForEachProfileAndOneForAll) {
                          testing::Pair("test_old-2.5gb.sh", true), testing::Pair("test_old-2.5gb.bat", false)));
 }
 
-TEST_F(ScriptTest, AProfileThatLimitsADiskIsNotForDocker) {
+TEST_F(ScriptTest, AProfileThatLimitsADiskKeepsNoOtherFromItsScript) {
   v1::EnvironmentCatalogue catalogue = catalogue_;
   catalogue.mutable_environments(2)->set_io_read_bytes_per_second(1000);
-  EXPECT_THAT(*BatchScript(catalogue, ""), testing::Not(HasSubstr("手机模拟")));
-  EXPECT_TRUE(absl::IsInvalidArgument(BatchScript(catalogue, "手机模拟").status()));
+  const std::string script = BatchScript(catalogue, "").value();
+  // The disk is named when the script runs.
+  EXPECT_THAT(script,
+              HasSubstr("if /i \"%ENVIRONMENT%\"==\"手机模拟\" if not defined BALLAST_IO_DEVICE goto nodevice"));
+  EXPECT_THAT(script, HasSubstr("--device-read-bps=%BALLAST_IO_DEVICE%:1000\"\r\n"));
+  EXPECT_THAT(script, testing::Not(HasSubstr("set \"BALLAST_IO_DEVICE=")));
+  EXPECT_THAT(BatchScript(catalogue, "手机模拟", "/dev/sdb").value(),
+              HasSubstr("if not defined BALLAST_IO_DEVICE set \"BALLAST_IO_DEVICE=/dev/sdb\"\r\n"));
+  EXPECT_EQ(AllScripts(catalogue)->size(), 2 + 2 * static_cast<std::size_t>(catalogue.environments_size()));
 }
 
 }  // namespace
