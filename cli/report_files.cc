@@ -12,6 +12,7 @@
 #include "cli/error_text.h"
 #include "cli/key_value.h"
 #include "cli/render/command_tables.h"
+#include "cli/render/environment_fields.h"
 #include "cli/render/model_tables.h"
 #include "cli/render/records.h"
 #include "cli/render/text_value.h"
@@ -250,6 +251,7 @@ absl::Status PrintReportTable(const v1::GetReportRequest& scope, Session& sessio
     if (outcome.kind() == v1::COMPLETED || outcome.message().empty()) continue;
     context.out << fmt::format("{}: {}\n", Printable(entry->run().run_id()), Printable(outcome.message()));
   }
+  context.out << AppliedEnvironments(ordered);
   for (const std::string& warning : report.warnings()) context.err << fmt::format("warning: {}\n", Printable(warning));
   return absl::OkStatus();
 }

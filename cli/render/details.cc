@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "cli/render/command_tables.h"
+#include "cli/render/environment_fields.h"
 #include "cli/render/last_seconds.h"
 #include "cli/render/text_value.h"
 #include "cli/render/text_width.h"
@@ -174,6 +175,10 @@ void AddResult(const v1::RunResult& result, Lines* lines) {
     lines->Add("fill rate", FigureText("fill_bytes_per_second", result.fill_bytes_per_second()));
   if (result.limit_bytes() > 0)
     lines->Add("limit", fmt::format("{} ({})", base::FormatBytes(result.limit_bytes()), result.limit_source()));
+  if (const v1::AppliedEnvironment& environment = result.environment(); !environment.profile_name().empty()) {
+    lines->Add("environment", AppliedText(environment));
+    AddList("not as the profile says", environment.remarks(), lines);
+  }
   lines->Add("samples", fmt::format("{}, {} missed", result.sample_count(), result.missed_sample_count()));
   if (result.max_lag_bytes() > 0) lines->Add("largest lag", base::FormatBytes(result.max_lag_bytes()));
   AddObserverCost(result, lines);

@@ -1,5 +1,8 @@
 #include "cli/render/environment_fields.h"
 
+#include <algorithm>
+#include <utility>
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -69,7 +72,33 @@ std::vector<Field<Profile>> EnvironmentFields() {
 
 std::string MemoryText(const Profile& profile) {
   const bool none = profile.swap().size_bytes() == 0;
-  return fmt::format("{}, {}", base::FormatBytes(profile.memory_bytes()), none ? "no swap" : SwapText(profile) + " swap");
+  return fmt::format("{}, {}", base::FormatBytes(profile.memory_bytes()),
+                     none ? "no swap" : SwapText(profile) + " swap");
+}
+
+std::string AppliedText(const v1::AppliedEnvironment& applied) {
+  return fmt::format("{}: {}, {}", applied.profile_name(), base::FormatBytes(applied.memory_bytes()),
+                     applied.swap_bytes() == 0 ? "no swap" : base::FormatBytes(applied.swap_bytes()) + " of swap");
+}
+
+std::string AppliedEnvironments(const std::vector<const v1::RunReport*>& runs) {
+  std::vector<std::pair<std::string, std::vector<std::string>>> texts;  // and the runs that have it
+  for (const v1::RunReport* entry : runs) {
+    const v1::Run& run = entry->run();
+    if (run.attempts().empty()) continue;
+    const v1::AppliedEnvironment& applied = run.attempts(run.attempts_size() - 1).result().environment();
+    if (applied.profile_name().empty()) continue;
+    std::string text = fmt::format("environment {}\n", Printable(AppliedText(applied)));
+    for (const std::string& remark : applied.remarks()) text += fmt::format("  {}\n", Printable(remark));
+    auto known = std::ranges::find(texts, text, &std::pair<std::string, std::vector<std::string>>::first);
+    if (known == texts.end()) known = texts.insert(known, {text, {}});
+    known->second.push_back(run.run_id());
+  }
+  std::string all;
+  for (const auto& [text, names] : texts) {
+    all += names.size() == runs.size() ? text : fmt::format("{}: {}", fmt::join(names, ", "), text);
+  }
+  return all;
 }
 
 std::string EnvironmentDetails(const Profile& profile) {
@@ -79,7 +108,8 @@ std::string EnvironmentDetails(const Profile& profile) {
   AddLine("description", profile.description(), &text);
   AddLine("description (zh)", profile.description_zh(), &text);
   AddLine("memory", base::FormatBytes(profile.memory_bytes()), &text);
-  if (profile.memory_high_bytes() > 0) AddLine("slowed down from", base::FormatBytes(profile.memory_high_bytes()), &text);
+  if (profile.memory_high_bytes() > 0)
+    AddLine("slowed down from", base::FormatBytes(profile.memory_high_bytes()), &text);
   AddLine("swap", SwapText(profile), &text);
   if (profile.has_swappiness()) AddLine("swappiness", std::to_string(profile.swappiness()), &text);
   AddLine("processors", CpusText(profile), &text);

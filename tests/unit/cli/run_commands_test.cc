@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "cli/render/details.h"
+#include "cli/render/environment_fields.h"
 #include "gmock/gmock.h"
 #include "google/protobuf/text_format.h"
 #include "tests/unit/cli/command_fixture.h"
@@ -192,6 +194,25 @@ TEST_F(RunCommandsTest, ARunIsShownWithItsVerdictsAndWhatItTook) {
         "AVAILABLE_MEMORY 100 MiB (200 MiB)"}) {
     EXPECT_THAT(out(), HasSubstr(text));
   }
+}
+
+TEST_F(RunCommandsTest, WhatADeviceMadeOfAProfileIsShown) {
+  v1::RunReport report;
+  report.mutable_run()->set_run_id("j-1.1");
+  v1::AppliedEnvironment* const applied = report.mutable_run()->add_attempts()->mutable_result()->mutable_environment();
+  applied->set_profile_name("small");
+  applied->set_memory_bytes(64U << 20U);
+  applied->add_remarks("The profile's swappiness (10) is not set.");
+  const std::string details = RunDetails(report.run());
+  EXPECT_THAT(details, HasSubstr("environment:       small: 64 MiB, no swap\n"));
+  EXPECT_THAT(details, HasSubstr("  The profile's swappiness (10) is not set.\n"));
+  EXPECT_EQ(AppliedEnvironments({&report, &report}),
+            "environment small: 64 MiB, no swap\n  The profile's swappiness (10) is not set.\n");
+  v1::RunReport other = report;
+  other.mutable_run()->set_run_id("j-1.2");
+  other.mutable_run()->mutable_attempts(0)->mutable_result()->mutable_environment()->clear_remarks();
+  EXPECT_THAT(AppliedEnvironments({&report, &other}), HasSubstr("j-1.2: environment small: 64 MiB, no swap\n"));
+  EXPECT_EQ(AppliedEnvironments({}), "");
 }
 
 TEST_F(RunCommandsTest, AJobIsShownWithItsRunsAndCancelled) {
