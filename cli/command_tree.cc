@@ -95,6 +95,8 @@ absl::Status RequireArgument(bool given, const std::string& what, const std::str
 
 CommandTree::CommandTree(std::string name, std::string description) : root_(std::move(description), std::move(name)) {
   root_.allow_extras();
+  // One command a line. Without this, whatever stands behind it and is the name of a command would be one.
+  root_.require_subcommand(0, 1);
   root_.get_formatter()->label("SUBCOMMAND", "COMMAND");
   root_.get_formatter()->label("Subcommands", "Commands");
   root_.get_formatter()->label("Options", "Flags");
@@ -106,9 +108,13 @@ CommandTree::CommandTree(std::string name, std::string description) : root_(std:
 }
 
 CLI::App* CommandTree::AddGroup(const std::string& name, const std::string& description) {
-  CLI::App* group = Add(nullptr, name, description, {}, nullptr);
+  CLI::App* group = AddLocalGroup(name, description);
   AddConnectionOptions(group, &before_command_);
   return group;
+}
+
+CLI::App* CommandTree::AddLocalGroup(const std::string& name, const std::string& description) {
+  return Add(nullptr, name, description, {}, nullptr);
 }
 
 CLI::App* CommandTree::Add(CLI::App* parent, const std::string& name, const std::string& description,
@@ -116,6 +122,7 @@ CLI::App* CommandTree::Add(CLI::App* parent, const std::string& name, const std:
   CLI::App* command = (parent == nullptr ? &root_ : parent)->add_subcommand(name, description);
   // What is left over is reported here, with the nearest names; CLI11 alone would only say that it is unexpected.
   command->allow_extras();
+  command->require_subcommand(0, 1);
   command->footer(Examples(examples));
   if (run) commands_[command] = std::move(run);
   return command;

@@ -27,6 +27,8 @@ class CommandTree {
 
   // A command that has commands of its own (`jobs`).
   CLI::App* AddGroup(const std::string& name, const std::string& description);
+  // The same, of commands that ask no coordinator.
+  CLI::App* AddLocalGroup(const std::string& name, const std::string& description);
 
   // A command below `parent` (null: at the top). `examples` are lines shown by --help.
   CLI::App* Add(CLI::App* parent, const std::string& name, const std::string& description,

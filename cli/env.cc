@@ -29,7 +29,11 @@ absl::StatusOr<profiles::Engine> EngineOfFlag(const std::string& text) {
 
 void AddEnvCommands(CommandTree& tree) {
   CLI::App* group =
-      tree.AddGroup("env", "Environments: smaller machines to run in. Which there are, and commands in them.");
+      tree.AddLocalGroup("env", "Environments: smaller machines to run in. Which there are, and commands in them.");
+  group->footer(
+      "\nThese commands know the profiles of this machine: those of --env-file, of "
+      "~/.config/ballast/environments.yaml\n"
+      "and of the program. A coordinator may have others (--environments), which jobs can name with --env.");
   AddEnvListCommand(tree, group);
   AddEnvShowCommand(tree, group);
   AddEnvShowDockerCommand(tree, group);

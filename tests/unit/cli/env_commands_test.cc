@@ -62,6 +62,29 @@ TEST_F(EnvCommandsTest, ShowTakesNamesAndAliases) {
   EXPECT_THAT(err(), HasSubstr("the name of the environment is missing"));
 }
 
+TEST_F(EnvCommandsTest, AProfileMayBeCalledLikeACommand) {
+  const std::string file =
+      WriteFile("environments: [{name: list, memory_bytes: 64MiB}, {name: env, memory_bytes: 64MiB}]\n");
+  for (const char* const name : {"list", "env"}) {
+    ASSERT_EQ(Run({"env", "show", name, "--env-file", file}), 0) << err();
+    EXPECT_THAT(out(), HasSubstr(std::string("name:              ") + name + "\n"));
+    ASSERT_EQ(Run({"env", "show-docker", name, "--env-file", file}), 0) << err();
+  }
+  WriteProgram("ballast-worker", "echo \"$@\"\n");
+  EXPECT_EQ(Run({"env", "run", "list", "--env-file", file}), 2);
+  EXPECT_THAT(err(), HasSubstr("the command, behind --, is missing"));
+  EXPECT_EQ(Run({"env", "list", "show"}), 2);
+  EXPECT_THAT(err(), HasSubstr("ballast env list does not take 'show'"));
+}
+
+TEST_F(EnvCommandsTest, TheyAskNoCoordinatorAndSaySo) {
+  EXPECT_EQ(Run({"env", "list", "--coordinator", "lab:7850"}), 2);
+  EXPECT_THAT(err(), HasSubstr("has no flag '--coordinator'"));
+  EXPECT_EQ(Run({"env", "--coordinator", "lab:7850", "list"}), 2);
+  ASSERT_EQ(Run({"env", "--help"}), 0);
+  EXPECT_THAT(out(), HasSubstr("A coordinator may have others"));
+}
+
 TEST_F(EnvCommandsTest, ShowDockerQuotesForTheShellThatIsNamed) {
   ASSERT_EQ(Run({"env", "show-docker", "4GB连线", "--image", "debian:12", "--", "sh", "-c", "echo \"100%\""}), 0)
       << err();

@@ -38,6 +38,13 @@ TEST_F(ExecJobsTest, ACommandOfTheDevices) {
   EXPECT_EQ(spec.repetitions(), 2U);
 }
 
+TEST_F(ExecJobsTest, ACommandMayBeCalledLikeOneOfThisProgram) {
+  for (const char* const name : {"env", "exec", "jobs"}) {
+    ASSERT_EQ(Run({"exec", name, "--device", "w1", "--coordinator", "lab:7850", "--dry-run"}), 0) << err();
+    EXPECT_EQ(Printed().workload().command().command_id(), name);
+  }
+}
+
 TEST_F(ExecJobsTest, ACommandLineOfThisMachine) {
   WriteProgram("my import!", "true\n");
   ASSERT_EQ(Run({"exec", "--until", "oom", "--dry-run", "--", "my import!", "--mode", "{x}", "--", "--help"}), 0)
