@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -38,6 +39,7 @@ constexpr milliseconds kEndPatience(10'000);
 constexpr milliseconds kRetry(10);
 constexpr milliseconds kOwnerLookup(1'000);
 constexpr int kInheritedLockFd = 9;
+constexpr int kInheritedConfigFd = 10;
 constexpr std::uintmax_t kMaxLogBytes = 4U << 20U;
 constexpr std::size_t kTailLines = 12;
 constexpr std::size_t kTailBytes = 16U << 10U;
@@ -198,6 +200,8 @@ absl::StatusOr<std::unique_ptr<LocalFleet>> LocalFleet::Open(const std::filesyst
   }
   WriteOwner(lock.get());
   fleet->lock_ = std::move(lock);
+  // Earlier versions left the user's variables in it when they were killed.
+  ::unlink((data_directory / "worker.yaml").c_str());
   BALLAST_RETURN_IF_ERROR(fleet->StartCoordinator());
   return fleet;
 }
@@ -208,7 +212,6 @@ LocalFleet::~LocalFleet() {
   End(&worker_, patient_);
   End(&coordinator_, patient_);
   ::unlink(socket_.c_str());
-  if (!worker_config_.empty()) ::unlink(worker_config_.c_str());
 }
 
 void LocalFleet::End(Child* child, bool patient) {
@@ -242,6 +245,7 @@ absl::StatusOr<LocalFleet::Child> LocalFleet::StartChild(const std::string& prog
                         {stdout_fd >= 0 ? stdout_fd : log.get(), STDOUT_FILENO},
                         {log.get(), STDERR_FILENO},
                         {lock_.get(), kInheritedLockFd}};
+  if (worker_config_.valid()) options.passed_fds.push_back({worker_config_.get(), kInheritedConfigFd});
   options.parent_death_signal = SIGKILL;
   auto started = base::ChildProcess::Start(options);
   if (!started.ok())
@@ -297,19 +301,19 @@ absl::Status LocalFleet::StartCoordinator() {
 absl::Status LocalFleet::OfferCommand(const v1::CommandDefinition& command) {
   v1::WorkerConfig config;
   *config.add_commands() = command;
-  const std::filesystem::path file = directory_ / "worker.yaml";
-  // It holds the user's environment variables, and they may be secret. Nobody reads it before the worker is started.
-  ::unlink(file.c_str());
-  BALLAST_ASSIGN_OR_RETURN(const base::Fd fd, base::OpenFile(file, O_WRONLY | O_CREAT | O_EXCL, 0600));
-  worker_config_ = file;
-  return base::WriteAll(fd.get(), config::WriteYaml(config));
+  // It holds the user's environment variables, and they may be secret: it never reaches a disk.
+  worker_config_.Reset(::memfd_create("ballast-worker-config", MFD_CLOEXEC));
+  if (!worker_config_.valid()) return base::ErrnoStatus(errno, "memfd_create");
+  return base::WriteAll(worker_config_.get(), config::WriteYaml(config));
 }
 
 absl::Status LocalFleet::StartWorker() {
   if (!owner()) return absl::FailedPreconditionError("only the owner of the private coordinator starts its worker");
   if (worker_.process.running()) return absl::OkStatus();
   std::vector<std::string> arguments = {"--coordinator", address(), "--data-dir", (directory_ / "worker").string()};
-  if (!worker_config_.empty()) arguments.insert(arguments.end(), {"--config", worker_config_.string()});
+  if (worker_config_.valid()) {
+    arguments.insert(arguments.end(), {"--config", fmt::format("/dev/fd/{}", kInheritedConfigFd)});
+  }
   BALLAST_ASSIGN_OR_RETURN(worker_, StartChild("ballast-worker", arguments, "worker", -1));
   return absl::OkStatus();
 }

@@ -87,9 +87,9 @@ class LocalFleet {
   std::filesystem::path directory_;
   Context& context_;
   std::filesystem::path socket_;
-  std::filesystem::path worker_config_;  // empty where the worker needs none
-  base::Fd lock_;                        // valid for the owner alone
-  base::Fd coordinator_stdout_;          // stays open, so that the coordinator never writes into a closed pipe
+  base::Fd worker_config_;       // in memory; invalid where the worker needs none
+  base::Fd lock_;                // valid for the owner alone
+  base::Fd coordinator_stdout_;  // stays open, so that the coordinator never writes into a closed pipe
   Child coordinator_;
   Child worker_;
   int coordinator_restarts_ = 0;

@@ -63,6 +63,30 @@ TEST_F(LocalFleetTest, ACoordinatorThatEndsIsShownWithTheEndOfItsLog) {
   EXPECT_THAT(FormatError(Open().status()), testing::Not(HasSubstr("newer")));
 }
 
+TEST_F(LocalFleetTest, TheUsersVariablesNeverReachADisk) {
+  WriteProgram("ballast-coordinator", "echo listening on x; exec sleep 600\n");
+  WriteProgram("ballast-worker", "cat $6 > " + (directory_.path() / "read").string() + "; exec sleep 600\n");
+  // As a command of an earlier version left it that was killed.
+  std::filesystem::create_directories(data_);
+  std::ofstream(data_ / "worker.yaml") << "secret\n";
+  const auto fleet = Open(LocalFleet::Role::kOwner);
+  ASSERT_TRUE(fleet.ok()) << fleet.status();
+  EXPECT_FALSE(std::filesystem::exists(data_ / "worker.yaml"));
+  v1::CommandDefinition command;
+  command.set_command_id("tool");
+  (*command.mutable_environment())["TOKEN"] = "secret";
+  ASSERT_TRUE((*fleet)->OfferCommand(command).ok());
+  ASSERT_TRUE((*fleet)->StartWorker().ok());
+  while (base::ReadFile(directory_.path() / "read").value_or("").find("TOKEN: secret") == std::string::npos) {
+    ASSERT_FALSE(interrupts_.WaitFor(std::chrono::milliseconds(1)));
+    ASSERT_TRUE((*fleet)->CheckChildren().ok());
+  }
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(data_)) {
+    if (!entry.is_regular_file()) continue;
+    EXPECT_THAT(base::ReadFile(entry.path()).value_or(""), testing::Not(HasSubstr("secret"))) << entry.path();
+  }
+}
+
 TEST_F(LocalFleetTest, AnythingButTheReadyLineIsAFailure) {
   WriteProgram("ballast-coordinator", "echo hello; exec sleep 600\n");
   EXPECT_THAT(std::string(Open().status().message()), HasSubstr("said 'hello'"));
