@@ -20,9 +20,9 @@ std::string Time(const v1::CommandResult& command) {
   return base::FormatDuration(base::FromProto(command.end_offset()) - base::FromProto(command.start_offset()));
 }
 
-// Nothing was measured of a program that did not start.
+// Nothing was measured of a program that did not start; what its runner took until it gave up is not the program's.
 bool Measured(const v1::CommandResult& command) {
-  return command.peak_memory_bytes() > 0;
+  return command.peak_memory_bytes() > 0 && command.outcome().kind() != v1::INVALID;
 }
 
 // `exit 3`, `signal 11`.

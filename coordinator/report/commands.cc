@@ -20,37 +20,42 @@ double Seconds(const google::protobuf::Duration& duration) {
   return static_cast<double>(duration.seconds()) + static_cast<double>(duration.nanos()) / 1e9;
 }
 
-// A count that may rightly be zero, of a program that ran.
-Value Counted(const Command& command, std::uint64_t count) {
-  return command.peak_memory_bytes() == 0 ? Value() : Value(static_cast<double>(count));
+// Not of a program that did not start: what older workers say of one is its runner's.
+bool Measured(const Command& command) {
+  return command.peak_memory_bytes() > 0 && command.outcome().kind() != v1::INVALID;
 }
 
-Value IfAny(std::uint64_t value) {
-  return value > 0 ? Value(static_cast<double>(value)) : Value();
+// A count that may rightly be zero, of a program that ran.
+Value Counted(const Command& command, std::uint64_t count) {
+  return !Measured(command) ? Value() : Value(static_cast<double>(count));
+}
+
+Value IfAny(const Command& command, std::uint64_t value) {
+  return value > 0 && Measured(command) ? Value(static_cast<double>(value)) : Value();
 }
 
 // Ordered by name. One entry a figure: docs/reports.md has the same list with the formulas in words.
 constexpr std::array kFigures = {
     CommandFigureDefinition{"cpu_seconds",
                             [](const Command& c) -> Value {
-                              if (c.peak_memory_bytes() == 0) return {};
+                              if (!Measured(c)) return {};
                               return Seconds(c.user_cpu_time()) + Seconds(c.system_cpu_time());
                             }},
     CommandFigureDefinition{"disk_read_bytes", [](const Command& c) { return Counted(c, c.disk_read_bytes()); }},
     CommandFigureDefinition{"disk_write_bytes", [](const Command& c) { return Counted(c, c.disk_write_bytes()); }},
     CommandFigureDefinition{"execution_seconds",
                             [](const Command& c) -> Value {
-                              if (c.peak_memory_bytes() == 0 || !c.has_start_offset() || !c.has_end_offset()) return {};
+                              if (!Measured(c) || !c.has_start_offset() || !c.has_end_offset()) return {};
                               return Seconds(c.end_offset()) - Seconds(c.start_offset());
                             }},
     CommandFigureDefinition{"major_fault_count", [](const Command& c) { return Counted(c, c.major_faults()); }},
     CommandFigureDefinition{"minor_fault_count", [](const Command& c) { return Counted(c, c.minor_faults()); }},
     CommandFigureDefinition{"output_bytes",
                             [](const Command& c) { return Counted(c, c.output_bytes() + c.error_bytes()); }},
-    CommandFigureDefinition{"peak_anon_bytes", [](const Command& c) { return IfAny(c.peak_anon_bytes()); }},
-    CommandFigureDefinition{"peak_file_bytes", [](const Command& c) { return IfAny(c.peak_file_bytes()); }},
-    CommandFigureDefinition{"peak_memory_bytes", [](const Command& c) { return IfAny(c.peak_memory_bytes()); }},
-    CommandFigureDefinition{"peak_resident_bytes", [](const Command& c) { return IfAny(c.peak_resident_bytes()); }},
+    CommandFigureDefinition{"peak_anon_bytes", [](const Command& c) { return IfAny(c, c.peak_anon_bytes()); }},
+    CommandFigureDefinition{"peak_file_bytes", [](const Command& c) { return IfAny(c, c.peak_file_bytes()); }},
+    CommandFigureDefinition{"peak_memory_bytes", [](const Command& c) { return IfAny(c, c.peak_memory_bytes()); }},
+    CommandFigureDefinition{"peak_resident_bytes", [](const Command& c) { return IfAny(c, c.peak_resident_bytes()); }},
     CommandFigureDefinition{"peak_swap_bytes", [](const Command& c) { return Counted(c, c.peak_swap_bytes()); }},
     CommandFigureDefinition{
         "refault_bytes",

@@ -123,7 +123,8 @@ void CommandSeries::FillOutput(std::size_t most_tail_bytes, v1::CommandResult* r
 void CommandSeries::Keep(v1::Outcome outcome) {
   // What the program has left behind is gone by now, so nothing more is written.
   if (output_) output_->Finish();
-  if (meter_) meter_->Fill(&result_);
+  // Of a program that could not be started there are no figures: what was seen is its runner's.
+  if (meter_ && outcome.kind() != v1::INVALID) meter_->Fill(&result_);
   FillOutput(std::clamp(tail_bytes_left_ / 2, kShortTailBytes, kOutputTailBytes), &result_);
   tail_bytes_left_ -= std::min(tail_bytes_left_, result_.output_tail().size() + result_.error_tail().size());
   output_.reset();

@@ -45,6 +45,17 @@ TEST(ExecutionTableTest, ARowAnExecution) {
   EXPECT_EQ(ExecutionTable({&none}, std::nullopt), "");
 }
 
+TEST(ExecutionTableTest, AProgramThatDidNotStartHasNoFigures) {
+  v1::RunReport report = Report();
+  v1::CommandResult* const command = report.mutable_run()->mutable_attempts(0)->mutable_result()->mutable_commands(0);
+  // As workers said it that took the runner's own figures for the program's.
+  command->mutable_outcome()->set_kind(v1::INVALID);
+  command->mutable_outcome()->mutable_evidence()->set_exit_code(0);
+  const std::string table = ExecutionTable({&report}, std::nullopt);
+  EXPECT_THAT(table, AllOf(HasSubstr("INVALID"), Not(HasSubstr("exit 0")), Not(HasSubstr("100 MiB"))));
+  EXPECT_THAT(ExecutionText(*command), Not(HasSubstr("peak")));
+}
+
 TEST(FailedOutputTest, ShowsTheEndOfWhatFailedAlone) {
   const std::string text = FailedOutputText(Report().run());
   EXPECT_THAT(text, AllOf(HasSubstr("standard output of execution 1:\n  | one\n  | two?[31m\n"),

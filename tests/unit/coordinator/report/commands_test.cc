@@ -61,6 +61,10 @@ TEST(CommandFigures, OfAWholeExecution) {
 
 TEST(CommandFigures, NothingIsKnownOfWhatDidNotStart) {
   EXPECT_THAT(FiguresOf("outcome { kind: INVALID } start_offset {} end_offset { seconds: 1 }"), IsEmpty());
+  // Older workers took the runner's own figures for its.
+  EXPECT_THAT(FiguresOf("outcome { kind: INVALID } start_offset {} end_offset { seconds: 1 } peak_memory_bytes: 100 "
+                        "peak_resident_bytes: 100 peak_anon_bytes: 10 peak_file_bytes: 1 minor_faults: 5"),
+              IsEmpty());
   EXPECT_THAT(FiguresOf("scope: PROCESS_GROUP peak_memory_bytes: 5"), Not(Contains(Key("refault_bytes"))));
 }
 

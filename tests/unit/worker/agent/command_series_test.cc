@@ -202,6 +202,9 @@ TEST_F(CommandRunTest, WhatCannotBeStartedIsInvalid) {
   const v1::RunResult result = Run(Executions(1));
   EXPECT_EQ(result.outcome().kind(), v1::INVALID);
   EXPECT_THAT(result.outcome().message(), AllOf(HasSubstr("/no/such/program"), HasSubstr("No such file")));
+  ASSERT_EQ(result.commands_size(), 1);
+  EXPECT_EQ(result.commands(0).peak_memory_bytes(), 0U) << "what the runner took is not the program's";
+  EXPECT_EQ(result.commands(0).peak_resident_bytes(), 0U);
   EXPECT_FALSE(result.has_validity());
 }
 
