@@ -1,6 +1,7 @@
 #include "ballast/memory_guard.h"
 
 #include <unistd.h>
+#include <limits>
 
 #include <algorithm>
 #include <array>
@@ -115,21 +116,24 @@ class MemoryGuard::Impl final : public guard::GuardedLoad, public guard::GuardLi
     return result;
   }
 
-  absl::StatusOr<v1::QuantizationAdvice> Advise(const std::string& model_id,
-                                                std::vector<memory::CandidateLevel> levels) {
+  // `environment_bytes`: the memory of an environment that is empty; 0 for the memory that there is.
+  absl::StatusOr<v1::QuantizationAdvice> Advise(const std::string& model_id, std::vector<memory::CandidateLevel> levels,
+                                                std::uint64_t environment_bytes = 0) {
     BALLAST_ASSIGN_OR_RETURN(const v1::MemoryReading reading, Read());
-    const double kept = options_.thresholds.min_available_percent() / 100 * static_cast<double>(reading.limit_bytes());
+    const std::uint64_t all = environment_bytes > 0 ? environment_bytes : std::numeric_limits<std::uint64_t>::max();
+    const std::uint64_t limit = std::min(all, reading.limit_bytes());
+    const std::uint64_t available = std::min(all, reading.available_bytes());
+    const double kept = options_.thresholds.min_available_percent() / 100 * static_cast<double>(limit);
     const auto kept_bytes = static_cast<std::uint64_t>(kept);
-    return memory::Advise(model_id, std::move(levels),
-                          reading.available_bytes() - std::min(reading.available_bytes(), kept_bytes));
+    return memory::Advise(model_id, std::move(levels), available - std::min(available, kept_bytes));
   }
 
-  absl::StatusOr<v1::QuantizationAdvice> Advise(const std::string& asked_model_id) {
+  absl::StatusOr<v1::QuantizationAdvice> Advise(const std::string& asked_model_id, std::uint64_t environment_bytes) {
     const std::string& model_id = asked_model_id.empty() ? models_->first_model_id() : asked_model_id;
     BALLAST_ASSIGN_OR_RETURN(auto described, models_->DescribeLevels(model_id));
     std::vector<memory::CandidateLevel> levels;
     for (auto& level : described) levels.push_back({std::move(level.quant), std::move(level.description)});
-    return Advise(model_id, std::move(levels));
+    return Advise(model_id, std::move(levels), environment_bytes);
   }
 
   absl::Status Fill(v1::MemoryReport* report) {
@@ -314,8 +318,9 @@ v1::OptimiseResult MemoryGuard::Optimise() {
   return impl_->Optimise();
 }
 
-absl::StatusOr<v1::QuantizationAdvice> MemoryGuard::AdviseQuantization(const std::string& model_id) {
-  return impl_->Advise(model_id);
+absl::StatusOr<v1::QuantizationAdvice> MemoryGuard::AdviseQuantization(const std::string& model_id,
+                                                                       std::uint64_t environment_bytes) {
+  return impl_->Advise(model_id, environment_bytes);
 }
 
 absl::StatusOr<v1::QuantizationAdvice> MemoryGuard::AdviseQuantization(std::span<const v1::ModelDescription> levels) {

@@ -102,7 +102,15 @@ absl::StatusOr<v1::PressureTest> MemoryManager::RunControlledPressureTest(
 absl::StatusOr<v1::MemoryReport> MemoryManager::GenerateMemoryReport() {
   v1::MemoryReport report;
   BALLAST_RETURN_IF_ERROR(guard_->Fill(&report));
-  BALLAST_ASSIGN_OR_RETURN(*report.mutable_quantization(), guard_->AdviseQuantization(options_.model_id));
+  absl::StatusOr<v1::QuantizationAdvice> advice =
+      guard_->AdviseQuantization(options_.model_id, profile_ ? profile_->memory_bytes() : 0);
+  if (advice.ok()) {
+    *report.mutable_quantization() = *std::move(advice);
+  } else {
+    // All else is worth knowing all the same.
+    report.mutable_quantization()->set_model_id(options_.model_id);
+    report.mutable_quantization()->set_message(std::string(advice.status().message()));
+  }
   v1::ReportedEnvironment* const environment = report.mutable_environment();
   if (profile_) {
     environment->set_profile_name(profile_->name());

@@ -90,9 +90,11 @@ class MemoryGuard {
   v1::OptimiseResult Optimise();
 
   // The highest quantisation level of a model of the catalogue that fits, by estimate, into what is available now, less
-  // what the guard keeps free; of the catalogue's first where `model_id` is empty. Reads the headers of files.
-  // NOT_FOUND with the nearest identifiers.
-  [[nodiscard]] absl::StatusOr<v1::QuantizationAdvice> AdviseQuantization(const std::string& model_id);
+  // what the guard keeps free; of the catalogue's first where `model_id` is empty. Where `environment_bytes` is not 0,
+  // it is to fit into an environment with that much memory, which is empty, and into what is available here. Reads the
+  // headers of files. NOT_FOUND with the nearest identifiers.
+  [[nodiscard]] absl::StatusOr<v1::QuantizationAdvice> AdviseQuantization(const std::string& model_id,
+                                                                          std::uint64_t environment_bytes = 0);
   // The same of a model's levels that the program describes itself.
   [[nodiscard]] absl::StatusOr<v1::QuantizationAdvice> AdviseQuantization(std::span<const v1::ModelDescription> levels);
 

@@ -110,6 +110,24 @@ TEST_F(MemoryManagerTest, AnOomKillInTheProfileIsAResult) {
   EXPECT_EQ(outcome.evidence().killer(), v1::KERNEL_MEMCG_OOM);
 }
 
+TEST_F(MemoryManagerTest, TheLevelIsForTheProfilesMemory) {
+  manager_options_.environment_profile = "2gb-noswap";
+  const auto report = Create()->GenerateMemoryReport();
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_GT(report->quantization().room_bytes(), 0U);
+  EXPECT_LT(report->quantization().room_bytes(), std::uint64_t{2} << 30U) << "less what the guard keeps free";
+}
+
+TEST_F(MemoryManagerTest, AModelThatNobodyKnowsIsAReasonInTheReport) {
+  manager_options_.model_id = "tinny";
+  const auto report = Create()->GenerateMemoryReport();
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->quantization().current_optimal(), "");
+  EXPECT_EQ(report->quantization().model_id(), "tinny");
+  EXPECT_THAT(report->quantization().message(), HasSubstr("did you mean 'tiny'?"));
+  EXPECT_GT(report->now().limit_bytes(), 0U);
+}
+
 TEST_F(MemoryManagerTest, AnUnknownProfileNamesTheNearest) {
   manager_options_.environment_profile = "4gb-swop";
   const absl::Status status = MemoryManager::Create(manager_options_).status();
