@@ -64,6 +64,11 @@ absl::StatusOr<v1::Job> Submit(const v1::JobSpec& spec, Session& session, Contex
     job = session.Call(&v1::JobService::Stub::SubmitJob, request);
   }
   if (job.ok()) return job;
+  // As this coordinator says it; another one's words lead to the list of devices below.
+  if (absl::IsFailedPrecondition(job.status()) &&
+      job.status().message().find("does not say which") != absl::string_view::npos) {
+    return WithNextStep(job.status(), "choose with --device ID, --on LABEL=VALUE or --all");
+  }
   if (absl::IsInvalidArgument(job.status())) return WithNextStep(job.status(), "mend the job and submit it again");
   const v1::Workload& workload = request.spec().workload();
   // Of what the job names, what may be missing.

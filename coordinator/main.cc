@@ -10,6 +10,7 @@
 
 #include "common/base/file.h"
 #include "common/base/logging.h"
+#include "common/base/next_step.h"
 #include "common/base/shutdown_signal.h"
 #include "common/base/status.h"
 #include "coordinator/rpc/coordinator_flags.h"
@@ -62,7 +63,9 @@ int Serve(const ballast::v1::CoordinatorConfig& config) {
 
 int main(int argc, char** argv) {
   const auto command = coordinator::ParseCoordinatorCommand(std::vector<std::string>(argv + 1, argv + argc));
-  if (!command.ok()) return Fail(kUsage, command.status(), "ballast-coordinator --help");
+  if (!command.ok()) {
+    return Fail(kUsage, command.status(), base::NextStepOf(command.status()).value_or("ballast-coordinator --help"));
+  }
   if (command->kind == coordinator::CoordinatorCommand::Kind::kPrint) {
     std::cout << command->text;
     return 0;

@@ -13,6 +13,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/logging.h"
+#include "common/base/next_step.h"
 #include "common/base/shutdown_signal.h"
 #include "common/base/status.h"
 #include "common/render/json.h"
@@ -139,7 +140,9 @@ int Serve(const v1::WorkerConfig& config) {
 
 int main(int argc, char** argv) {
   const auto command = agent::ParseWorkerCommand(std::vector<std::string>(argv + 1, argv + argc));
-  if (!command.ok()) return Fail(kUsage, command.status(), "ballast-worker --help");
+  if (!command.ok()) {
+    return Fail(kUsage, command.status(), base::NextStepOf(command.status()).value_or("ballast-worker --help"));
+  }
   switch (command->kind) {
     case agent::WorkerCommand::Kind::kRun:
       return ballast::runner::RunnerMain();

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "CLI/CLI.hpp"
+#include "common/base/next_step.h"
 #include "common/base/status.h"
 #include "common/config/field_rules.h"
 #include "common/config/field_text.h"
@@ -75,11 +76,14 @@ absl::Status ConfigFlags::Apply(google::protobuf::Message* config) const {
   return absl::OkStatus();
 }
 
-absl::Status ConfigFlags::Read(google::protobuf::Message* config) const {
+absl::Status ConfigFlags::Read(google::protobuf::Message* config, const MoreRules& more_rules) const {
   BALLAST_RETURN_IF_ERROR(Apply(config));
   if (!file_.empty()) {
     // Over the flags, so that a flag gives what the file leaves out; then the flags again, because they win.
-    BALLAST_RETURN_IF_ERROR(ReadYamlFile(file_, config));
+    if (const absl::Status read = ReadYamlFile(file_, more_rules, config); !read.ok()) {
+      return base::WithNextStep(read, absl::IsInvalidArgument(read) ? fmt::format("mend {}", file_)
+                                                                    : "give --config a file that can be read");
+    }
     BALLAST_RETURN_IF_ERROR(Apply(config));
   }
   ApplyDefaults(config);

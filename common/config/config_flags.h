@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/config/yaml.h"
 #include "google/protobuf/message.h"
 
 namespace CLI {
@@ -38,7 +39,9 @@ class ConfigFlags {
 
   // Fills in `config`: the file, the flags, which win over it, and the defaults; then checks every rule.
   // INVALID_ARGUMENT names the flag, or the place in the file as ReadYamlFile does; codes of ReadYamlFile.
-  [[nodiscard]] absl::Status Read(google::protobuf::Message* config) const;
+  // `more_rules` are those that are not written beside the fields. Of a mistake in the file the next step
+  // (base::NextStepOf) is to mend that.
+  [[nodiscard]] absl::Status Read(google::protobuf::Message* config, const MoreRules& more_rules = {}) const;
 
  private:
   [[nodiscard]] absl::Status Apply(google::protobuf::Message* config) const;

@@ -16,10 +16,10 @@ namespace {
 // How many names an error lists; a fleet has thousands.
 constexpr std::size_t kMaxListed = 10;
 
-std::string Listed(const std::vector<std::string>& names) {
+std::string Listed(const std::vector<std::string>& names, std::string_view separator = ", ") {
   const std::size_t shown = std::min(names.size(), kMaxListed);
   std::string text =
-      fmt::format("{}", fmt::join(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(shown), ", "));
+      fmt::format("{}", fmt::join(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(shown), separator));
   if (shown < names.size()) text += fmt::format(" and {} more", names.size() - shown);
   return text;
 }
@@ -105,8 +105,12 @@ std::string CommandObstacle(const CoreOptions& options, const v1::Device& device
   const std::string& command_id = workload.command().command_id();
   const std::vector<std::string> known(device.facts().command_ids().begin(), device.facts().command_ids().end());
   if (std::find(known.begin(), known.end(), command_id) != known.end()) return {};
-  return fmt::format("the configuration of device {} names no command '{}'{}", device.device_id(), command_id,
-                     known.empty() ? "; it names none" : Suggestion(options, command_id, known, "it names"));
+  const std::string near =
+      options.did_you_mean && !known.empty() ? options.did_you_mean(command_id, known) : std::string();
+  return fmt::format("the configuration of device {} names no command '{}' ({})", device.device_id(), command_id,
+                     known.empty()  ? "it names none"
+                     : near.empty() ? "it names " + Listed(known)
+                                    : near);
 }
 
 // What keeps the device from the job; empty where nothing does.
@@ -184,7 +188,7 @@ absl::StatusOr<std::vector<std::string>> SelectDevices(State* state, const v1::J
   }
   // Who names a device wants that one; who names a label wants those that can.
   if (chosen.empty() || (!obstacles.empty() && !spec.devices().device_ids().empty())) {
-    return absl::FailedPreconditionError(fmt::format("the job cannot run: {}", Listed(obstacles)));
+    return absl::FailedPreconditionError(fmt::format("the job cannot run: {}", Listed(obstacles, "; ")));
   }
   return chosen;
 }

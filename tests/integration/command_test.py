@@ -255,7 +255,7 @@ class FleetCommandTest(FleetTest):
         self.start()
         unknown = self.ballast("exec", "shw")
         self.assertEqual(unknown.code, 6, unknown.err)
-        self.assertIn("names no command 'shw'; did you mean 'show'?", unknown.err)
+        self.assertIn("names no command 'shw' (did you mean 'show'?)", unknown.err)
         self.assertIn("  try: ", unknown.err)
         for parameter, words in (("name=xxx", "[^x]*"), ("other=1", "no parameter 'other'")):
             refused = self.ballast("exec", "show", "--param", parameter, "--output", "json")

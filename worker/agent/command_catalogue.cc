@@ -92,16 +92,12 @@ class Checker {
     }
   }
 
-  [[nodiscard]] absl::Status status() const {
-    return problems_.empty() ? absl::OkStatus() : absl::InvalidArgumentError(problems_);
-  }
+  [[nodiscard]] std::vector<config::Violation> Take() { return std::move(problems_); }
 
  private:
-  void Add(const std::string& place, const std::string& problem) {
-    problems_ += fmt::format("{}{}: {}", problems_.empty() ? "" : "\n", place, problem);
-  }
+  void Add(const std::string& place, const std::string& problem) { problems_.push_back({place, problem}); }
 
-  std::string problems_;
+  std::vector<config::Violation> problems_;
 };
 
 // Why the command could not be run now; empty where nothing is in the way.
@@ -133,12 +129,21 @@ std::string Listed(std::vector<std::string> names) {
 
 }  // namespace
 
+std::vector<config::Violation> CommandCatalogue::FindProblems(
+    const google::protobuf::RepeatedPtrField<v1::CommandDefinition>& commands) {
+  Checker checker;
+  for (int i = 0; i < commands.size(); ++i) checker.Check(i, commands[i]);
+  return checker.Take();
+}
+
 absl::StatusOr<CommandCatalogue> CommandCatalogue::Create(
     const google::protobuf::RepeatedPtrField<v1::CommandDefinition>& commands, std::string default_directory,
     Variable variable) {
-  Checker checker;
-  for (int i = 0; i < commands.size(); ++i) checker.Check(i, commands[i]);
-  BALLAST_RETURN_IF_ERROR(checker.status());
+  std::vector<std::string> problems;
+  for (const config::Violation& problem : FindProblems(commands)) {
+    problems.push_back(fmt::format("{}: {}", problem.field_path, problem.problem));
+  }
+  if (!problems.empty()) return absl::InvalidArgumentError(fmt::format("{}", fmt::join(problems, "\n")));
   CommandCatalogue catalogue;
   catalogue.commands_.assign(commands.begin(), commands.end());
   catalogue.default_directory_ = std::move(default_directory);

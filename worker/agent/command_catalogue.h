@@ -12,6 +12,7 @@
 #include "ballast/v1/device.pb.h"
 #include "ballast/v1/runner.pb.h"
 #include "ballast/v1/workload.pb.h"
+#include "common/config/field_rules.h"
 
 namespace ballast::agent {
 
@@ -21,11 +22,15 @@ class CommandCatalogue {
   // The value of one of this process's environment variables; nothing where it is not set.
   using Variable = std::function<std::optional<std::string>(const char*)>;
 
+  // What is wrong with commands that keep the rules of their fields: parameters that are not there, braces that do not
+  // match, patterns that are none, defaults that do not match their own. Paths begin with `commands[0]`.
+  [[nodiscard]] static std::vector<config::Violation> FindProblems(
+      const google::protobuf::RepeatedPtrField<v1::CommandDefinition>& commands);
+
   // No commands.
   CommandCatalogue() = default;
   // `commands` keep the rules of their fields. `default_directory` is where those run that name none. INVALID_ARGUMENT:
-  // a line for each problem, with its place (`commands[0].arguments[1]: …`): parameters that are not there, braces that
-  // do not match, patterns that are none, defaults that do not match their own.
+  // what FindProblems finds, a line each (`commands[0].arguments[1]: …`).
   [[nodiscard]] static absl::StatusOr<CommandCatalogue> Create(
       const google::protobuf::RepeatedPtrField<v1::CommandDefinition>& commands, std::string default_directory,
       Variable variable = {});

@@ -11,6 +11,7 @@
 #include "common/base/version.h"
 #include "common/config/config_flags.h"
 #include "common/config/field_rules.h"
+#include "worker/agent/command_catalogue.h"
 
 namespace ballast::agent {
 namespace {
@@ -90,7 +91,9 @@ absl::StatusOr<WorkerCommand> ParseWorkerCommand(std::vector<std::string> argume
     command.kind = WorkerCommand::Kind::kPrintFacts;
     config::ApplyDefaults(&command.config);
   } else {
-    BALLAST_RETURN_IF_ERROR(flags.Read(&command.config));
+    BALLAST_RETURN_IF_ERROR(flags.Read(&command.config, [](const google::protobuf::Message& config) {
+      return CommandCatalogue::FindProblems(static_cast<const v1::WorkerConfig&>(config).commands());
+    }));
   }
   return command;
 }

@@ -152,9 +152,11 @@ TEST_F(SelectorTest, ACommandMustBeInTheConfigurationOfTheDevice) {
   add("b", {});
   Selector().set_all(true);
   EXPECT_EQ(Select().status().code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(std::string(Select().status().message()),
-              testing::AllOf(HasSubstr("device a names no command 'photo-import'; did you mean 'photo-export'?"),
-                             HasSubstr("device b names no command 'photo-import'; it names none")));
+  EXPECT_THAT(
+      std::string(Select().status().message()),
+      testing::AllOf(
+          HasSubstr("device a names no command 'photo-import' (did you mean 'photo-export'?); the configuration of "),
+          HasSubstr("device b names no command 'photo-import' (it names none)")));
   add("c", {"photo-import"});
   ASSERT_TRUE(Select().ok()) << Select().status();
   EXPECT_THAT(*Select(), ElementsAre("c"));

@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "common/base/clock.h"
+#include "common/base/next_step.h"
 #include "tests/unit/worker/agent/agent_fixture.h"
 
 namespace ballast::agent {
@@ -66,6 +67,22 @@ TEST_F(WorkerFlagsTest, ErrorsNameTheFlagOrThePlace) {
   ExpectError({"--data-dir", "/d", "--labels", "class"}, "'class' is not KEY=VALUE");
   ExpectError({"--config", Write("data_dir: /d\nlog_lvel: info\n")}, "worker.yaml:2:1");
   ExpectError({"--config", (directory_ / "missing.yaml").string()}, "missing.yaml");
+}
+
+TEST_F(WorkerFlagsTest, AMistakeInTheFileIsMendedThere) {
+  const auto expect = [this](const std::string& commands, const std::string& needle) {
+    const std::string file = Write("data_dir: /d\ncommands:\n  - " + commands);
+    ExpectError({"--config", file}, needle);
+    EXPECT_EQ(base::NextStepOf(ParseWorkerCommand({"--config", file}).status()), "mend " + file);
+  };
+  expect("{command_id: a, program: rel}\n", "worker.yaml:3:28: ");
+  expect("command_id: a\n    program: /bin/a\n    arguments: [\"{b}\"]\n",
+         "worker.yaml:5:17: commands[0].arguments[0]: 'b' is not a parameter of this command");
+  expect("command_id: a\n    program: /bin/a\n    parameters:\n      - {name: b, pattern: \"[\"}\n",
+         "worker.yaml:6:29: commands[0].parameters[0].pattern: ");
+  expect("command_id: a\n    program: /bin/a\n    parameters:\n      - {name: b, pattern: x, default_value: y}\n",
+         "worker.yaml:6:47: commands[0].parameters[0].default_value: 'y' does not match the pattern x");
+  EXPECT_EQ(base::NextStepOf(ParseWorkerCommand({"--data-dir", "/d", "--log-level", "loud"}).status()), std::nullopt);
 }
 
 TEST_F(WorkerFlagsTest, OtherThingsToDo) {
