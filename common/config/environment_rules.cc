@@ -10,17 +10,33 @@
 
 namespace ballast::config {
 
+namespace {
+
+// It would be taken for a flag on a command line, or hide the file that is named after it.
+void CheckName(const std::string& name, const std::string& path, std::vector<Violation>* found) {
+  if (!name.starts_with('-') && !name.starts_with('.')) return;
+  found->push_back({path, fmt::format("'{}' is no name: one begins with neither '-' nor '.'", name)});
+}
+
+}  // namespace
+
 std::vector<Violation> FindContradictions(const v1::EnvironmentProfile& profile, const std::string& path) {
+  std::vector<Violation> found;
+  CheckName(profile.name(), JoinPath(path, "name"), &found);
+  for (int i = 0; i < profile.aliases_size(); ++i) {
+    CheckName(profile.aliases(i), JoinPath(path, fmt::format("aliases[{}]", i)), &found);
+  }
   const v1::SwapLimit& swap = profile.swap();
   const std::string size = JoinPath(JoinPath(path, "swap"), "size_bytes");
   const bool none = swap.kind() == v1::SwapLimit::NONE || swap.kind() == v1::SwapLimit::KIND_UNSPECIFIED;
   if (!none && swap.size_bytes() == 0) {
-    return {{size, fmt::format("is missing: swap of the kind {} has a size", v1::SwapLimit::Kind_Name(swap.kind()))}};
+    found.push_back(
+        {size, fmt::format("is missing: swap of the kind {} has a size", v1::SwapLimit::Kind_Name(swap.kind()))});
   }
   if (none && swap.size_bytes() != 0) {
-    return {{size, "there is no swap that could have this size; give a `kind` beside it: DEVICE or ZRAM"}};
+    found.push_back({size, "there is no swap that could have this size; give a `kind` beside it: DEVICE or ZRAM"});
   }
-  return {};
+  return found;
 }
 
 std::vector<Violation> FindContradictions(const v1::EnvironmentCatalogue& catalogue) {

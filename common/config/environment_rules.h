@@ -9,7 +9,8 @@
 
 namespace ballast::config {
 
-// What contradicts itself in a profile that has its defaults: swap without a size, or a size without swap. `path` is
+// What contradicts itself in a profile that has its defaults: swap without a size, or a size without swap, names and
+// aliases that begin with '-' or '.'. `path` is
 // the profile's place in its message, for instance `environment_profile`; empty where it is the message itself.
 [[nodiscard]] std::vector<Violation> FindContradictions(const v1::EnvironmentProfile& profile, const std::string& path);
 

@@ -147,7 +147,9 @@ class RuleWalk {
     std::map<std::string, int> first;
     const int count = message.GetReflection()->FieldSize(message, &field);
     for (int i = 0; i < count; ++i) {
-      const std::string value = ValueText(message.GetReflection()->GetRepeatedMessage(message, &field, i), *key);
+      const Message& entry = message.GetReflection()->GetRepeatedMessage(message, &field, i);
+      if (RulesOf(*key).required() && !IsGiven(entry, *key)) continue;  // that it is missing is told already
+      const std::string value = ValueText(entry, *key);
       if (const auto [found, is_new] = first.emplace(value, i); !is_new) {
         Add(JoinPath(fmt::format("{}[{}]", field_path, i), key->name()),
             fmt::format("must differ from that of every other entry; {}[{}] has {} too", field.name(), found->second,
@@ -161,7 +163,8 @@ class RuleWalk {
     const FieldDescriptor* const greater = message.GetDescriptor()->FindFieldByName(order.greater());
     if (lesser == nullptr || greater == nullptr || lesser->is_repeated() || greater->is_repeated()) return;
     for (const FieldDescriptor* const field : {lesser, greater}) {
-      if (field->has_presence() && !IsGiven(message, *field)) return;
+      // One that must be given, and is not, has been told of already.
+      if ((field->has_presence() || RulesOf(*field).required()) && !IsGiven(message, *field)) return;
     }
     const std::optional<double> low = NumberOf(message, *lesser);
     const std::optional<double> high = NumberOf(message, *greater);

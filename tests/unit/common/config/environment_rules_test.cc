@@ -47,6 +47,28 @@ TEST(EnvironmentRulesTest, SwapHasASizeOrIsNone) {
   EXPECT_TRUE(Read("environments: [{name: a, memory_bytes: 1GiB, swap: {kind: NONE}}]\n").ok());
 }
 
+TEST(EnvironmentRulesTest, ANameIsNeitherAFlagNorHidden) {
+  for (const char* const name : {"-x", "--help", "..", "."}) {
+    EXPECT_THAT(Read(std::string("environments: [{name: \"") + name + "\", memory_bytes: 1GiB}]\n").message(),
+                HasSubstr("environments[0].name: '" + std::string(name) + "' is no name: one begins with neither"));
+    EXPECT_THAT(
+        Read(std::string("environments: [{name: a, aliases: [b, \"") + name + "\"], memory_bytes: 1GiB}]\n").message(),
+        HasSubstr("environments[0].aliases[1]: "));
+  }
+  v1::JobSpec job;
+  job.mutable_environment_profile()->set_name("--help");
+  EXPECT_THAT(FindContradictions(job), testing::SizeIs(1));
+}
+
+TEST(EnvironmentRulesTest, WhatIsMissingIsToldOnce) {
+  EXPECT_EQ(std::string(Read("environments: [{name: nomem}]\n").message()),
+            "env.yaml:1:16: environments[0].memory_bytes: must be given");
+  const std::string message(Read("environments:\n  - {memory_bytes: 1GiB}\n  - {memory_bytes: 2GiB}\n").message());
+  EXPECT_THAT(message, HasSubstr("environments[0].name: must be given"));
+  EXPECT_THAT(message, HasSubstr("environments[1].name: must be given"));
+  EXPECT_THAT(message, testing::Not(HasSubstr("differ")));
+}
+
 TEST(EnvironmentRulesTest, SimplerMistakesComeFirst) {
   const std::string message(
       Read(
