@@ -15,10 +15,15 @@
 namespace ballast::rpc {
 namespace {
 
-// A device that thrashes answers late, sometimes by minutes, and is of the greatest interest just then. So a peer is
-// asked rarely and given long to answer; what a dead peer costs meanwhile is one idle connection.
-constexpr int kKeepaliveTimeMs = 60'000;
-constexpr int kKeepaliveTimeoutMs = 300'000;
+// Asks the coordinator whether it is there. It answers whatever its disk does, because HTTP/2 answers, not the program;
+// so a connection that is half open (a power cut, a NAT that forgot it) is found within a minute. Giving one up that
+// was alive costs a reconnection and nothing else. Servers take a ping every 20 s.
+constexpr int kKeepaliveTimeMs = 25'000;
+constexpr int kKeepaliveTimeoutMs = 35'000;
+// On one machine the kernel tells at once that the other side is gone, and both sides may thrash: patience costs
+// nothing.
+constexpr int kLocalKeepaliveTimeMs = 60'000;
+constexpr int kLocalKeepaliveTimeoutMs = 300'000;
 // A coordinator that was just restarted is found again at once, one that stays away costs a try every few seconds.
 constexpr int kInitialReconnectMs = 100;
 constexpr int kMaxReconnectMs = 5'000;
@@ -87,8 +92,8 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> CreateChannel(const std::string& 
                     address));
   }
   grpc::ChannelArguments arguments;
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTimeMs);
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, local ? kLocalKeepaliveTimeMs : kKeepaliveTimeMs);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, local ? kLocalKeepaliveTimeoutMs : kKeepaliveTimeoutMs);
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kInitialReconnectMs);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kMaxReconnectMs);

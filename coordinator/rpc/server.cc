@@ -34,7 +34,9 @@
 namespace ballast::coordinator {
 namespace {
 
-// Connections that say nothing are asked after a minute, and given long to answer: a device that thrashes answers late.
+// Connections that say nothing are asked after a minute, and given long to answer: a device that thrashes answers late,
+// and is of the greatest interest just then. It counts as offline long before; this only frees what a dead one left
+// open.
 constexpr int kKeepaliveTimeMs = 60'000;
 constexpr int kKeepaliveTimeoutMs = 300'000;
 // Clients that ask more often than this are cut off.
