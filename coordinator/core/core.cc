@@ -1,5 +1,6 @@
 #include "coordinator/core/core.h"
 
+#include <algorithm>
 #include <utility>
 
 #include <fmt/format.h>
@@ -176,6 +177,17 @@ void Core::RunLoaded(const Instant& now, const std::string& run_id, absl::Status
   Turn turn(now, actions);
   ingest_.RunLoaded(turn, run_id, std::move(run));
   Finish(&turn);
+}
+
+void Core::ForgiveSilence(const Instant& now, std::chrono::nanoseconds duration) {
+  const auto forgive = [&](std::chrono::nanoseconds* since) { *since = std::min(*since + duration, now.steady); };
+  for (auto& [device_id, device] : state_.devices()) {
+    forgive(&device.last_heard);
+    if (device.active == nullptr) continue;
+    forgive(&device.active->sent_at);
+    forgive(&device.active->heard_at);
+    forgive(&device.active->started_at);
+  }
 }
 
 void Core::Tick(const Instant& now, Actions* actions) {

@@ -74,6 +74,10 @@ class Core {
   // cannot be relied on.
   void RunLoaded(const Instant& now, const std::string& run_id, absl::StatusOr<v1::Run> run, Actions* actions);
 
+  // The coordinator could not hear its workers for this long, until now: silence in that time is not theirs, and no
+  // term of a lease, a timeout or a repetition runs in it.
+  void ForgiveSilence(const Instant& now, std::chrono::nanoseconds duration);
+
   // When Tick is to be called at the latest, on the steady clock; nothing where no time is waited for.
   [[nodiscard]] std::optional<std::chrono::nanoseconds> NextWakeUp() const { return state_.NextTimer(); }
   void Tick(const Instant& now, Actions* actions);

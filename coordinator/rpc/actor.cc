@@ -10,6 +10,9 @@
 namespace ballast::coordinator {
 namespace {
 
+// A commit that takes longer than this holds workers back.
+constexpr std::chrono::seconds kSlowCommit{1};
+
 storage::Mutation ToStorage(core::Mutation mutation) {
   struct Convert {
     storage::Mutation operator()(core::PutJob&& put) const { return storage::PutJob{std::move(put.job)}; }
@@ -97,7 +100,10 @@ void Actor::Post(Event event) {
 }
 
 std::optional<std::chrono::nanoseconds> Actor::NextWakeUp() const {
-  return core_ == nullptr ? std::optional(retry_at_) : core_->NextWakeUp();
+  if (core_ == nullptr) return retry_at_;
+  const std::optional<std::chrono::nanoseconds> at = core_->NextWakeUp();
+  if (at && in_flight_.has_value() && *at > in_flight_since_ + kSlowCommit) return std::nullopt;
+  return at;
 }
 
 void Actor::Run(const std::stop_token& stop) {
@@ -139,7 +145,7 @@ void Actor::Run(const std::stop_token& stop) {
     }
     const core::Instant now = Now();
     if (core_ != nullptr) {
-      if (core_->NextWakeUp() && *core_->NextWakeUp() <= now.steady) core_->Tick(now, &pending_.actions);
+      if (const auto at = NextWakeUp(); at && *at <= now.steady) core_->Tick(now, &pending_.actions);
       Flush();
     } else if (now.steady >= retry_at_) {
       if (const absl::Status status = LoadCore(); status.ok()) {
@@ -211,6 +217,7 @@ void Actor::Flush() {
     }
     storage::WriteBatch mutations = ToStorage(std::exchange(batch.actions.mutations, {}));
     in_flight_ = std::move(batch);
+    in_flight_since_ = clock_->Monotonic();
     store_->Write(std::move(mutations), [this](absl::Status status) {
       // Under the lock, so that the actor is still there while it is woken.
       const std::lock_guard lock(mutex_);
@@ -226,6 +233,8 @@ void Actor::OnCommitted(const absl::Status& status) {
     return;
   }
   retry_pause_ = options_.min_retry;
+  const core::Instant now = Now();
+  if (now.steady - in_flight_since_ > kSlowCommit) core_->ForgiveSilence(now, now.steady - in_flight_since_);
   Batch batch = std::move(*in_flight_);
   in_flight_.reset();
   ReleaseBatch(std::move(batch));

@@ -47,6 +47,9 @@ struct ActorOptions {
 // and a new core is made from what is stored, again and again with a growing pause until that works and a probe can be
 // written. Workers connect again and say what they hold, as after a restart.
 //
+// A commit that takes long keeps sessions from being read (SessionSink::Release). Nobody is taken to be silent, and no
+// term runs out, because of that: the core's time stands still from a second after its beginning.
+//
 // The store and the clock must outlive the actor. Thread-safe.
 class Actor {
  public:
@@ -160,6 +163,7 @@ class Actor {
   // Makes a core from what is stored, and proves that the store can be written.
   [[nodiscard]] absl::Status LoadCore();
   [[nodiscard]] core::Instant Now() const { return {clock_->Now(), clock_->Monotonic()}; }
+  // When the core is to be ticked, or made anew. Nothing where that waits for the commit that is going on.
   [[nodiscard]] std::optional<std::chrono::nanoseconds> NextWakeUp() const;
 
   storage::Store* const store_;
@@ -178,6 +182,7 @@ class Actor {
   std::unique_ptr<core::Core> core_;  // null while the store cannot be relied on
   Batch pending_;
   std::optional<Batch> in_flight_;
+  std::chrono::nanoseconds in_flight_since_{};
   std::unordered_map<core::SessionId, std::shared_ptr<SessionSink>> sessions_;
   std::unordered_map<std::string, std::vector<std::shared_ptr<WatchSink>>> watchers_;
   absl::Status unavailable_;  // what callers are told while core_ is null

@@ -131,6 +131,31 @@ TEST_F(SchedulerTest, ShortLeasesWaitUntilSilenceCounts) {
   EXPECT_EQ(Run("j-1.1").outcome().kind(), v1::DEVICE_LOST);
 }
 
+TEST_F(SchedulerTest, TimeInWhichTheCoordinatorCouldNotHearIsForgiven) {
+  v1::JobSpec spec = Spec();
+  *spec.mutable_policy()->mutable_lost_after() = base::ToProto(seconds(30));
+  *spec.mutable_policy()->mutable_timeout() = base::ToProto(seconds(10));
+  const SessionId session = StartOne(spec);
+  Advance(minutes(10));  // a disk that took nothing; the worker's messages stand behind it
+  core_->ForgiveSilence(now_, minutes(10));
+  AdvanceTicking(seconds(14));
+  EXPECT_EQ(Run("j-1.1").state(), v1::Run::RUNNING);
+  EXPECT_EQ(Device("a").state(), v1::Device::BUSY);
+  EXPECT_THAT(Said(session), IsEmpty());
+  AdvanceTicking(seconds(17));  // now it is the device that is silent
+  EXPECT_EQ(Run("j-1.1").outcome().kind(), v1::DEVICE_LOST);
+}
+
+TEST_F(SchedulerTest, NoMoreIsForgivenThanThereIs) {
+  const SessionId session = StartOne(Spec());
+  Advance(seconds(5));
+  core_->ForgiveSilence(now_, minutes(10));
+  AdvanceTicking(seconds(16));
+  EXPECT_EQ(Device("a").state(), v1::Device::OFFLINE);
+  Heartbeat(session, "j-1.1", 1);
+  EXPECT_EQ(Device("a").state(), v1::Device::BUSY);
+}
+
 TEST_F(SchedulerTest, ASetClockExpiresNothing) {
   const SessionId session = StartOne(Spec());
   now_.wall += hours(48);

@@ -1,6 +1,8 @@
 #include "coordinator/rpc/actor.h"
 
+#include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <future>
@@ -71,6 +73,17 @@ class RecordingSession final : public SessionSink {
   std::size_t released_ = 0;
 };
 
+// Stands still until it is told.
+class SetClock final : public base::Clock {
+ public:
+  [[nodiscard]] base::SystemTime Now() const override { return base::SystemTime(Monotonic()); }
+  [[nodiscard]] std::chrono::nanoseconds Monotonic() const override { return std::chrono::seconds(seconds_.load()); }
+  void Advance(std::int64_t seconds) { seconds_ += seconds; }
+
+ private:
+  std::atomic<std::int64_t> seconds_{1000};
+};
+
 v1::WorkerMessage Hello(const std::string& device_id) {
   v1::WorkerMessage message;
   message.mutable_hello()->set_device_id(device_id);
@@ -100,7 +113,7 @@ class ActorTest : public testing::Test {
     std::filesystem::remove_all(directory_);
   }
 
-  void StartActor() {
+  void StartActor(const base::Clock& clock = base::RealClock()) {
     ActorOptions options;
     options.min_retry = std::chrono::milliseconds(1);
     options.max_retry = std::chrono::milliseconds(8);
@@ -109,7 +122,7 @@ class ActorTest : public testing::Test {
       serving_.push_back(serving);
       changed_.notify_all();
     };
-    actor_ = Actor::Start(store_.get(), &base::RealClock(), std::move(options)).value();
+    actor_ = Actor::Start(store_.get(), &clock, std::move(options)).value();
   }
   void AwaitServing(const std::vector<bool>& history) {
     std::unique_lock lock(mutex_);
@@ -166,6 +179,34 @@ TEST_F(ActorTest, EventsOfTheTimeOfACommitShareTheNext) {
   EXPECT_EQ(database_->LoadOpenState()->jobs.size(), 4U);
 }
 
+TEST_F(ActorTest, NobodyIsSilentWhileACommitHoldsWorkersBack) {
+  SetClock clock;
+  StartActor(clock);
+  const auto session = std::make_shared<RecordingSession>();
+  actor_->Receive(actor_->OpenSession(session), Hello("a"), 10);
+  (void)session->AwaitMessage();
+  store_->Close();
+  std::future<absl::StatusOr<v1::Job>> reply = std::async(std::launch::async, [this] { return Submit("j-1"); });
+  store_->AwaitWrite();
+  clock.Advance(3600);
+  actor_->SweepWatchers("j-1");  // wakes the actor, as any event does
+  store_->Open();
+  EXPECT_TRUE(reply.get().ok());
+  const auto device_state = [this] {
+    return actor_
+        ->Call<v1::Device>(std::chrono::system_clock::time_point::max(),
+                           [](core::Core& core, const core::Instant& now, core::Actions* actions) {
+                             core.Tick(now, actions);
+                             return core.GetDevice("a");
+                           })
+        .value()
+        .state();
+  };
+  EXPECT_EQ(device_state(), v1::Device::BUSY);
+  clock.Advance(16);
+  EXPECT_EQ(device_state(), v1::Device::OFFLINE);
+}
+
 TEST_F(ActorTest, AFailedWriteTellsNobodyAnythingAndStartsOverFromTheStore) {
   StartActor();
   const auto session = std::make_shared<RecordingSession>();
@@ -191,8 +232,12 @@ TEST_F(ActorTest, AFailedWriteTellsNobodyAnythingAndStartsOverFromTheStore) {
   AwaitServing({true, false, true});
   // What was stored goes on; what was not is gone, and may be asked for again.
   const auto again = std::make_shared<RecordingSession>();
-  actor_->Receive(actor_->OpenSession(again), Hello("a"), 10);
+  const core::SessionId id = actor_->OpenSession(again);
+  actor_->Receive(id, Hello("a"), 10);
   EXPECT_TRUE(again->AwaitMessage().has_welcome());
+  v1::WorkerMessage idle;
+  idle.mutable_heartbeat();
+  actor_->Receive(id, idle, 10);
   EXPECT_EQ(again->AwaitMessage().assignment().run_id(), "j-kept.1");
   EXPECT_TRUE(Submit("j-lost").ok());
 }
