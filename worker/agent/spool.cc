@@ -1,12 +1,10 @@
 #include "worker/agent/spool.h"
 
 #include <algorithm>
-#include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
 
-#include "common/base/file.h"
 #include "common/base/logging.h"
 #include "common/base/status.h"
 #include "worker/agent/frame.h"
@@ -49,19 +47,21 @@ bool Spool::Attempt::Done() const {
 
 Spool::Spool(SpoolOptions options)
     : options_(WithFittingSegments(std::move(options))),
+      disk_(options_.disk),
       spool_directory_(options_.directory / "spool"),
       set_aside_directory_(options_.directory / "set_aside"),
       trash_directory_(options_.directory / "trash") {}
 
 absl::StatusOr<std::unique_ptr<Spool>> Spool::Open(SpoolOptions options, std::vector<CutOffAttempt>* cut_off) {
   std::unique_ptr<Spool> spool(new Spool(std::move(options)));
-  BALLAST_RETURN_IF_ERROR(base::EnsureWritableDirectory(spool->spool_directory_));
-  BALLAST_RETURN_IF_ERROR(base::EnsureWritableDirectory(spool->set_aside_directory_));
-  std::error_code error;
-  std::filesystem::remove_all(spool->trash_directory_, error);  // left by a crash between a rename and its removal
-  BALLAST_RETURN_IF_ERROR(base::EnsureWritableDirectory(spool->trash_directory_));
+  SpoolDisk& disk = *spool->disk_;
+  BALLAST_RETURN_IF_ERROR(disk.EnsureDirectory(spool->spool_directory_));
+  BALLAST_RETURN_IF_ERROR(disk.EnsureDirectory(spool->set_aside_directory_));
+  // Left by a crash between a rename and its removal. Where it cannot be removed, it is tried again with the next.
+  disk.Remove(spool->trash_directory_).IgnoreError();
+  BALLAST_RETURN_IF_ERROR(disk.EnsureDirectory(spool->trash_directory_));
   BALLAST_RETURN_IF_ERROR(spool->Replay(cut_off));
-  spool->writer_ = std::jthread([raw = spool.get()] { raw->WriterLoop(); });
+  if (spool->options_.own_thread) spool->writer_ = std::jthread([raw = spool.get()] { raw->WriterLoop(); });
   return spool;
 }
 
@@ -79,17 +79,8 @@ std::filesystem::path Spool::DirectoryOf(const AttemptKey& key) const {
 }
 
 absl::Status Spool::Replay(std::vector<CutOffAttempt>* cut_off) {
-  std::vector<std::filesystem::path> directories;
-  std::error_code error;
-  for (std::filesystem::directory_iterator entry(spool_directory_, error);
-       !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
-    directories.push_back(entry->path());
-  }
-  if (error) return base::ErrnoStatus(error.value(), fmt::format("list {}", spool_directory_.string()));
-  std::ranges::sort(directories);
-  for (const std::filesystem::path& directory : directories) {
-    BALLAST_RETURN_IF_ERROR(ReplayAttempt(directory, cut_off));
-  }
+  BALLAST_ASSIGN_OR_RETURN(const std::vector<std::string> names, disk_->List(spool_directory_));
+  for (const std::string& name : names) BALLAST_RETURN_IF_ERROR(ReplayAttempt(spool_directory_ / name, cut_off));
   return absl::OkStatus();
 }
 
@@ -99,7 +90,7 @@ absl::Status Spool::ReplayAttempt(const std::filesystem::path& directory, std::v
     base::Log().warn("spool: {} is no attempt's directory and is left alone", directory.string());
     return absl::OkStatus();
   }
-  BALLAST_ASSIGN_OR_RETURN(AttemptFiles files, ReadAttemptFiles(directory, *key));
+  BALLAST_ASSIGN_OR_RETURN(AttemptFiles files, ReadAttemptFiles(disk_, directory, *key));
   const bool never_began = std::ranges::all_of(
       files.segments, [](const Segment& segment) { return segment.first_seq == 1 && segment.entries.empty(); });
   if (never_began && !files.draft_result) {  // cut off before the first record was durable: nobody acted on it
@@ -127,6 +118,14 @@ absl::Status Spool::ReplayAttempt(const std::filesystem::path& directory, std::v
   if (files.draft_chunk) EnqueueRecord(*key, &attempt, FrameOf(*key, attempt.next_seq, &*files.draft_chunk));
   cut_off->push_back({*key, *std::move(files.started), std::move(files.draft_result)});
   return absl::OkStatus();
+}
+
+bool Spool::Await(std::unique_lock<std::mutex>* lock, std::chrono::milliseconds timeout,
+                  const std::function<bool()>& condition) {
+  if (options_.own_thread) return written_changed_.wait_for(*lock, timeout, condition);
+  while (!condition() && WriteBatch(lock)) {
+  }
+  return condition();
 }
 
 void Spool::Enqueue(Work work) {
@@ -164,8 +163,7 @@ absl::Status Spool::Begin(const AttemptKey& key, const v1::AttemptStarted& start
   EnqueueRecord(key, &attempt, FrameOf(key, 1, &record));
   const std::uint64_t ticket = last_ticket_;
   const std::uint64_t failures_before = failure_count_;
-  written_changed_.wait_for(
-      lock, timeout, [&] { return completed_ticket_ >= ticket || failure_count_ > failures_before || stopping_; });
+  Await(&lock, timeout, [&] { return completed_ticket_ >= ticket || failure_count_ > failures_before || stopping_; });
   if (completed_ticket_ >= ticket) return absl::OkStatus();
   // Given up: the writer passes over, or takes away, what belongs to an incarnation that is not there.
   const auto found = attempts_.find(key);
@@ -223,7 +221,7 @@ absl::Status Spool::Finish(const AttemptKey& key, const v1::AttemptFinished& fin
 absl::Status Spool::Flush(std::chrono::milliseconds timeout) {
   std::unique_lock lock(mutex_);
   const std::uint64_t ticket = last_ticket_;
-  if (written_changed_.wait_for(lock, timeout, [&] { return completed_ticket_ >= ticket; })) return absl::OkStatus();
+  if (Await(&lock, timeout, [&] { return completed_ticket_ >= ticket; })) return absl::OkStatus();
   if (!disk_status_.ok()) return disk_status_;
   return absl::DeadlineExceededError(fmt::format("the disk of {} did not answer", options_.directory.string()));
 }

@@ -24,6 +24,7 @@
 #include "ballast/v1/record.pb.h"
 #include "ballast/v1/run.pb.h"
 #include "worker/agent/attempt_key.h"
+#include "worker/agent/spool_disk.h"
 #include "worker/agent/spool_files.h"
 
 namespace ballast::agent {
@@ -38,6 +39,11 @@ struct SpoolOptions {
   std::uint64_t segment_bytes = 1U << 20U;
   // Most bytes that wait in memory for the disk before chunks are refused.
   std::uint64_t queue_bytes = 4U << 20U;
+  // Outlives the spool.
+  SpoolDisk* disk = &RealSpoolDisk();
+  // False where nobody else is there to write: WriteQueued does it on its caller's thread, and Begin and Flush for
+  // themselves, with one try. What is queued at the end is lost then.
+  bool own_thread = true;
 };
 
 // An attempt that was cut off: begun, not ended, its process gone.
@@ -88,6 +94,10 @@ class Spool {
   // `timeout`.
   [[nodiscard]] absl::Status Flush(std::chrono::milliseconds timeout);
 
+  // Writes what is queued where the spool has no thread of its own. False when the disk did not take it; it stays
+  // queued, in order.
+  bool WriteQueued();
+
   // The coordinator has these records. Segments of which every record is acknowledged are deleted (the one with the
   // first record only with the whole attempt), and the attempt with the last of a finished log. Unknown attempts and
   // positions are ignored.
@@ -108,6 +118,8 @@ class Spool {
   // Called, on the writer's thread, each time records have become durable. Set it once, before records are appended by
   // other threads; null takes it away and waits for a call that is going on.
   void SetListener(std::function<void()> listener);
+
+  [[nodiscard]] SpoolDisk& disk() const { return *disk_; }
 
   // Where a record stands.
   struct Position {
@@ -150,6 +162,10 @@ class Spool {
   absl::Status ReplayAttempt(const std::filesystem::path& directory, std::vector<CutOffAttempt>* cut_off);
   [[nodiscard]] std::filesystem::path DirectoryOf(const AttemptKey& key) const;
 
+  // Waits for the writer, or does its work; whether it came to that.
+  bool Await(std::unique_lock<std::mutex>* lock, std::chrono::milliseconds timeout,
+             const std::function<bool()>& condition);
+
   // These want mutex_ held.
   void Enqueue(Work work);
   void EnqueueRecord(const AttemptKey& key, Attempt* attempt, std::string frame);
@@ -160,6 +176,9 @@ class Spool {
 
   // These run on the writer's thread, without mutex_.
   void WriterLoop();
+  // Writes the first work, and what goes with it, with `lock` held before and after. False where there is none, or the
+  // disk did not take it.
+  bool WriteBatch(std::unique_lock<std::mutex>* lock);
   absl::Status Write(std::span<const Work> batch, std::size_t* done);
   absl::Status WriteAppends(std::span<const Work> batch, std::size_t* done);
   absl::Status WriteDraft(const Work& work);
@@ -168,6 +187,7 @@ class Spool {
   void CallListener();
 
   const SpoolOptions options_;
+  SpoolDisk* const disk_;
   const std::filesystem::path spool_directory_;
   const std::filesystem::path set_aside_directory_;
   const std::filesystem::path trash_directory_;

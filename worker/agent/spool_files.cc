@@ -7,7 +7,6 @@
 
 #include <fmt/format.h>
 
-#include "common/base/file.h"
 #include "common/base/status.h"
 #include "worker/agent/frame.h"
 
@@ -27,9 +26,9 @@ std::optional<v1::Record> ParseRecord(std::string_view payload, const AttemptKey
   return record;
 }
 
-void ReadSegment(const std::filesystem::path& path, std::uint64_t first_seq, const AttemptKey& key,
+void ReadSegment(SpoolDisk* disk, const std::filesystem::path& path, std::uint64_t first_seq, const AttemptKey& key,
                  AttemptFiles* files) {
-  const absl::StatusOr<std::string> content = base::ReadFile(path, kMaxFileBytes);
+  const absl::StatusOr<std::string> content = disk->Read(path, kMaxFileBytes);
   if (!content.ok()) {
     files->damage.push_back(fmt::format("{}", std::string(content.status().message())));
     return;
@@ -67,8 +66,8 @@ struct Draft {
   v1::Record result;
 };
 
-std::optional<Draft> ReadDraft(const std::filesystem::path& path, const AttemptKey& key) {
-  const absl::StatusOr<std::string> content = base::ReadFile(path, kMaxFileBytes);
+std::optional<Draft> ReadDraft(SpoolDisk* disk, const std::filesystem::path& path, const AttemptKey& key) {
+  const absl::StatusOr<std::string> content = disk->Read(path, kMaxFileBytes);
   if (!content.ok()) return std::nullopt;
   Draft draft;
   bool whole = false;
@@ -91,10 +90,10 @@ std::pair<std::uint64_t, std::uint64_t> AgeOf(const Draft& draft) {
   return {draft.result.seq(), draft.result.finished().result().sample_count()};
 }
 
-void ReadDrafts(const std::filesystem::path& directory, const AttemptKey& key, AttemptFiles* files) {
+void ReadDrafts(SpoolDisk* disk, const std::filesystem::path& directory, const AttemptKey& key, AttemptFiles* files) {
   std::optional<Draft> youngest;
   for (const std::uint64_t number : {std::uint64_t{0}, std::uint64_t{1}}) {
-    std::optional<Draft> draft = ReadDraft(directory / DraftFileName(number), key);
+    std::optional<Draft> draft = ReadDraft(disk, directory / DraftFileName(number), key);
     if (draft && (!youngest || AgeOf(*draft) > AgeOf(*youngest))) youngest = std::move(draft);
   }
   if (!youngest) return;
@@ -125,24 +124,18 @@ std::string DraftFileName(std::uint64_t number) {
   return fmt::format("draft.{}", number % 2);
 }
 
-absl::StatusOr<AttemptFiles> ReadAttemptFiles(const std::filesystem::path& directory, const AttemptKey& key) {
-  std::vector<std::uint64_t> first_seqs;
-  std::error_code error;
-  std::filesystem::directory_iterator entries(directory, error);
-  for (; !error && entries != std::filesystem::directory_iterator(); entries.increment(error)) {
-    if (const auto first_seq = ParseSegmentFileName(entries->path().filename().string()))
-      first_seqs.push_back(*first_seq);
-  }
-  if (error) return base::ErrnoStatus(error.value(), fmt::format("list {}", directory.string()));
-  std::ranges::sort(first_seqs);
-
+absl::StatusOr<AttemptFiles> ReadAttemptFiles(SpoolDisk* disk, const std::filesystem::path& directory,
+                                              const AttemptKey& key) {
+  BALLAST_ASSIGN_OR_RETURN(const std::vector<std::string> names, disk->List(directory));
   AttemptFiles files;
-  for (const std::uint64_t first_seq : first_seqs) {
+  for (const std::string& name : names) {  // their order is that of the seqs
+    const std::optional<std::uint64_t> first_seq = ParseSegmentFileName(name);
+    if (!first_seq) continue;
     // The name keeps the log's place even where every record before was acknowledged and deleted.
-    files.next_seq = std::max(files.next_seq, first_seq);
-    ReadSegment(directory / SegmentFileName(first_seq), first_seq, key, &files);
+    files.next_seq = std::max(files.next_seq, *first_seq);
+    ReadSegment(disk, directory / name, *first_seq, key, &files);
   }
-  ReadDrafts(directory, key, &files);
+  ReadDrafts(disk, directory, key, &files);
   return files;
 }
 

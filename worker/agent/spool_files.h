@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "ballast/v1/record.pb.h"
 #include "worker/agent/attempt_key.h"
+#include "worker/agent/spool_disk.h"
 
 namespace ballast::agent {
 
@@ -51,7 +52,7 @@ struct AttemptFiles {
 
 // Reads an attempt's directory. Damage is no error: what is whole is kept. Records of another attempt, or whose seq
 // does not rise, count as damage.
-[[nodiscard]] absl::StatusOr<AttemptFiles> ReadAttemptFiles(const std::filesystem::path& directory,
+[[nodiscard]] absl::StatusOr<AttemptFiles> ReadAttemptFiles(SpoolDisk* disk, const std::filesystem::path& directory,
                                                             const AttemptKey& key);
 
 // The serialised frames of a draft.

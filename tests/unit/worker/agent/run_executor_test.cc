@@ -266,7 +266,7 @@ TEST_F(RunExecutorTest, WhatWouldBeLostWithTheProcessIsInADraft) {
   std::optional<AttemptFiles> files;
   on_progress_ = [&](const v1::RunProgress& progress) {
     if (files || progress.elapsed().seconds() < 1) return;
-    files = ReadAttemptFiles(AttemptDirectory(key_), key_).value();
+    files = ReadAttemptFiles(&RealSpoolDisk(), AttemptDirectory(key_), key_).value();
     control_->RequestEnd({v1::CANCELLED, "seen"});
   };
   Run(LongRun());
