@@ -71,6 +71,7 @@ void Start(const v1::AttemptStarted& started, base::SystemTime now, v1::Run* run
   v1::Attempt* attempt = Last(run);
   *attempt->mutable_start_time() = started.start_time();
   attempt->set_boot_id(started.boot_id());
+  if (started.has_clock_offset()) *attempt->mutable_clock_offset() = started.clock_offset();
   if (!run->has_start_time()) *run->mutable_start_time() = base::ToProto(now);
   run->set_state(v1::Run::RUNNING);
 }
@@ -78,6 +79,7 @@ void Start(const v1::AttemptStarted& started, base::SystemTime now, v1::Run* run
 void FinishAttempt(v1::AttemptFinished finished, v1::Run* run) {
   v1::Attempt* attempt = Last(run);
   attempt->mutable_end_time()->Swap(finished.mutable_end_time());
+  if (finished.has_clock_offset()) attempt->mutable_clock_offset()->Swap(finished.mutable_clock_offset());
   attempt->mutable_result()->Swap(finished.mutable_result());
   v1::Outcome* outcome = attempt->mutable_result()->mutable_outcome();
   if (outcome->kind() == v1::OUTCOME_KIND_UNSPECIFIED || !v1::OutcomeKind_IsValid(outcome->kind())) {

@@ -148,7 +148,12 @@ void SessionDesk::Reconcile(Turn& turn, DeviceEntry* device, const v1::Hello& he
     }
     if (held.active()) Occupy(turn, device, held.run_id(), held.attempt());
   }
-  if (device->active != nullptr && !has_active) scheduler_->HandleNoTrace(turn, device);
+  // A hello can arrive late, from a session that its worker has left for another. Such a worker sends nothing more
+  // there, so the next heartbeat tells whether this one is meant.
+  device->missed.reset();
+  if (device->active != nullptr && !has_active) {
+    device->missed = HeldRun{device->active->run.run_id(), LastAttempt(device->active->run)};
+  }
 }
 
 void SessionDesk::Occupy(Turn& turn, DeviceEntry* device, const std::string& run_id, std::uint32_t attempt) {
@@ -173,6 +178,12 @@ void SessionDesk::Disconnect(Turn& turn, SessionId session) {
 void SessionDesk::Heartbeat(Turn& turn, SessionId session, const v1::Heartbeat& heartbeat) {
   DeviceEntry* device = Touch(turn, session);
   if (device == nullptr) return;
+  if (heartbeat.clock_probe() != 0) {
+    v1::CoordinatorMessage message;
+    message.mutable_clock_reading()->set_clock_probe(heartbeat.clock_probe());
+    *message.mutable_clock_reading()->mutable_time() = base::ToProto(turn.wall());
+    turn.Send(session, std::move(message));
+  }
   RunEntry* active = device->active;
   const bool idle = heartbeat.active_run_id().empty();
   if (idle) {

@@ -49,6 +49,17 @@ TEST_F(IngestTest, TheLogOfAnAttemptBecomesTheRun) {
   EXPECT_EQ(kept_.chunks.size(), 1U);
 }
 
+TEST_F(IngestTest, TheOffsetOfTheDevicesClockIsKeptWithTheAttempt) {
+  v1::WorkerMessage message = RecordMessage("j-1.1", 1, 1);
+  message.mutable_record()->mutable_started()->mutable_clock_offset()->mutable_offset()->set_seconds(40);
+  Send(session_, message);
+  EXPECT_EQ(Run("j-1.1").attempts(0).clock_offset().offset().seconds(), 40);
+  message = RecordMessage("j-1.1", 1, 2);
+  message.mutable_record()->mutable_finished()->mutable_clock_offset()->mutable_offset()->set_seconds(41);
+  Send(session_, message);
+  EXPECT_EQ(Run("j-1.1").attempts(0).clock_offset().offset().seconds(), 41);
+}
+
 TEST_F(IngestTest, RecordsInARowAreAcknowledgedTogether) {
   for (std::uint64_t seq = 2; seq <= 5; ++seq) {
     v1::WorkerMessage message = RecordMessage("j-1.1", 1, seq);

@@ -202,6 +202,18 @@ TEST_F(SessionDeskTest, AnIdleWorkerWithNothingToSendIsAskedAgainForARunItShould
   EXPECT_EQ(Run("j-1.1").outcome().kind(), v1::WORKER_CRASHED);
 }
 
+TEST_F(SessionDeskTest, AHeartbeatMayAskForTheClock) {
+  const SessionId session = Connect("a");
+  Heartbeat(session);
+  v1::WorkerMessage message;
+  message.mutable_heartbeat()->set_clock_probe(7);
+  messages_.clear();
+  Send(session, message);
+  ASSERT_EQ(messages_[session].size(), 1U);
+  EXPECT_EQ(messages_[session][0].clock_reading().clock_probe(), 7U);
+  EXPECT_EQ(base::FromProto(messages_[session][0].clock_reading().time()), now_.wall);
+}
+
 TEST_F(SessionDeskTest, ProgressOfOtherRunsIsDropped) {
   const SessionId session = Connect("a");
   ASSERT_TRUE(Submit(Spec()).ok());
