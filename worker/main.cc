@@ -22,6 +22,7 @@
 #include "worker/agent/data_directory.h"
 #include "worker/agent/device_facts.h"
 #include "worker/agent/model_cache.h"
+#include "worker/agent/peer_clock.h"
 #include "worker/agent/recovery.h"
 #include "worker/agent/run_supervisor.h"
 #include "worker/agent/self_protection.h"
@@ -104,22 +105,24 @@ int Serve(const v1::WorkerConfig& config) {
   const auto models = agent::ModelCache::Open(
       {.directory = directory->path() / "models", .quota_bytes = config.model_quota_bytes()}, &model_client);
   if (!models.ok()) return Fail(kFailed, models.status(), "give another --data-dir, or remove what is in the way");
+  agent::PeerClock peer_clock;
   agent::RunSupervisor supervisor({.runner_program = "/proc/self/exe",
                                    .scratch_dir = *scratch,
                                    .cgroup_home = cgroup_home.get(),
                                    .models = models->get(),
                                    .commands = &*commands,
-                                   .llama_server = config.llama_server(),
-                                   .device = first_facts},
+                                    .llama_server = config.llama_server(),
+                                    .device = first_facts,
+                                    .peer_clock = &peer_clock},
                                   spool->get());
-  agent::Session session(
-      {.coordinator = config.coordinator(),
-       .insecure = config.insecure(),
-       .device_id = *device_id,
-       .labels = {config.labels().begin(), config.labels().end()},
-       .facts = facts,
-       .reconnect_max = std::chrono::ceil<std::chrono::milliseconds>(base::FromProto(config.reconnect_max()))},
-      spool->get(), &supervisor);
+  agent::Session session({.coordinator = config.coordinator(),
+                          .insecure = config.insecure(),
+                          .identity = {.device_id = *device_id,
+                                       .labels = {config.labels().begin(), config.labels().end()},
+                                       .reconnect_max = std::chrono::ceil<std::chrono::milliseconds>(
+                                           base::FromProto(config.reconnect_max()))},
+                          .facts = facts},
+                         spool->get(), &supervisor, &peer_clock);
 
   std::optional<int> signal = shutdown->Wait(kStartTime);
   if (!signal) {

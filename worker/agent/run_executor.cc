@@ -115,8 +115,13 @@ std::optional<v1::AssignmentRejected> RunExecutor::Execute(const v1::Assignment&
       ActiveRun::Prepare(options_, std::move(complete), std::move(limits), spool_);
   if (!run.ok()) return Reject(assignment, v1::OUTCOME_KIND_UNSPECIFIED, std::string(run.status().message()));
 
+  const auto clock_offset = [&] {
+    const auto* const peer = options_.peer_clock;
+    return peer == nullptr ? std::nullopt : peer->OffsetAt(options_.clock->Now(), options_.clock->Monotonic());
+  };
   v1::AttemptStarted started;
   *started.mutable_start_time() = base::ToProto(options_.clock->Now());
+  if (const auto offset = clock_offset()) *started.mutable_clock_offset() = *offset;
   started.set_boot_id(ReadBootId(options_.root));
   if (const absl::Status status = spool_->Begin(key, started); !status.ok()) {
     return Reject(assignment, v1::OUTCOME_KIND_UNSPECIFIED,
@@ -127,6 +132,7 @@ std::optional<v1::AssignmentRejected> RunExecutor::Execute(const v1::Assignment&
   *finished.mutable_result() = (*run)->CarryOut(control, observer);
   run->reset();  // the runner is gone before its end is written
   *finished.mutable_end_time() = base::ToProto(options_.clock->Now());
+  if (const auto offset = clock_offset()) *finished.mutable_clock_offset() = *offset;
   v1::Evidence* const evidence = finished.mutable_result()->mutable_outcome()->mutable_evidence();
   evidence->set_start_boot_id(started.boot_id());
   evidence->set_end_boot_id(started.boot_id());

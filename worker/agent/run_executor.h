@@ -11,6 +11,7 @@
 #include "common/base/clock.h"
 #include "worker/agent/command_catalogue.h"
 #include "worker/agent/model_source.h"
+#include "worker/agent/peer_clock.h"
 #include "worker/agent/run_control.h"
 #include "worker/agent/spool.h"
 #include "worker/environment/cgroup_home.h"
@@ -35,6 +36,8 @@ struct RunExecutorOptions {
   // What this device can do; assignments that need something else are refused.
   v1::DeviceFacts device;
   const base::Clock* clock = &base::RealClock();
+  // How far that clock is from the coordinator's; null where nobody measures it. Outlives the runs.
+  const PeerClock* peer_clock = nullptr;
   // A chunk is closed after this time. Longer ones cost fewer bytes a value.
   std::chrono::milliseconds chunk_interval{5000};
   // How often what would be lost with this process is written to the draft: the most evidence a power cut can take.

@@ -1,16 +1,11 @@
 #include "worker/agent/run_supervisor.h"
 
-#include <algorithm>
 #include <utility>
-
-#include <fmt/format.h>
 
 #include "common/base/logging.h"
 
 namespace ballast::agent {
 namespace {
-
-constexpr std::size_t kMaxRemembered = 1024;
 
 AttemptKey KeyOf(const v1::Assignment& assignment) {
   return {assignment.run_id(), assignment.attempt()};
@@ -58,21 +53,21 @@ void RunSupervisor::Assign(const v1::Assignment& assignment) {
   std::string refusal;
   {
     const std::scoped_lock lock(mutex_);
-    if (assignment_ && KeyOf(*assignment_) == key) return;
-    if (spool_->Contains(key) || std::ranges::find(ended_, key) != ended_.end()) {
-      base::Log().debug("assignment of {} again: it has ended here", ToText(key));
+    AssignmentVerdict verdict = desk_.Judge(key, spool_->Contains(key), stopping_);
+    if (verdict.kind == AssignmentVerdict::Kind::kIgnore) {
+      base::Log().debug("assignment of {} again: it is or was here", ToText(key));
       return;
     }
-    if (stopping_) {
-      refusal = "the worker is stopping";
-    } else if (assignment_) {
-      refusal = fmt::format("the worker is busy with {}", ToText(KeyOf(*assignment_)));
-    } else if (absl::StatusOr<std::unique_ptr<RunControl>> control = RunControl::Create(); control.ok()) {
-      assignment_ = assignment;
-      control_ = *std::move(control);
-      changed_.notify_all();
-    } else {
-      refusal = std::string(control.status().message());
+    refusal = std::move(verdict.reason);
+    if (verdict.kind == AssignmentVerdict::Kind::kTake) {
+      if (absl::StatusOr<std::unique_ptr<RunControl>> control = RunControl::Create(); control.ok()) {
+        desk_.Begin(key);
+        assignment_ = assignment;
+        control_ = *std::move(control);
+        changed_.notify_all();
+      } else {
+        refusal = std::string(control.status().message());
+      }
     }
   }
   // Without the lock: the listener may hold its own while it calls in here.
@@ -81,15 +76,14 @@ void RunSupervisor::Assign(const v1::Assignment& assignment) {
 
 void RunSupervisor::Cancel(const AttemptKey& key, v1::OutcomeKind outcome, const std::string& reason) {
   const std::scoped_lock lock(mutex_);
-  if (!assignment_ || KeyOf(*assignment_) != key) return;
+  if (desk_.active() != key) return;
   control_->RequestEnd({outcome == v1::OUTCOME_KIND_UNSPECIFIED ? v1::CANCELLED : outcome,
                         reason.empty() ? std::string("the run was cancelled") : reason});
 }
 
 std::optional<AttemptKey> RunSupervisor::active() const {
   const std::scoped_lock lock(mutex_);
-  if (!assignment_) return std::nullopt;
-  return KeyOf(*assignment_);
+  return desk_.active();
 }
 
 bool RunSupervisor::Stop(const std::string& reason, std::chrono::milliseconds timeout) {
@@ -114,10 +108,7 @@ void RunSupervisor::Loop() {
       relay_.OnRejected(*rejected);
     }
     lock.lock();
-    if (!rejected) {
-      ended_.push_back(KeyOf(assignment));
-      if (ended_.size() > kMaxRemembered) ended_.pop_front();
-    }
+    desk_.End(!rejected);
     assignment_.reset();
     control_.reset();
     changed_.notify_all();

@@ -3,7 +3,6 @@
 
 #include <chrono>
 #include <condition_variable>
-#include <deque>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -14,7 +13,9 @@
 #include "ballast/v1/worker_service.pb.h"
 #include "worker/agent/attempt_key.h"
 #include "worker/agent/run_control.h"
+#include "worker/agent/run_desk.h"
 #include "worker/agent/run_executor.h"
+#include "worker/agent/run_taker.h"
 #include "worker/agent/spool.h"
 
 namespace ballast::agent {
@@ -28,12 +29,12 @@ class SupervisorListener : public RunObserver {
 
 // Owns the thread that carries runs out: runners are tied to it, so the supervisor lives as long as the process.
 // Thread-safe.
-class RunSupervisor {
+class RunSupervisor final : public RunTaker {
  public:
   // Starts the thread. `spool` outlives the supervisor.
   RunSupervisor(RunExecutorOptions options, Spool* spool);
   // As Stop(), without limit.
-  ~RunSupervisor();
+  ~RunSupervisor() override;
   RunSupervisor(const RunSupervisor&) = delete;
   RunSupervisor& operator=(const RunSupervisor&) = delete;
 
@@ -43,13 +44,9 @@ class RunSupervisor {
   // Takes an assignment and returns. Attempts that are going on, have records in the spool, or ended here lately are
   // ignored: their records say it all. While another attempt is going on, the assignment is refused with no outcome, so
   // that it is queued again.
-  void Assign(const v1::Assignment& assignment);
-
-  // Ends the attempt if it is going on or about to begin; otherwise does nothing.
-  void Cancel(const AttemptKey& key, v1::OutcomeKind outcome, const std::string& reason);
-
-  // The attempt that is going on or about to begin.
-  [[nodiscard]] std::optional<AttemptKey> active() const;
+  void Assign(const v1::Assignment& assignment) override;
+  void Cancel(const AttemptKey& key, v1::OutcomeKind outcome, const std::string& reason) override;
+  [[nodiscard]] std::optional<AttemptKey> active() const override;
 
   // Ends what is going on (WORKER_CRASHED, `reason`: nobody wanted the run to end, so it may be tried again), takes
   // nothing more, and waits until no runner is left and its end is in the spool's hands. False when that is not so
@@ -78,9 +75,9 @@ class RunSupervisor {
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
+  RunDesk desk_;
   std::optional<v1::Assignment> assignment_;  // going on or about to begin
   std::shared_ptr<RunControl> control_;       // of it
-  std::deque<AttemptKey> ended_;              // lately, oldest first
   bool stopping_ = false;
   bool stopped_ = false;
 

@@ -4,11 +4,8 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
-#include <deque>
 #include <functional>
-#include <map>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <thread>
 
@@ -16,7 +13,7 @@
 #include "ballast/v1/device.pb.h"
 #include "ballast/v1/worker_service.grpc.pb.h"
 #include "worker/agent/run_supervisor.h"
-#include "worker/agent/session/backoff.h"
+#include "worker/agent/session_core.h"
 #include "worker/agent/spool.h"
 #include "worker/agent/spool_reader.h"
 
@@ -25,13 +22,9 @@ namespace ballast::agent {
 struct SessionOptions {
   std::string coordinator;  // address
   bool insecure = false;    // plain text to other machines
-  std::string device_id;
-  std::map<std::string, std::string> labels;
+  SessionIdentity identity;
   // Collected anew for each session.
   std::function<v1::DeviceFacts()> facts;
-  std::chrono::milliseconds reconnect_max{30'000};
-  // How long the coordinator may take for its welcome.
-  std::chrono::milliseconds welcome_timeout{10'000};
 };
 
 // Keeps a session with the coordinator: connects, says who and what the device is, sends the spool's records in order
@@ -40,8 +33,8 @@ struct SessionOptions {
 class Session final : public SupervisorListener {
  public:
   // Starts the session's thread; nothing is checked yet (rpc::CreateChannel says whether the address can be used).
-  // `spool` and `supervisor` outlive the session.
-  Session(SessionOptions options, Spool* spool, RunSupervisor* supervisor);
+  // `clock` is told what the coordinator's clock shows. The three outlive the session.
+  Session(SessionOptions options, Spool* spool, RunSupervisor* supervisor, PeerClock* clock);
   // As Stop(), without waiting for acknowledgements.
   ~Session() override;
   Session(const Session&) = delete;
@@ -60,40 +53,26 @@ class Session final : public SupervisorListener {
  private:
   using Stream = grpc::ClientReaderWriter<v1::WorkerMessage, v1::CoordinatorMessage>;
 
-  // What waits to be sent besides records.
-  struct Outbox {
-    std::deque<v1::AssignmentRejected> rejections;
-    std::optional<v1::RunProgress> progress;
-    bool records = false;
-  };
-
   void Loop();
   // One session from beginning to end; the status says why it ended.
   absl::Status RunOnce();
   absl::Status Talk(Stream* stream);
-  v1::WorkerMessage MakeHello() const;
-  absl::Status WaitForWelcome();
-  bool SendHeartbeat(Stream* stream);
   void Listen(Stream* stream);
-  void Handle(const v1::CoordinatorMessage& message);
   void Explain(const absl::Status& status);
-  [[nodiscard]] std::chrono::milliseconds WaitBeforeNext(const absl::Status& status, bool welcomed);
 
   const SessionOptions options_;
   Spool* const spool_;
   RunSupervisor* const supervisor_;
   SpoolReader reader_;  // used by the session's thread alone
-  Backoff backoff_;     // likewise
   std::string last_problem_;
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
+  SessionCore core_;                        // guarded by mutex_
+  bool changed_since_ = false;              // something happened since the core was last asked what to do
   grpc::ClientContext* context_ = nullptr;  // of the session that is going on
-  Outbox outbox_;
-  bool welcomed_ = false;  // in the session that is going on
-  bool ended_ = false;     // the coordinator has ended it, or it broke
+  bool ended_ = false;                      // the coordinator has ended it, or it broke
   bool stopping_ = false;
-  std::chrono::nanoseconds heartbeat_interval_{0};
   std::uint64_t welcome_count_ = 0;
 
   std::jthread thread_;

@@ -31,17 +31,17 @@ class SessionTest : public RunFixture {
 
   void StartSession(milliseconds welcome_timeout = milliseconds(10'000)) {
     session_ = std::make_unique<Session>(SessionOptions{.coordinator = coordinator_.address(),
-                                                        .device_id = "dev-1",
-                                                        .labels = {{"class", "test"}},
+                                                        .identity = {.device_id = "dev-1",
+                                                                     .labels = {{"class", "test"}},
+                                                                     .reconnect_max = milliseconds(50),
+                                                                     .welcome_timeout = welcome_timeout},
                                                         .facts =
                                                             [] {
                                                               v1::DeviceFacts facts;
                                                               facts.set_hostname("here");
                                                               return facts;
-                                                            },
-                                                        .reconnect_max = milliseconds(50),
-                                                        .welcome_timeout = welcome_timeout},
-                                         spool_.get(), supervisor_.get());
+                                                            }},
+                                         spool_.get(), supervisor_.get(), &peer_clock_);
   }
 
   void SpoolAttempt(const AttemptKey& key, int chunks) {
@@ -75,6 +75,7 @@ class SessionTest : public RunFixture {
   }
 
   FakeCoordinator coordinator_;
+  PeerClock peer_clock_;
   std::unique_ptr<RunSupervisor> supervisor_;
   std::unique_ptr<Session> session_;
 };
