@@ -134,7 +134,7 @@ v1::WorkerMessage SessionCore::Heartbeat(std::chrono::nanoseconds now) {
     heartbeat->set_active_run_id(active->run_id);
     heartbeat->set_active_attempt(active->attempt);
   }
-  heartbeat->set_spool_bytes(spool_->unacknowledged_bytes());
+  heartbeat->set_spool_bytes(spool_->undelivered_bytes());
   if (now - probe_time_ >= kClockProbeInterval) {
     probe_time_ = now;
     heartbeat->set_clock_probe(++clock_probe_);

@@ -306,6 +306,11 @@ std::uint64_t Spool::unacknowledged_bytes() const {
   return unacknowledged_bytes_;
 }
 
+std::uint64_t Spool::undelivered_bytes() const {
+  const std::scoped_lock lock(mutex_);
+  return unacknowledged_bytes_ + queued_bytes_;
+}
+
 std::uint64_t Spool::total_bytes() const {
   const std::scoped_lock lock(mutex_);
   return durable_bytes_ + queued_bytes_;

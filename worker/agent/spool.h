@@ -112,6 +112,8 @@ class Spool {
   [[nodiscard]] std::vector<AttemptKey> Held() const;
   // Bytes of records that are durable and not acknowledged.
   [[nodiscard]] std::uint64_t unacknowledged_bytes() const;
+  // The same with records that still wait for the disk: nothing is left to be told where there are none.
+  [[nodiscard]] std::uint64_t undelivered_bytes() const;
   // Bytes of files, those that wait in memory included.
   [[nodiscard]] std::uint64_t total_bytes() const;
 

@@ -170,6 +170,23 @@ TEST_F(SessionCoreTest, OnlyTheNewestProgressIsToldAndNothingWithoutASession) {
   EXPECT_THAT(SendAll(), ElementsAre("refused j-b.1", "progress"));
 }
 
+TEST_F(SessionCoreTest, AnEndThatWaitsForTheDiskIsStillToBeTold) {
+  OpenSpool({.own_thread = false});
+  core_ = std::make_unique<SessionCore>(SessionIdentity{.device_id = "dev-1"}, spool_.get(), &runs_, &clock_, 1);
+  reader_ = std::make_unique<SpoolReader>(spool_.get());
+  ASSERT_TRUE(spool_->Begin(key_, Started()).ok());
+  const std::uint64_t first = 1;
+  spool_->Acknowledge(key_, std::span(&first, 1));
+  ASSERT_TRUE(spool_->Finish(key_, Finished()).ok());
+  (void)Begin();
+  Welcome();
+  EXPECT_THAT(SendAll(), ElementsAre("heartbeat"));
+  EXPECT_GT(last_heartbeat_.spool_bytes(), 0U) << "or the coordinator would take the attempt to be lost";
+  ASSERT_TRUE(spool_->WriteQueued());
+  core_->RecordsWait();
+  EXPECT_THAT(SendAll(), ElementsAre("record 2"));
+}
+
 TEST_F(SessionCoreTest, TheCoordinatorsClockIsAskedForAndKept) {
   reader_ = std::make_unique<SpoolReader>(spool_.get());
   (void)Begin();
