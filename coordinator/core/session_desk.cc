@@ -192,7 +192,9 @@ void SessionDesk::Heartbeat(Turn& turn, SessionId session, const v1::Heartbeat& 
     device->blocked_until.reset();
     const bool long_silent =
         active != nullptr && turn.steady() - std::max(active->sent_at, active->heard_at) > kSilentRunGrace;
-    if (long_silent && heartbeat.spool_bytes() == 0) scheduler_->HandleNoTrace(turn, device);
+    const bool missed = active != nullptr && device->missed == HeldRun{active->run.run_id(), LastAttempt(active->run)};
+    device->missed.reset();
+    if (missed || (long_silent && heartbeat.spool_bytes() == 0)) scheduler_->HandleNoTrace(turn, device);
   } else {
     RunEntry* run = state_->FindRun(heartbeat.active_run_id());
     const bool here = run != nullptr && run->run.device_id() == device->device.device_id();

@@ -66,6 +66,7 @@ struct DeviceEntry {
   std::chrono::nanoseconds last_heard{};
   RunEntry* active = nullptr;       // the run that is assigned to it or going on there
   std::optional<HeldRun> occupied;  // what its worker is still busy with although the core has closed it
+  std::optional<HeldRun> missed;    // the active attempt, of which the hello of its session had nothing
   std::optional<std::chrono::nanoseconds> blocked_until;  // refused a run because it was busy
   std::map<QueueKey, RunEntry*> queue;
   std::optional<std::chrono::nanoseconds> armed;  // its entry among the timers

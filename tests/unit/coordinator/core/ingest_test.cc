@@ -196,6 +196,7 @@ TEST_F(IngestTest, ResultsOfEarlierAttemptsDoNotTouchTheLaterOnes) {
   Disconnect(session_);
   // No trace: the attempt is given up, and a second one is made.
   const SessionId again = Connect("a");
+  Heartbeat(again);
   EXPECT_THAT(Said(again), ElementsAre("welcome", "assign j-2.1/2"));
   Started(again, "j-2.1", 2);
   // The first turns up after all.

@@ -156,6 +156,7 @@ TEST_F(JobDeskTest, ACancelledRunThatNeverReachedItsDeviceEndsWhenTheDeviceRetur
   ASSERT_TRUE(Cancel("j-1").ok());
   EXPECT_EQ(Run("j-1.1").state(), v1::Run::ASSIGNED);
   const SessionId again = Connect("a");
+  Heartbeat(again);
   EXPECT_THAT(Said(again), ElementsAre("welcome"));
   EXPECT_EQ(Run("j-1.1").outcome().kind(), v1::CANCELLED);
   EXPECT_EQ(Job("j-1").state(), v1::Job::CANCELLED);

@@ -106,8 +106,26 @@ TEST_F(SessionDeskTest, AnAssignmentThatGotLostIsSentAgain) {
   ASSERT_TRUE(Submit(Spec()).ok());
   Disconnect(first);
   const SessionId second = Connect("a");
-  EXPECT_THAT(Said(second), ElementsAre("welcome", "assign j-1.1/1"));
+  EXPECT_THAT(Said(second), ElementsAre("welcome"));
+  Heartbeat(second);
+  EXPECT_THAT(Said(second), ElementsAre("assign j-1.1/1"));
+  Heartbeat(second);
+  EXPECT_THAT(Said(second), IsEmpty());
   EXPECT_EQ(Run("j-1.1").attempts_size(), 1);
+}
+
+TEST_F(SessionDeskTest, AHelloThatComesAfterThatOfALaterSessionChangesNothing) {
+  const SessionId later = Connect("a");
+  ASSERT_TRUE(Submit(Spec()).ok());
+  Started(later, "j-1.1");
+  const SessionId late = Connect("a");  // its worker has left it before it began the run
+  EXPECT_THAT(Said(late), ElementsAre("welcome"));
+  EXPECT_EQ(Run("j-1.1").state(), v1::Run::RUNNING);
+  Disconnect(late);
+  const SessionId next = Connect("a", {}, {{"j-1.1", 1}});
+  Heartbeat(next, "j-1.1", 1);
+  EXPECT_THAT(Said(next), ElementsAre("welcome"));
+  EXPECT_EQ(Run("j-1.1").state(), v1::Run::RUNNING);
 }
 
 TEST_F(SessionDeskTest, ARunThatGoesOnIsLeftAlone) {
@@ -138,7 +156,7 @@ TEST_F(SessionDeskTest, ARunThatBeganAndLeftNoTraceEndsAsCrashed) {
   ASSERT_TRUE(Submit(Spec()).ok());
   Started(first, "j-1.1");
   Disconnect(first);
-  Connect("a");
+  Heartbeat(Connect("a"));
   EXPECT_EQ(Run("j-1.1").outcome().kind(), v1::WORKER_CRASHED);
   EXPECT_THAT(Run("j-1.1").outcome().message(), HasSubstr("data directory"));
 }

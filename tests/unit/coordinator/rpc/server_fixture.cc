@@ -35,6 +35,12 @@ void TestWorker::Send(const v1::WorkerMessage& message) {
   (void)stream_->Write(message);
 }
 
+void TestWorker::SendIdle() {
+  v1::WorkerMessage message;
+  message.mutable_heartbeat();
+  Send(message);
+}
+
 void TestWorker::SendStarted(const std::string& run_id) {
   v1::WorkerMessage message;
   message.mutable_record()->set_run_id(run_id);

@@ -28,6 +28,8 @@ class TestWorker {
   // Says hello and awaits the welcome. `held` may add attempts that are still held.
   void Hello(const std::function<void(v1::Hello*)>& change = {});
   void Send(const v1::WorkerMessage& message);
+  // A heartbeat of a worker that does nothing.
+  void SendIdle();
   void SendStarted(const std::string& run_id);
   // COMPLETED, unless `change` makes it another result.
   void SendFinished(const std::string& run_id, std::uint64_t seq,

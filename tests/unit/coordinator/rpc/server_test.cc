@@ -238,6 +238,7 @@ TEST_F(ServiceTest, ARestartWithAFullQueueLosesNothing) {
   }
   StartServer();
   const auto worker = Connect("a");
+  worker->SendIdle();  // it never began the run that it was given
   while (!run_ids.empty()) {
     const std::string run_id = worker->ReadAssignment();
     ASSERT_EQ(run_ids.erase(run_id), 1U) << run_id;
@@ -314,6 +315,7 @@ TEST_F(ServiceTest, AFullDiskIsSaidAndSurvived) {
   ASSERT_TRUE(jobs_->ListJobs(rpc::MakeContext().get(), {}, &list).ok());
   EXPECT_EQ(list.jobs_size(), 1);
   const auto again = Connect("a");
+  again->SendIdle();
   EXPECT_EQ(again->ReadAssignment(), job_id + ".1");
 }
 
