@@ -24,6 +24,39 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
 
+// The machine's disk; remembers what was made durable.
+class RecordingDisk final : public SpoolDisk {
+ public:
+  absl::Status EnsureDirectory(const std::filesystem::path& path) override { return real_.EnsureDirectory(path); }
+  absl::Status MakeDirectory(const std::filesystem::path& path) override { return real_.MakeDirectory(path); }
+  absl::Status SyncDirectory(const std::filesystem::path& path) override {
+    synced.push_back(path.filename().string());
+    return real_.SyncDirectory(path);
+  }
+  absl::StatusOr<std::vector<std::string>> List(const std::filesystem::path& path) override { return real_.List(path); }
+  absl::StatusOr<std::string> Read(const std::filesystem::path& path, std::size_t max_bytes) override {
+    return real_.Read(path, max_bytes);
+  }
+  absl::StatusOr<std::string> ReadAt(const std::filesystem::path& path, std::uint64_t offset,
+                                     std::size_t size) override {
+    return real_.ReadAt(path, offset, size);
+  }
+  absl::Status WriteFrom(const std::filesystem::path& path, std::uint64_t offset, std::string_view data) override {
+    synced.push_back(path.filename().string());
+    return real_.WriteFrom(path, offset, data);
+  }
+  absl::Status Remove(const std::filesystem::path& path) override { return real_.Remove(path); }
+  absl::Status Rename(const std::filesystem::path& from, const std::filesystem::path& to) override {
+    return real_.Rename(from, to);
+  }
+  std::vector<Aside> ListByAge(const std::filesystem::path& path) override { return real_.ListByAge(path); }
+
+  std::vector<std::string> synced;
+
+ private:
+  SpoolDisk& real_ = RealSpoolDisk();
+};
+
 class SpoolTest : public AgentFixture {
  protected:
   static std::vector<std::uint64_t> SeqsOf(const std::vector<v1::Record>& records) {
@@ -56,6 +89,36 @@ class SpoolTest : public AgentFixture {
     return names;
   }
 };
+
+TEST_F(SpoolTest, WhatAnEarlierProcessLeftIsMadeDurableBeforeItIsHandedOut) {
+  OpenSpool();
+  BeginAttempt();
+  AppendChunks(2);
+  Flush();
+  const std::uintmax_t whole = std::filesystem::file_size(AttemptDirectory(key_) / SegmentFileName(2));
+  // As a process leaves it that dies in a write: nobody synced this.
+  std::ofstream(AttemptDirectory(key_) / SegmentFileName(2), std::ios::app) << "torn";
+  RecordingDisk disk;
+  OpenSpool({.disk = &disk, .own_thread = false});
+  EXPECT_THAT(disk.synced, ElementsAre(SegmentFileName(2), ToText(key_)));
+  EXPECT_EQ(std::filesystem::file_size(AttemptDirectory(key_) / SegmentFileName(2)), whole);
+  EXPECT_THAT(SeqsOf(ReadAll()), ElementsAre(1, 2, 3));
+  spool_.reset();  // before its disk
+}
+
+TEST_F(SpoolTest, ASpoolWithoutAThreadWritesWhenItIsTold) {
+  OpenSpool({.own_thread = false});
+  BeginAttempt();  // writes for itself
+  AppendChunks(2);
+  EXPECT_THAT(SeqsOf(ReadAll()), ElementsAre(1));
+  EXPECT_GT(spool_->undelivered_bytes(), spool_->unacknowledged_bytes());
+  EXPECT_TRUE(spool_->WriteQueued());
+  EXPECT_THAT(SeqsOf(ReadAll()), ElementsAre(1, 2, 3));
+  EXPECT_EQ(spool_->undelivered_bytes(), spool_->unacknowledged_bytes());
+  AppendChunks(1);
+  Flush();  // and so does this
+  EXPECT_THAT(SeqsOf(ReadAll()), ElementsAre(1, 2, 3, 4));
+}
 
 TEST_F(SpoolTest, HandsOutInOrderWhatWasAppended) {
   OpenSpool();
