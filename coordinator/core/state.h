@@ -148,7 +148,14 @@ class State {
   std::deque<std::string> closed_job_order_;
   std::unordered_map<std::string, v1::Run> closed_runs_;
   std::deque<std::string> closed_run_order_;
-  std::set<std::pair<std::chrono::nanoseconds, DeviceEntry*>> timers_;
+  // By time, then by device: not by where an entry lies in memory, so that the same events have the same consequences.
+  struct TimerOrder {
+    bool operator()(const std::pair<std::chrono::nanoseconds, DeviceEntry*>& a,
+                    const std::pair<std::chrono::nanoseconds, DeviceEntry*>& b) const {
+      return std::tie(a.first, a.second->device.device_id()) < std::tie(b.first, b.second->device.device_id());
+    }
+  };
+  std::set<std::pair<std::chrono::nanoseconds, DeviceEntry*>, TimerOrder> timers_;
   std::unordered_map<std::string, std::vector<WaitingRecord>> waiting_;
   std::uint64_t next_sequence_ = 1;
 };

@@ -1,0 +1,292 @@
+#include "tests/simulation/simulated_coordinator.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "tests/simulation/mutation.h"
+
+namespace ballast::simulation {
+namespace {
+
+// As coordinator/rpc, but for a smaller bound, which is met more often.
+constexpr std::size_t kMaxWaitingMessages = 6;
+constexpr seconds kSlowCommit(1);
+constexpr milliseconds kMinRetry(250);
+constexpr seconds kMaxRetry(10);
+
+}  // namespace
+
+SimulatedCoordinator::SimulatedCoordinator(Timeline* timeline, Random* random, Network* network, Ledger* ledger)
+    : timeline_(timeline), random_(random), network_(network), ledger_(ledger) {
+  options_.heartbeat_interval = seconds(5);
+  options_.version = "simulated";
+  wall_offset_ = seconds(1'700'000'000);
+}
+
+void SimulatedCoordinator::Start() {
+  running_ = true;
+  retry_pause_ = kMinRetry;
+  LoadCore();
+}
+
+void SimulatedCoordinator::LoadCore() {
+  const std::uint64_t incarnation = ++incarnation_;
+  if (disk_full_) {
+    timeline_->After(retry_pause_, [this, incarnation] {
+      if (running_ && incarnation == incarnation_) LoadCore();
+    });
+    retry_pause_ = std::min<nanoseconds>(retry_pause_ * 2, kMaxRetry);
+    return;
+  }
+  core_ = std::make_unique<core::Core>(options_);
+  ledger_->CoreStartedOver();
+  ledger_->CoordinatorStarted();
+  std::vector<v1::Device> devices;
+  for (const auto& [device_id, device] : ledger_->devices()) devices.push_back(device);
+  core::Actions actions;
+  const absl::Status status =
+      core_->Restore(Now(), ledger_->OpenJobs(), ledger_->OpenRuns(), std::move(devices), &actions);
+  if (!status.ok()) ledger_->Fail(status.ToString());
+  Commit(actions.mutations);
+  AfterEvent();
+}
+
+void SimulatedCoordinator::Commit(const std::vector<core::Mutation>& mutations) {
+  for (const core::Mutation& mutation : mutations) ledger_->Committed(mutation);
+}
+
+void SimulatedCoordinator::Crash(bool silent) {
+  if (!running_) return;
+  // The disk may have had it all before the process could say so.
+  if (in_flight_ && !write_fails_ && random_->OneIn(2)) Commit(in_flight_->actions.mutations);
+  running_ = false;
+  ++incarnation_;
+  core_.reset();
+  in_flight_.reset();
+  pending_ = {};
+  decided_ = 0;
+  armed_.reset();
+  DropEverybody(silent);
+}
+
+void SimulatedCoordinator::DropEverybody(bool silent) {
+  for (auto& [number, session] : std::exchange(sessions_, {}))
+    network_->CloseFromCoordinator(session.connection, absl::UnavailableError("dropped"), silent);
+}
+
+void SimulatedCoordinator::EnterRecovery() {
+  core_.reset();
+  in_flight_.reset();
+  pending_ = {};
+  decided_ = 0;
+  armed_.reset();
+  DropEverybody(false);
+  const std::uint64_t incarnation = ++incarnation_;
+  timeline_->After(retry_pause_, [this, incarnation] {
+    if (running_ && incarnation == incarnation_) LoadCore();
+  });
+  retry_pause_ = std::min<nanoseconds>(retry_pause_ * 2, kMaxRetry);
+}
+
+bool SimulatedCoordinator::Reads(const Connection& connection) const {
+  if (!running_ || core_ == nullptr) return true;  // to be refused
+  const auto session = sessions_.find(connection.session);
+  return session == sessions_.end() || session->second.waiting < kMaxWaitingMessages;
+}
+
+void SimulatedCoordinator::OnUp(const ConnectionPointer& connection, v1::WorkerMessage message) {
+  if (!running_) {
+    network_->CloseFromCoordinator(connection, absl::UnavailableError("nobody listens"), false);
+    return;
+  }
+  if (core_ == nullptr) {
+    network_->CloseFromCoordinator(connection, absl::UnavailableError("cannot store anything"), false);
+    return;
+  }
+  if (connection->session == 0) {
+    if (!message.has_hello()) {
+      network_->CloseFromCoordinator(connection, absl::FailedPreconditionError("no hello"), false);
+      return;
+    }
+    connection->session = next_session_++;
+    sessions_[connection->session] = {connection, message.hello().device_id(), 0};
+    ledger_->SaidHello(connection->session, message.hello());
+  }
+  const auto session = sessions_.find(connection->session);
+  if (session == sessions_.end()) return;
+  // What an earlier session brings late is ignored.
+  const bool newest = std::none_of(sessions_.upper_bound(session->first), sessions_.end(), [&](const auto& other) {
+    return other.second.device_id == session->second.device_id;
+  });
+  if (newest) ledger_->Heard(session->second.device_id);
+  ++session->second.waiting;
+  ++pending_.credits[connection->session];
+  core_->Receive(Now(), connection->session, std::move(message), &pending_.actions);
+  AfterEvent();
+}
+
+void SimulatedCoordinator::OnUpEnd(const ConnectionPointer& connection) {
+  if (core_ == nullptr || connection->session == 0) return;
+  sessions_.erase(connection->session);
+  core_->Disconnect(Now(), connection->session, &pending_.actions);
+  AfterEvent();
+}
+
+void SimulatedCoordinator::Submit(core::Submission submission) {
+  if (core_ == nullptr) return;
+  const std::string job_id = submission.job_id;
+  const absl::StatusOr<v1::Job> job = core_->Submit(Now(), std::move(submission), &pending_.actions);
+  if (job.ok())
+    pending_.replies.emplace_back(pending_.actions.outputs.size(), [this, job_id] { ledger_->Submitted(job_id); });
+  AfterEvent();
+}
+
+void SimulatedCoordinator::Cancel(const std::string& job_id) {
+  if (core_ == nullptr) return;
+  const absl::StatusOr<v1::Job> job = core_->CancelJob(Now(), job_id, &pending_.actions);
+  if (job.ok())
+    pending_.replies.emplace_back(pending_.actions.outputs.size(), [this, job_id] { ledger_->Cancelled(job_id); });
+  AfterEvent();
+}
+
+void SimulatedCoordinator::SetDrained(const std::string& device_id, bool drained) {
+  if (core_ == nullptr) return;
+  (void)core_->SetDrained(Now(), device_id, drained, &pending_.actions);
+  AfterEvent();
+}
+
+void SimulatedCoordinator::SetClock(nanoseconds by) {
+  wall_offset_ += by;
+  ledger_->CoordinatorClockSet();
+}
+
+std::optional<nanoseconds> SimulatedCoordinator::NextWakeUp() const {
+  if (core_ == nullptr) return std::nullopt;
+  const std::optional<nanoseconds> at = core_->NextWakeUp();
+  if (at && in_flight_ && *at > in_flight_since_ + kSlowCommit) return std::nullopt;
+  return at;
+}
+
+void SimulatedCoordinator::ArmTick() {
+  const std::optional<nanoseconds> at = NextWakeUp();
+  if (!at || (armed_ && *armed_ <= *at)) return;
+  armed_ = std::max(*at, timeline_->now());
+  timeline_->At(*armed_, [this, incarnation = incarnation_, time = *armed_] {
+    if (incarnation != incarnation_ || armed_ != time) return;
+    armed_.reset();
+    if (const auto due = NextWakeUp(); due && *due <= timeline_->now()) {
+      core_->Tick(Now(), &pending_.actions);
+      if (core_->NextWakeUp() && *core_->NextWakeUp() <= timeline_->now())
+        ledger_->Fail("a timer that is due stays due");
+    }
+    AfterEvent();
+  });
+}
+
+void SimulatedCoordinator::AfterEvent() {
+  for (; decided_ < pending_.actions.mutations.size(); ++decided_)
+    ledger_->Decided(pending_.actions.mutations[decided_]);
+  Flush();
+  ArmTick();
+}
+
+void SimulatedCoordinator::Flush() {
+  while (core_ != nullptr && !in_flight_ && !pending_.empty()) {
+    Batch batch = std::exchange(pending_, {});
+    decided_ = 0;
+    if (batch.actions.mutations.empty()) {
+      Release(std::move(batch));
+      continue;
+    }
+    if (Mutated("ack_before_commit")) {
+      Batch early;
+      early.actions.outputs = std::exchange(batch.actions.outputs, {});
+      Release(std::move(early));
+      if (core_ == nullptr) return;
+    }
+    in_flight_ = std::move(batch);
+    in_flight_since_ = timeline_->now();
+    write_fails_ = disk_full_;
+    timeline_->After(random_->Between(microseconds(200), commit_time_), [this, incarnation = incarnation_] {
+      if (incarnation != incarnation_ || !in_flight_) return;
+      if (write_fails_ || disk_full_) {
+        EnterRecovery();
+        return;
+      }
+      OnCommitted();
+    });
+  }
+}
+
+void SimulatedCoordinator::OnCommitted() {
+  retry_pause_ = kMinRetry;
+  Batch batch = std::move(*in_flight_);
+  in_flight_.reset();
+  const nanoseconds took = timeline_->now() - in_flight_since_;
+  if (took > kSlowCommit) {
+    core_->ForgiveSilence(Now(), took);
+    // Words that were not read are words.
+    for (const auto& [number, session] : sessions_) {
+      if (session.waiting >= kMaxWaitingMessages) ledger_->Heard(session.device_id);
+    }
+  }
+  Commit(batch.actions.mutations);
+  Release(std::move(batch));
+  AfterEvent();
+}
+
+void SimulatedCoordinator::Release(Batch batch) {
+  std::size_t next = 0;
+  const auto release_until = [&](std::size_t end) {
+    for (; next < end && next < batch.actions.outputs.size() && core_ != nullptr; ++next)
+      ReleaseOutput(std::move(batch.actions.outputs[next]));
+  };
+  for (auto& [before, reply] : batch.replies) {
+    release_until(before);
+    reply();
+  }
+  release_until(batch.actions.outputs.size());
+  for (const auto& [number, messages] : batch.credits) {
+    const auto session = sessions_.find(number);
+    if (session == sessions_.end()) continue;
+    session->second.waiting -= messages;
+    timeline_->After(nanoseconds(0), [network = network_, connection = session->second.connection] {
+      network->ContinueUp(connection);
+    });
+  }
+}
+
+void SimulatedCoordinator::CheckWelcome(core::SessionId welcomed) {
+  const std::string& device_id = sessions_.at(welcomed).device_id;
+  for (const auto& [number, session] : sessions_) {
+    if (number < welcomed && session.device_id == device_id)
+      ledger_->Fail(fmt::format("{} has a new session, and its old one was not ended", device_id));
+  }
+}
+
+void SimulatedCoordinator::ReleaseOutput(core::Output output) {
+  if (auto* send = std::get_if<core::SendMessage>(&output)) {
+    const auto session = sessions_.find(send->session);
+    if (session == sessions_.end()) return;
+    ledger_->Said(session->second.device_id, send->session, send->message);
+    if (send->message.has_welcome()) CheckWelcome(send->session);
+    if (trace) trace(fmt::format("coordinator → {}: {}", session->second.device_id, send->message.ShortDebugString()));
+    network_->SendDown(session->second.connection, std::move(send->message));
+  } else if (auto* end = std::get_if<core::EndSession>(&output)) {
+    const auto session = sessions_.find(end->session);
+    if (session == sessions_.end()) return;
+    if (trace) trace(fmt::format("coordinator ends session {}: {}", end->session, end->status.ToString()));
+    const ConnectionPointer connection = session->second.connection;
+    sessions_.erase(session);
+    network_->CloseFromCoordinator(connection, std::move(end->status), false);
+  } else if (auto* load = std::get_if<core::LoadRun>(&output)) {
+    const auto run = ledger_->runs().find(load->run_id);
+    core_->RunLoaded(
+        Now(), load->run_id,
+        run == ledger_->runs().end() ? absl::StatusOr<v1::Run>(absl::NotFoundError("no run")) : run->second,
+        &pending_.actions);
+  }
+}
+
+}  // namespace ballast::simulation
