@@ -162,6 +162,9 @@ void SessionDesk::Occupy(Turn& turn, DeviceEntry* device, const std::string& run
   device->occupied = held;
   turn.Changed(device);
   const RunEntry* run = state_->FindRun(run_id);
+  // An original whose run waits for another attempt may yet go on: what the device was given meanwhile it refuses,
+  // since it is busy, and then it is free for it.
+  if (run != nullptr && run->run.device_id() == device->device.device_id() && MayRevive(run->run, attempt)) return;
   scheduler_->SendCancel(turn, device, run_id, attempt, KindOfCancel(run), "the coordinator has closed this attempt");
 }
 

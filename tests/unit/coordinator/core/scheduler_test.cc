@@ -131,6 +131,28 @@ TEST_F(SchedulerTest, ShortLeasesWaitUntilSilenceCounts) {
   EXPECT_EQ(Run("j-1.1").outcome().kind(), v1::DEVICE_LOST);
 }
 
+TEST_F(SchedulerTest, TheOriginalAttemptIsNotEndedForAnotherRunThatItsDeviceHasNotBegun) {
+  v1::JobSpec spec = Spec();
+  spec.mutable_policy()->set_max_attempts(2);
+  v1::JobSpec urgent = Spec();
+  urgent.set_priority(5);
+  const SessionId session = Connect("a");
+  ASSERT_TRUE(Submit(spec).ok());
+  ASSERT_TRUE(Submit(urgent).ok());
+  AdvanceTicking(minutes(61));  // silent, not gone: the start stands behind a partition
+  EXPECT_EQ(Run("j-1.1").state(), v1::Run::QUEUED);
+  (void)Said(session);
+  Heartbeat(session);  // from before the run began
+  EXPECT_THAT(Said(session), ElementsAre("assign j-2.1/1"));
+  Heartbeat(session, "j-1.1", 1);
+  EXPECT_THAT(Said(session), IsEmpty());
+  Refuse(session, "j-2.1", v1::OUTCOME_KIND_UNSPECIFIED);  // busy
+  Heartbeat(session, "j-1.1", 1);
+  Started(session, "j-1.1");
+  EXPECT_EQ(Run("j-1.1").state(), v1::Run::RUNNING);
+  EXPECT_EQ(Run("j-1.1").attempts_size(), 1);
+}
+
 TEST_F(SchedulerTest, TimeInWhichTheCoordinatorCouldNotHearIsForgiven) {
   v1::JobSpec spec = Spec();
   *spec.mutable_policy()->mutable_lost_after() = base::ToProto(seconds(30));
