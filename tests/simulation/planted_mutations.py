@@ -13,9 +13,9 @@ import re
 import sys
 
 PLANTED = [
-    ("replacement_wins", "coordinator/core/scheduler.cc",
-     "if (device->active != nullptr || !MayRevive(run->run, attempt)) return false;",
-     "if (MUTATED || device->active != nullptr || !MayRevive(run->run, attempt)) return false;"),
+    ("replacement_wins", "coordinator/core/run_transitions.cc",
+     "return run.state() == v1::Run::QUEUED && attempt != 0 &&",
+     "return !MUTATED && run.state() == v1::Run::QUEUED && attempt != 0 &&"),
     ("lost_after_ignored", "coordinator/core/scheduler.cc",
      "return device.last_heard + term;",
      "return device.last_heard + (MUTATED ? 10 * term : term);"),
