@@ -20,8 +20,8 @@ namespace ballast::agent {
 
 // Who a worker is, and how patient.
 struct SessionIdentity {
-  std::string device_id;
-  std::map<std::string, std::string> labels;
+  std::string device_id = {};
+  std::map<std::string, std::string> labels = {};
   std::chrono::milliseconds reconnect_max{30'000};
   // How long the coordinator may take for its welcome.
   std::chrono::milliseconds welcome_timeout{10'000};

@@ -31,7 +31,7 @@ namespace ballast::agent {
 
 struct SpoolOptions {
   // Where the spool lies: `DIRECTORY/spool` and `DIRECTORY/set_aside`.
-  std::filesystem::path directory;
+  std::filesystem::path directory = {};
   // Most bytes on disk before chunks are refused. The small records that begin and end an attempt are always taken.
   std::uint64_t quota_bytes = 256U << 20U;
   // A segment that has grown this large is followed by a new one. At most an eighth of the quota counts: the last

@@ -127,7 +127,7 @@ TEST_F(SessionCoreTest, AnAcknowledgementEndsWhatIsHeld) {
   v1::CoordinatorMessage message;
   message.mutable_ack()->set_run_id(key_.run_id);
   message.mutable_ack()->set_attempt(key_.attempt);
-  for (const std::uint64_t seq : {1, 2, 3}) message.mutable_ack()->add_seqs(seq);
+  for (const std::uint64_t seq : {1U, 2U, 3U}) message.mutable_ack()->add_seqs(seq);
   CarryOut(message, &runs_, spool_.get());
   EXPECT_EQ(Begin().hello().held_attempts_size(), 0);
 }
