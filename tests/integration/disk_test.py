@@ -11,10 +11,6 @@ from fleet import MIB, Coordinator, FleetTest, Worker, query, wait_until
 from fleet_check import FleetCheck, SpoolWitness, read_spool
 
 
-def setUpModule():
-    namespaces.enter_mounts()
-
-
 def job_of(steps):
     return ("simple", "--mode", "staircase", "--step-size", "2", "--interval", "1", "--steps", str(steps), "--baseline", "0", "--recovery", "0")
 
@@ -96,6 +92,10 @@ class DiskTest(FleetTest):
 
 
 class FullDiskTest(DiskTest):
+    @classmethod
+    def setUpClass(cls):
+        namespaces.enter_mounts()
+
     def test_of_the_coordinator(self):
         disk = self.small_disk("coordinator")
         self.begin()
