@@ -13,7 +13,7 @@ packages=(
   libgrpc++-dev libgrpc-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc libabsl-dev libc-ares-dev libre2-dev
   libssl-dev zlib1g-dev libyaml-cpp-dev libsqlite3-dev libzstd-dev libspdlog-dev libfmt-dev libcli11-dev
   # tests
-  libgtest-dev libgmock-dev python3 python3-jsonschema sqlite3 procps
+  libgtest-dev libgmock-dev python3 python3-jsonschema sqlite3 procps iproute2 iptables e2fsprogs
 )
 lists=known
 case "${1-}" in
