@@ -185,7 +185,7 @@ TEST_F(SpoolTest, ATailTornAnywhereIsCutOffAndTheLogGoesOnBehindIt) {
   const std::size_t second = kFrameHeaderBytes + FrameAt(whole, 0)->size();
   for (std::size_t length = 0; length <= whole.size(); ++length) {
     std::ofstream(segment, std::ios::trunc) << whole.substr(0, length);
-    const absl::StatusOr<AttemptFiles> files = ReadAttemptFiles(AttemptDirectory(key_), key_);
+    const absl::StatusOr<AttemptFiles> files = ReadAttemptFiles(&RealSpoolDisk(), AttemptDirectory(key_), key_);
     ASSERT_TRUE(files.ok()) << files.status();
     const std::uint64_t next = length == whole.size() ? 4 : length >= second ? 3 : 2;
     ASSERT_EQ(files->next_seq, next) << length;
@@ -217,7 +217,7 @@ TEST_F(SpoolTest, NoFlippedBitBringsUpAnotherRecord) {
     std::string bytes = whole;
     bytes[byte] = static_cast<char>(bytes[byte] ^ (1 << (byte % 8)));
     std::ofstream(segment, std::ios::trunc) << bytes;
-    const absl::StatusOr<AttemptFiles> files = ReadAttemptFiles(AttemptDirectory(key_), key_);
+    const absl::StatusOr<AttemptFiles> files = ReadAttemptFiles(&RealSpoolDisk(), AttemptDirectory(key_), key_);
     ASSERT_TRUE(files.ok()) << files.status();
     EXPECT_THAT(files->damage, testing::Not(IsEmpty())) << byte;
     for (const SegmentEntry& entry : files->segments.back().entries) {
