@@ -196,7 +196,6 @@ class ContainerRun {
         container_(name_, &engine_) {}
 
   absl::StatusOr<ContainerEnd> Run() {
-    BALLAST_RETURN_IF_ERROR(CheckEngineFlags(command_.engine_flags));
     if (const auto refusal = CheckMachine(profile_)) return ToStatus(*refusal, {});
     BALLAST_RETURN_IF_ERROR(RemoveLeftovers(engine_));
     BALLAST_RETURN_IF_ERROR(Create());
@@ -410,6 +409,7 @@ class ContainerRun {
 absl::StatusOr<ContainerEnd> RunInContainer(const v1::EnvironmentProfile& profile, const ContainerCommand& command,
                                             const ContainerEngine& engine) {
   BALLAST_ASSIGN_OR_RETURN(std::string name, NewContainerName());
+  BALLAST_RETURN_IF_ERROR(CheckEngineFlags(command.engine_flags));
   return ContainerRun(profile, command, engine, std::move(name)).Run();
 }
 

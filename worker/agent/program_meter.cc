@@ -23,6 +23,8 @@ namespace {
 constexpr std::chrono::seconds kLookAround(1);
 constexpr std::uint64_t kBlockBytes = 512;  // in which the kernel counts what a process reads and writes
 constexpr std::size_t kMostProcesses = 64;
+// What a cgroup counts of the runner beside its resident memory.
+constexpr std::uint64_t kRunnerSlackBytes = 16U << 20U;
 constexpr std::uint64_t kUsPerSecond = 1'000'000;
 
 std::uint64_t Less(std::uint64_t value, std::uint64_t part) {
@@ -101,6 +103,11 @@ void ProgramMeter::Begin(const v1::ProgramBegin& taken) {
              .system_us = Us(taken.system_cpu_time())};
   runner_resident_bytes_ = taken.peak_resident_bytes();
   if (version_ != 1) return;
+  // A program that was quick has its peak behind it by now: more than the runner ever had is the program's.
+  if (const auto text = peak_.Read(buffer_)) {
+    const std::uint64_t peak = os::ParseNumber(*text).value_or(0);
+    if (peak > runner_resident_bytes_ + kRunnerSlackBytes) peak_memory_bytes_ = peak;
+  }
   // Version 1 takes back what the peak was.
   const absl::StatusOr<base::Fd> peak = base::OpenFile(directory_ + "/memory.max_usage_in_bytes", O_WRONLY);
   if (peak.ok()) (void)base::WriteAll(peak->get(), "0");

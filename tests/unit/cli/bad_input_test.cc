@@ -48,7 +48,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadInput{{"models", "estimate"}, {"the file or --shape is missing"}},
         BadInput{{"models", "estimate", "m.gguf", "--shape", "tiny"}, {"exclude each other"}},
         BadInput{{"models", "estimate", "m.gguf", "--quant", "all"}, {"--quant belongs to --shape"}},
-        BadInput{{"models", "estimate", "--shape", "tiny", "--loader", "map"}, {"--loader: 'map'", "MMAP"}},
+        BadInput{{"models", "estimate", "--shape", "tiny", "--loader", "map"}, {"--loader: 'map'", "mmap"}},
         BadInput{{"models", "estimate", "--shape", "tiny", "--context", "9"}, {"--context: ", "16"}},
         BadInput{{"models", "estimate", "--shape", "tiny", "--context", "99"}, {"--context has no meaning"}},
         BadInput{{"version", "--short"}, {"ballast version has no flag '--short'", "ballast version --help"}},

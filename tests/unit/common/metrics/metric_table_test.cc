@@ -35,7 +35,7 @@ TEST(MetricTableTest, IdentifiersThatChunksHaveUsedKeepTheirMeaning) {
 TEST(MetricTableTest, MetricIdLeadsToItsPlaceInARow) {
   SampleRow row = EmptyRow();
   for (const std::int64_t value : row) EXPECT_EQ(value, kAbsent);
-  row[IndexOf(MetricId::kLoadReadBytesTotal)] = 7;
+  row[IndexOf(MetricId::kLoadCgroupSwapBytes)] = 7;
   EXPECT_EQ(row.back(), 7);
   EXPECT_EQ(AllMetrics()[IndexOf(MetricId::kMemAvailableBytes)].name, "mem_available_bytes");
 }

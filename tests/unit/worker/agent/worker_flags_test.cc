@@ -75,13 +75,13 @@ TEST_F(WorkerFlagsTest, AMistakeInTheFileIsMendedThere) {
     ExpectError({"--config", file}, needle);
     EXPECT_EQ(base::NextStepOf(ParseWorkerCommand({"--config", file}).status()), "mend " + file);
   };
-  expect("{command_id: a, program: rel}\n", "worker.yaml:3:28: ");
+  expect("{command_id: a, program: rel}\n", "worker.yaml:3:30: ");
   expect("command_id: a\n    program: /bin/a\n    arguments: [\"{b}\"]\n",
          "worker.yaml:5:17: commands[0].arguments[0]: 'b' is not a parameter of this command");
   expect("command_id: a\n    program: /bin/a\n    parameters:\n      - {name: b, pattern: \"[\"}\n",
-         "worker.yaml:6:29: commands[0].parameters[0].pattern: ");
+         "worker.yaml:6:28: commands[0].parameters[0].pattern: ");
   expect("command_id: a\n    program: /bin/a\n    parameters:\n      - {name: b, pattern: x, default_value: y}\n",
-         "worker.yaml:6:47: commands[0].parameters[0].default_value: 'y' does not match the pattern x");
+         "worker.yaml:6:46: commands[0].parameters[0].default_value: 'y' does not match the pattern x");
   EXPECT_EQ(base::NextStepOf(ParseWorkerCommand({"--data-dir", "/d", "--log-level", "loud"}).status()), std::nullopt);
 }
 
