@@ -19,7 +19,8 @@ class ProtectionTest(DeviceTest):
         agent = self.start_device(memory_mib=1024)
         device = self.ballast("devices", "show", self.device.device_id, "--output", "json").json
         facts = device["facts"]
-        self.assertEqual(facts["limitations"], [])
+        # Of what protects it nothing is missing; a runtime for models is another matter.
+        self.assertEqual([text for text in facts["limitations"] if not text.startswith("llama.cpp ")], [])
         self.assertEqual(facts["runner_isolation"], "CGROUP_V2")
         self.assertEqual(facts["cgroup_version"], 2)
         self.assertLessEqual({"PSI", "OOM_SCORE_PROTECTED", "KERNEL_LOG", "MEMORY_CGROUP"}, set(facts["capabilities"]))
