@@ -57,7 +57,12 @@ Readings SignalReader::Read(std::chrono::nanoseconds now, double closely_percent
   Readings readings;
   readings.time = now;
   if (const absl::StatusOr<os::MemoryReading> memory = gauge_->Read(); memory.ok()) {
-    readings.available_bytes = std::min(memory->available_bytes, memory->headroom_bytes);
+    // Pages of files that are in use count as available here, in a cgroup as on the machine: the kernel drops them before
+    // it kills. That they come back again and again is for the other signals.
+    const std::uint64_t active_file_bytes = memory->file_bytes - memory->available_file_bytes;
+    readings.available_bytes = memory->headroom_bytes < memory->available_bytes
+                                   ? memory->headroom_bytes
+                                   : std::min(memory->limit_bytes, memory->available_bytes + active_file_bytes);
     readings.limit_bytes = memory->limit_bytes;
     readings.free_swap_bytes = memory->swap_headroom_bytes;
   }

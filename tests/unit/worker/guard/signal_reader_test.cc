@@ -165,5 +165,14 @@ TEST_F(SignalReaderInCgroupTest, OfVersion1TheTotalsOfAllDescendantsCount) {
   EXPECT_NEAR(reader->Read(seconds(11), kAlways).refault_bytes_per_second.value(), 3 * kMiB, 1);
 }
 
+// A model that is mapped fills a cgroup with pages that are in use, and can be dropped all the same.
+TEST_F(SignalReaderInCgroupTest, PagesOfFilesAreAvailableAlsoWhileTheyAreInUse) {
+  SetLimit("1000000\n");
+  proc_.tree().Write("sys/fs/cgroup/box/memory.current", "990000\n");
+  proc_.tree().Write("sys/fs/cgroup/box/memory.stat", "active_file 600000\ninactive_file 100000\n");
+  const auto reader = SignalReader::Open(proc_.root()).value();
+  EXPECT_EQ(reader->Read(seconds(10), kSeldom).available_bytes, 710000U);
+}
+
 }  // namespace
 }  // namespace ballast::guard
