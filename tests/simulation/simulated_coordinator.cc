@@ -111,15 +111,13 @@ void SimulatedCoordinator::OnUp(const ConnectionPointer& connection, v1::WorkerM
     }
     connection->session = next_session_++;
     sessions_[connection->session] = {connection, message.hello().device_id(), 0};
+    newest_[message.hello().device_id()] = connection->session;
     ledger_->SaidHello(connection->session, message.hello());
   }
   const auto session = sessions_.find(connection->session);
   if (session == sessions_.end()) return;
-  // What an earlier session brings late is ignored.
-  const bool newest = std::none_of(sessions_.upper_bound(session->first), sessions_.end(), [&](const auto& other) {
-    return other.second.device_id == session->second.device_id;
-  });
-  if (newest) ledger_->Heard(session->second.device_id);
+  // What an earlier session brings late is ignored, also after the end of a later one.
+  if (newest_[session->second.device_id] == connection->session) ledger_->Heard(session->second.device_id);
   ++session->second.waiting;
   ++pending_.credits[connection->session];
   core_->Receive(Now(), connection->session, std::move(message), &pending_.actions);

@@ -93,6 +93,7 @@ class SimulatedCoordinator {
   std::optional<Batch> in_flight_;
   nanoseconds in_flight_since_{};
   std::map<core::SessionId, Session> sessions_;
+  std::map<std::string, core::SessionId> newest_;  // of each device, over or not
   core::SessionId next_session_ = 1;
   bool running_ = false;
   bool disk_full_ = false;
