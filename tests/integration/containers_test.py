@@ -56,6 +56,14 @@ def busybox_rootfs(path):
             tar.addfile(entry)
 
 
+def remove_groups(top):
+    """Removes a cgroup and those in it, as far as they are empty. What is left."""
+    for path, _, _ in os.walk(top, topdown=False):
+        with contextlib.suppress(OSError):
+            os.rmdir(path)
+    return os.path.isdir(top)
+
+
 class ContainersTest(FleetTest):
     engine = "podman"
 
@@ -201,8 +209,9 @@ class ContainersTest(FleetTest):
         os.mkdir(above)
         # The engine makes it in every hierarchy, and leaves the group of its own helper in it.
         for tree in glob.glob("/sys/fs/cgroup/*/"):
-            self.addCleanup(lambda top: [os.rmdir(path) for path, _, _ in os.walk(top, topdown=False)],
-                            os.path.join(tree, os.path.basename(above)))
+            top = os.path.join(tree, os.path.basename(above))
+            # Its helper may take a moment to leave.
+            self.addCleanup(wait_until, lambda top=top: not remove_groups(top), 30, f"the groups of {top} to be empty")
         with open(above + "/memory.limit_in_bytes", "w", encoding="ascii") as limit:
             limit.write(str(32 * MIB))
         result = self.ballast("env", "run", "small", "--engine", self.engine, "--image", IMAGE, "--env-file", self.profiles,
