@@ -226,7 +226,9 @@ void SimulatedCoordinator::OnCommitted() {
     core_->ForgiveSilence(Now(), took);
     // Words that were not read are words.
     for (const auto& [number, session] : sessions_) {
-      if (session.waiting >= kMaxWaitingMessages) ledger_->Heard(session.device_id);
+      if (session.waiting >= kMaxWaitingMessages && newest_[session.device_id] == number) {
+        ledger_->Heard(session.device_id);
+      }
     }
   }
   Commit(batch.actions.mutations);
