@@ -81,7 +81,7 @@ v1::Outcome OutcomeOf(const v1::EnvironmentProfile& profile, const containers::C
     evidence->set_killer(v1::KERNEL_MEMCG_OOM);
     evidence->set_signal(SIGKILL);
     evidence->set_oom_cgroup(end.environment.cgroup());
-    outcome.set_message(fmt::format("the kernel ended the command at the limit of {}: {} of memory and {} swap",
+    outcome.set_message(fmt::format("the kernel ended the command at the limit of {} (memory {}, swap {})",
                                     profile.name(), base::FormatBytes(profile.memory_bytes()),
                                     SwapText(profile.swap())));
   } else if (end.exit_code == 0) {

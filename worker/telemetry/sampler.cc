@@ -311,7 +311,7 @@ class ProcSampler final : public Sampler {
       const bool second = load_cgroup_.version == 2;
       const auto anon = os::FindKeyedNumber(*text, second ? "anon" : "total_rss");
       const auto shmem = os::FindKeyedNumber(*text, second ? "shmem" : "total_shmem");
-      // Without either it would be the others' (kernels before 4.19 do not tell of shared memory in version 1).
+      // With one of them missing (older kernels do not tell of shared memory in version 1) the sum would be too little.
       if (anon && shmem) Put(MetricId::kLoadCgroupMemoryBytes, *anon + *shmem, row);
       if (!second) Put(MetricId::kLoadCgroupSwapBytes, os::FindKeyedNumber(*text, "total_swap"), row);
     }

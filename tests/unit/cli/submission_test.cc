@@ -37,6 +37,12 @@ TEST_F(SubmissionTest, ARefusedSubmissionIsExplained) {
   EXPECT_EQ(err(), "error: no device has the label class=c\n  try: ballast devices list\n");
   coordinator_.submit_status = absl::FailedPreconditionError("no selected device can do it");
   EXPECT_EQ(Run({"simple", "--mode", "burst"}), 6);
+  coordinator_.submit_status =
+      absl::FailedPreconditionError("there are 2 devices and the job does not say which: a, b");
+  for (const auto& command : {std::vector<std::string>{"exec", "import"}, {"simple", "--mode", "burst"}}) {
+    EXPECT_EQ(Run(command), 6);
+    EXPECT_THAT(err(), HasSubstr("  try: choose with --device ID, --on LABEL=VALUE or --all\n"));
+  }
 }
 
 TEST_F(SubmissionTest, ACoordinatorThatCannotAtTheMomentIsNotTakenForOneThatIsNotThere) {
