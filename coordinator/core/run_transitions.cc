@@ -47,6 +47,11 @@ bool MayRevive(const v1::Run& run, std::uint32_t attempt) {
          run.attempts(run.attempts_size() - 1).given_up() && !HasDeviceResult(run, attempt);
 }
 
+bool MayYield(const v1::Run& run, std::uint32_t attempt) {
+  return run.state() == v1::Run::ASSIGNED && attempt != 0 && attempt + 1 == LastAttempt(run) &&
+         run.attempts(static_cast<int>(attempt) - 1).given_up() && !HasDeviceResult(run, attempt);
+}
+
 bool HasDeviceResult(const v1::Run& run, std::uint32_t attempt) {
   if (attempt == 0 || attempt > LastAttempt(run)) return false;
   const v1::Attempt& entry = run.attempts(static_cast<int>(attempt) - 1);

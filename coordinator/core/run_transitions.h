@@ -28,6 +28,8 @@ namespace ballast::core {
 
 // The last attempt was given up and the run waits for another: a device that still has it may go on with it.
 [[nodiscard]] bool MayRevive(const v1::Run& run, std::uint32_t attempt);
+// Whether this attempt may yet go on in place of its replacement, which was assigned and has not begun.
+[[nodiscard]] bool MayYield(const v1::Run& run, std::uint32_t attempt);
 
 // A result of this attempt was taken over, or was kept as a late one.
 [[nodiscard]] bool HasDeviceResult(const v1::Run& run, std::uint32_t attempt);

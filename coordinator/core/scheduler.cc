@@ -27,6 +27,7 @@ std::chrono::nanoseconds LeaseEnd(const DeviceEntry& device, const CoreOptions& 
 void BeginAttempt(RunEntry* run) {
   run->timeout_sent = false;
   run->assign_repeats = 0;
+  run->unanswered_sends = 0;
   run->cancel_repeats = 0;
 }
 
@@ -57,6 +58,7 @@ void Scheduler::SendAssignment(Turn& turn, DeviceEntry* device) {
   RunEntry* run = device->active;
   run->sent_at = turn.steady();
   run->heard_at = turn.steady();
+  ++run->unanswered_sends;
   v1::CoordinatorMessage message;
   v1::Assignment* assignment = message.mutable_assignment();
   assignment->set_run_id(run->run.run_id());
@@ -110,6 +112,12 @@ void Scheduler::TakeBack(Turn& turn, DeviceEntry* device) {
   } else {
     Enqueue(run);
   }
+}
+
+bool Scheduler::TryYield(Turn& turn, DeviceEntry* device, RunEntry* run, std::uint32_t attempt) {
+  if (run != device->active || run->unanswered_sends != 0 || !MayYield(run->run, attempt)) return false;
+  TakeBack(turn, device);
+  return !IsEnded(run->run) && TryRevive(turn, device, run, attempt);
 }
 
 bool Scheduler::TryRevive(Turn& turn, DeviceEntry* device, RunEntry* run, std::uint32_t attempt) {
@@ -175,6 +183,7 @@ void Scheduler::HandleGoesOn(Turn& turn, DeviceEntry* device) {
   }
   // Its worker is still at it: nothing new for it until it says otherwise.
   device->occupied = HeldRun{run->run.run_id(), LastAttempt(run->run)};
+  device->occupied_told = true;
   GiveUp(turn, device, v1::CANCELLED,
          fmt::format("cancelled; the device was told {} times and went on", kMaxCancelRepeats + 1));
 }
@@ -219,7 +228,8 @@ void Scheduler::CheckActive(Turn& turn, DeviceEntry* device) {
       // Its worker may still be at it, and a session that only fell silent will not say so by connecting again. An
       // attempt that is to be repeated is left alone: if it is alive, it goes on.
       device->occupied = held;
-      if (IsEnded(run->run))
+      device->occupied_told = IsEnded(run->run);
+      if (device->occupied_told)
         SendCancel(turn, device, held.run_id, held.attempt, run->run.outcome().kind(), out_of_contact);
     }
     return;
@@ -231,6 +241,7 @@ void Scheduler::CheckActive(Turn& turn, DeviceEntry* device) {
       fmt::format("the run took longer than the {} its policy allows", base::FormatDuration(timeout));
   if (overdue >= 2 * kTimeoutGrace) {
     device->occupied = HeldRun{run->run.run_id(), LastAttempt(run->run)};
+    device->occupied_told = true;
     GiveUp(turn, device, v1::TIMED_OUT, reason + ", and the device did not end it when told");
   } else if (overdue >= kTimeoutGrace && !run->timeout_sent) {
     run->timeout_sent = true;

@@ -40,6 +40,9 @@ class Scheduler {
   void GiveUp(Turn& turn, DeviceEntry* device, v1::OutcomeKind kind, std::string message);
   // Takes a device's run back: it was not accepted.
   void TakeBack(Turn& turn, DeviceEntry* device);
+  // The device goes on with the attempt before the one it was given, which it has not got: takes that back, and goes on
+  // with the original. Returns whether it does.
+  bool TryYield(Turn& turn, DeviceEntry* device, RunEntry* run, std::uint32_t attempt);
   // Goes on with the attempt that was given up, if the run still waits for another and the device is free. Returns
   // whether it does.
   bool TryRevive(Turn& turn, DeviceEntry* device, RunEntry* run, std::uint32_t attempt);

@@ -119,6 +119,7 @@ void SessionDesk::Hello(Turn& turn, SessionId session, v1::Hello hello) {
   device->blocked_until.reset();
   device->last_heard = turn.steady();
   *device->device.mutable_last_seen_time() = base::ToProto(turn.wall());
+  if (device->active != nullptr) device->active->unanswered_sends = 0;
   turn.Changed(device);
 
   v1::CoordinatorMessage message;
@@ -158,13 +159,20 @@ void SessionDesk::Reconcile(Turn& turn, DeviceEntry* device, const v1::Hello& he
 
 void SessionDesk::Occupy(Turn& turn, DeviceEntry* device, const std::string& run_id, std::uint32_t attempt) {
   const HeldRun held{run_id, attempt};
-  if (device->occupied == held) return;
-  device->occupied = held;
-  turn.Changed(device);
+  if (device->occupied != held) {
+    device->occupied = held;
+    device->occupied_told = false;
+    turn.Changed(device);
+  }
+  if (device->occupied_told) return;
   const RunEntry* run = state_->FindRun(run_id);
   // An original whose run waits for another attempt may yet go on: what the device was given meanwhile it refuses,
   // since it is busy, and then it is free for it.
-  if (run != nullptr && run->run.device_id() == device->device.device_id() && MayRevive(run->run, attempt)) return;
+  if (run != nullptr && run->run.device_id() == device->device.device_id() && !run->job->job.cancel_requested() &&
+      (MayRevive(run->run, attempt) || MayYield(run->run, attempt))) {
+    return;
+  }
+  device->occupied_told = true;
   scheduler_->SendCancel(turn, device, run_id, attempt, KindOfCancel(run), "the coordinator has closed this attempt");
 }
 
@@ -201,7 +209,8 @@ void SessionDesk::Heartbeat(Turn& turn, SessionId session, const v1::Heartbeat& 
   } else {
     RunEntry* run = state_->FindRun(heartbeat.active_run_id());
     const bool here = run != nullptr && run->run.device_id() == device->device.device_id();
-    if (here) scheduler_->TryRevive(turn, device, run, heartbeat.active_attempt());
+    if (here && !scheduler_->TryYield(turn, device, run, heartbeat.active_attempt()))
+      scheduler_->TryRevive(turn, device, run, heartbeat.active_attempt());
     if (here && run == device->active && heartbeat.active_attempt() == LastAttempt(run->run)) {
       if (device->occupied) turn.Changed(device);
       device->occupied.reset();
@@ -237,6 +246,9 @@ void SessionDesk::AssignmentRejected(Turn& turn, SessionId session, const v1::As
       run->run.state() != v1::Run::ASSIGNED) {
     return;
   }
+  // A refusal answers one sending. Another that is still on its way may be carried out.
+  if (run->unanswered_sends > 0) --run->unanswered_sends;
+  if (run->unanswered_sends > 0) return;
   switch (rejected.outcome()) {
     case v1::INVALID:
     case v1::ENVIRONMENT_REFUSED:

@@ -37,6 +37,7 @@ struct RunEntry {
   std::chrono::nanoseconds started_at{};  // when the start was heard
   bool timeout_sent = false;              // the device was told that the run took too long
   std::uint32_t assign_repeats = 0;       // how often the assignment was sent again, as it had left no trace
+  std::uint32_t unanswered_sends = 0;     // of the assignment, in the device's session, that were not refused
   std::uint32_t cancel_repeats = 0;       // how often the device was told again to end it, as it went on
   bool changed = false;                   // in this turn
 };
@@ -66,6 +67,7 @@ struct DeviceEntry {
   std::chrono::nanoseconds last_heard{};
   RunEntry* active = nullptr;       // the run that is assigned to it or going on there
   std::optional<HeldRun> occupied;  // what its worker is still busy with although the core has closed it
+  bool occupied_told = false;       // and whether it was told in this session to end that
   std::optional<HeldRun> missed;    // the active attempt, of which the hello of its session had nothing
   std::optional<std::chrono::nanoseconds> blocked_until;  // refused a run because it was busy
   std::map<QueueKey, RunEntry*> queue;

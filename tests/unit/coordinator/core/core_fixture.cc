@@ -189,10 +189,10 @@ void CoreTest::Finished(SessionId session, const std::string& run_id, v1::Outcom
   Send(session, std::move(message));
 }
 
-void CoreTest::Refuse(SessionId session, const std::string& run_id, v1::OutcomeKind kind) {
+void CoreTest::Refuse(SessionId session, const std::string& run_id, v1::OutcomeKind kind, std::uint32_t attempt) {
   v1::WorkerMessage message;
   message.mutable_assignment_rejected()->set_run_id(run_id);
-  message.mutable_assignment_rejected()->set_attempt(1);
+  message.mutable_assignment_rejected()->set_attempt(attempt);
   message.mutable_assignment_rejected()->set_outcome(kind);
   message.mutable_assignment_rejected()->set_reason("because");
   Send(session, std::move(message));

@@ -61,7 +61,7 @@ class CoreTest : public testing::Test {
   void Finished(SessionId session, const std::string& run_id, v1::OutcomeKind kind = v1::COMPLETED,
                 std::uint64_t seq = 2, std::uint32_t attempt = 1);
   void Send(SessionId session, v1::WorkerMessage message);
-  void Refuse(SessionId session, const std::string& run_id, v1::OutcomeKind kind);
+  void Refuse(SessionId session, const std::string& run_id, v1::OutcomeKind kind, std::uint32_t attempt = 1);
 
   // A pressure job; the identifiers are `j-1`, `j-2`, …
   static v1::JobSpec Spec();

@@ -374,6 +374,29 @@ TEST_F(SchedulerTest, ABusyDeviceGetsTheRunWhenItIsFree) {
   EXPECT_THAT(Said(session), ElementsAre("assign j-1.1/1"));
 }
 
+TEST_F(SchedulerTest, ARefusalAnswersOneSendingOnly) {
+  const SessionId session = Connect("a");
+  ASSERT_TRUE(Submit(Spec()).ok());
+  AdvanceTicking(seconds(31));  // the refusal is late, and the assignment is sent again
+  Heartbeat(session);
+  EXPECT_THAT(Said(session), ElementsAre("welcome", "assign j-1.1/1", "assign j-1.1/1"));
+  Refuse(session, "j-1.1", v1::OUTCOME_KIND_UNSPECIFIED);
+  EXPECT_EQ(Run("j-1.1").state(), v1::Run::ASSIGNED);  // the second may be carried out
+  Started(session, "j-1.1");
+  EXPECT_EQ(Run("j-1.1").state(), v1::Run::RUNNING);
+}
+
+TEST_F(SchedulerTest, ARunWhoseEverySendingWasRefusedWaitsAgain) {
+  const SessionId session = Connect("a");
+  ASSERT_TRUE(Submit(Spec()).ok());
+  AdvanceTicking(seconds(31));
+  Heartbeat(session);
+  Refuse(session, "j-1.1", v1::OUTCOME_KIND_UNSPECIFIED);
+  Refuse(session, "j-1.1", v1::OUTCOME_KIND_UNSPECIFIED);
+  EXPECT_EQ(Run("j-1.1").state(), v1::Run::QUEUED);
+  EXPECT_EQ(Run("j-1.1").attempts_size(), 0);
+}
+
 TEST_F(SchedulerTest, ABusyDevicesRefusalOfACancelledRunEndsIt) {
   const SessionId session = Connect("a");
   ASSERT_TRUE(Submit(Spec()).ok());

@@ -183,6 +183,53 @@ TEST_F(SessionDeskTest, ARunThatTheCoordinatorClosedIsEndedOnItsDevice) {
   EXPECT_THAT(Said(second), ElementsAre("ack j-1.1/1 9"));
 }
 
+class ReplacedOriginalTest : public CoreTest {
+ protected:
+  // The first attempt was given up before its start was heard, and the second is on its way.
+  ReplacedOriginalTest() {
+    v1::JobSpec spec = Spec();
+    spec.mutable_policy()->set_max_attempts(2);
+    session_ = Connect("a");
+    EXPECT_TRUE(Submit(spec).ok());
+    AdvanceTicking(minutes(61));
+    Heartbeat(session_);
+    EXPECT_THAT(Said(session_), ElementsAre("welcome", "assign j-1.1/1", "assign j-1.1/2"));
+  }
+
+  SessionId session_ = 0;
+};
+
+TEST_F(ReplacedOriginalTest, GoesOnWhenItsReplacementIsRefused) {
+  Heartbeat(session_, "j-1.1", 1);
+  EXPECT_THAT(Said(session_), IsEmpty());
+  Refuse(session_, "j-1.1", v1::OUTCOME_KIND_UNSPECIFIED, 2);
+  Heartbeat(session_, "j-1.1", 1);
+  Started(session_, "j-1.1");
+  EXPECT_EQ(Run("j-1.1").state(), v1::Run::RUNNING);
+  EXPECT_EQ(Run("j-1.1").attempts_size(), 1);
+}
+
+TEST_F(ReplacedOriginalTest, GoesOnWhenItsReplacementGotLost) {
+  const SessionId next = Connect("a", {}, {{"j-1.1", 1}});
+  EXPECT_THAT(Said(next), ElementsAre("welcome"));
+  Heartbeat(next, "j-1.1", 1);
+  Started(next, "j-1.1");
+  EXPECT_EQ(Run("j-1.1").state(), v1::Run::RUNNING);
+  EXPECT_EQ(Run("j-1.1").attempts_size(), 1);
+}
+
+TEST_F(ReplacedOriginalTest, IsEndedOnceItsJobIsCancelled) {
+  Heartbeat(session_, "j-1.1", 1);
+  ASSERT_TRUE(Cancel("j-1").ok());
+  EXPECT_THAT(Said(session_), ElementsAre("cancel j-1.1/2 CANCELLED"));
+  Heartbeat(session_, "j-1.1", 1);
+  EXPECT_THAT(Said(session_), ElementsAre("cancel j-1.1/1 CANCELLED"));
+  Heartbeat(session_, "j-1.1", 1);
+  EXPECT_THAT(Said(session_), IsEmpty());
+  Refuse(session_, "j-1.1", v1::OUTCOME_KIND_UNSPECIFIED, 2);
+  EXPECT_EQ(Run("j-1.1").outcome().kind(), v1::CANCELLED);
+}
+
 TEST_F(SessionDeskTest, AnUnknownActiveRunIsEndedToo) {
   const SessionId session = Connect("a", {}, {{"j-elsewhere.1", 1}});
   EXPECT_THAT(Said(session), ElementsAre("welcome", "cancel j-elsewhere.1/1 CANCELLED"));
