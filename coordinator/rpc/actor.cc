@@ -167,6 +167,7 @@ void Actor::Apply(Event event) {
     const core::Instant& now;
     void operator()(OpenEvent&& open) const { actor->sessions_[open.session] = std::move(open.sink); }
     void operator()(MessageEvent&& received) const {
+      if (actor->pending_.credits.empty()) actor->pending_.first_heard = now.steady;
       auto& [messages, bytes] = actor->pending_.credits[received.session];
       ++messages;
       bytes += received.bytes;
@@ -234,7 +235,13 @@ void Actor::OnCommitted(const absl::Status& status) {
   }
   retry_pause_ = options_.min_retry;
   const core::Instant now = Now();
-  if (now.steady - in_flight_since_ > kSlowCommit) core_->ForgiveSilence(now, now.steady - in_flight_since_);
+  if (now.steady - in_flight_since_ > kSlowCommit) {
+    // Streams whose messages fill this batch may not have been read since it was begun, before it could be committed.
+    const std::chrono::nanoseconds begun =
+        in_flight_->credits.empty() ? in_flight_since_ : std::min(in_flight_->first_heard, in_flight_since_);
+    core_->ForgiveSilence(now, now.steady - std::max(begun, forgiven_until_));
+    forgiven_until_ = now.steady;
+  }
   Batch batch = std::move(*in_flight_);
   in_flight_.reset();
   ReleaseBatch(std::move(batch));

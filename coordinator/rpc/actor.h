@@ -138,6 +138,7 @@ class Actor {
     // Replies, each with the number of outputs that leave before it.
     std::vector<std::pair<std::size_t, Reply>> replies;
     std::map<core::SessionId, std::pair<std::size_t, std::size_t>> credits;  // messages and bytes to release
+    std::chrono::nanoseconds first_heard{};  // when the first of those messages came
     [[nodiscard]] bool empty() const {
       return actions.mutations.empty() && actions.outputs.empty() && replies.empty() && credits.empty();
     }
@@ -183,6 +184,7 @@ class Actor {
   Batch pending_;
   std::optional<Batch> in_flight_;
   std::chrono::nanoseconds in_flight_since_{};
+  std::chrono::nanoseconds forgiven_until_{};  // silence before this is forgiven already
   std::unordered_map<core::SessionId, std::shared_ptr<SessionSink>> sessions_;
   std::unordered_map<std::string, std::vector<std::shared_ptr<WatchSink>>> watchers_;
   absl::Status unavailable_;  // what callers are told while core_ is null

@@ -119,6 +119,7 @@ void SimulatedCoordinator::OnUp(const ConnectionPointer& connection, v1::WorkerM
   // What an earlier session brings late is ignored, also after the end of a later one.
   if (newest_[session->second.device_id] == connection->session) ledger_->Heard(session->second.device_id);
   ++session->second.waiting;
+  if (pending_.credits.empty()) pending_.first_heard = timeline_->now();
   ++pending_.credits[connection->session];
   core_->Receive(Now(), connection->session, std::move(message), &pending_.actions);
   AfterEvent();
@@ -221,9 +222,10 @@ void SimulatedCoordinator::OnCommitted() {
   retry_pause_ = kMinRetry;
   Batch batch = std::move(*in_flight_);
   in_flight_.reset();
-  const nanoseconds took = timeline_->now() - in_flight_since_;
-  if (took > kSlowCommit) {
-    core_->ForgiveSilence(Now(), took);
+  if (timeline_->now() - in_flight_since_ > kSlowCommit) {
+    const nanoseconds begun = batch.credits.empty() ? in_flight_since_ : std::min(batch.first_heard, in_flight_since_);
+    core_->ForgiveSilence(Now(), timeline_->now() - std::max(begun, forgiven_until_));
+    forgiven_until_ = timeline_->now();
     // Words that were not read are words.
     for (const auto& [number, session] : sessions_) {
       if (session.waiting >= kMaxWaitingMessages && newest_[session.device_id] == number) {

@@ -57,6 +57,7 @@ class SimulatedCoordinator {
     // What users are told, each with the number of outputs that leave before it.
     std::vector<std::pair<std::size_t, std::function<void()>>> replies;
     std::map<core::SessionId, std::size_t> credits;
+    nanoseconds first_heard{};
     [[nodiscard]] bool empty() const {
       return actions.mutations.empty() && actions.outputs.empty() && replies.empty() && credits.empty();
     }
@@ -92,6 +93,7 @@ class SimulatedCoordinator {
   std::size_t decided_ = 0;  // mutations of pending_ that the ledger was told of
   std::optional<Batch> in_flight_;
   nanoseconds in_flight_since_{};
+  nanoseconds forgiven_until_{};
   std::map<core::SessionId, Session> sessions_;
   std::map<std::string, core::SessionId> newest_;  // of each device, over or not
   core::SessionId next_session_ = 1;
