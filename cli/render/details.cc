@@ -266,6 +266,7 @@ std::string DeviceDetails(const v1::Device& device) {
                          (device.drained() && device.state() != v1::Device::DRAINING ? ", drained" : ""));
   lines.Add("since", LocalTime(device.has_state_time(), device.state_time()));
   lines.Add("run", device.active_run_id());
+  lines.Add("records", device.storage_problem().empty() ? "" : "not on its disk: " + device.storage_problem());
   lines.Add("labels", KeyValues(device.labels()));
   lines.Add("memory", base::FormatBytes(facts.memory_bytes()));
   lines.Add("limit", fmt::format("{} ({})", base::FormatBytes(facts.limit_bytes()), facts.limit_source()));

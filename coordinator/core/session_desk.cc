@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <map>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "common/base/status.h"
+#include "common/base/text.h"
 #include "coordinator/core/labels.h"
 #include "coordinator/core/run_transitions.h"
 
@@ -18,6 +20,7 @@ constexpr std::uint32_t kProtocolVersion = 1;
 constexpr std::size_t kMaxDeviceIdBytes = 64;
 // What is kept of a worker and goes out with every list of devices.
 constexpr std::size_t kMaxFactsBytes = 64U << 10U;
+constexpr std::size_t kMaxProblemBytes = 512;
 constexpr int kMaxHeldAttempts = 10'000;
 // The stored term of a lease follows the true one in steps of half the term, but not more often than this.
 constexpr std::chrono::nanoseconds kLeaseWriteInterval = std::chrono::seconds(10);
@@ -194,6 +197,12 @@ void SessionDesk::Heartbeat(Turn& turn, SessionId session, const v1::Heartbeat& 
     message.mutable_clock_reading()->set_clock_probe(heartbeat.clock_probe());
     *message.mutable_clock_reading()->mutable_time() = base::ToProto(turn.wall());
     turn.Send(session, std::move(message));
+  }
+  const std::string problem =
+      base::RepairUtf8(std::string_view(heartbeat.storage_problem()).substr(0, kMaxProblemBytes));
+  if (device->device.storage_problem() != problem) {
+    device->device.set_storage_problem(problem);
+    turn.Changed(device);
   }
   RunEntry* active = device->active;
   const bool idle = heartbeat.active_run_id().empty();

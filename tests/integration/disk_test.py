@@ -1,5 +1,6 @@
 """Disks that are full, may not be written, or lie: nothing that was acknowledged is lost, everybody is told what is wrong, and all goes on by itself."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -62,6 +63,9 @@ class DiskTest(FleetTest):
         job = self.submit(*job_of(steps))
         self.wait_for_run(job + ".1", "RUNNING")
         return job
+
+    def records_of_the_device(self):
+        return json.loads(self.ballast("devices", "show", "dev-1", "--output", "json").out).get("storage_problem", "")
 
     def outcome_of(self, job):
         return self.watch(job)["runs"][0]["run"]["outcome"]["kind"]
@@ -140,12 +144,14 @@ class FullDiskTest(DiskTest):
         self.wait_for_log(self.worker, "No space left on device; records wait in memory until the disk takes them")
         self.wait_for_log(self.worker, "COMPLETED")
         self.assertEqual(self.runs_of(job)[0]["state"], "RUNNING", "an end that is not on the device's disk is told to nobody")
+        self.assertIn("No space left on device", self.records_of_the_device())
         next_job = self.submit(*SMALL)
         self.check(running=True)
         disk.free()
         self.wait_for_log(self.worker, "the disk takes records again")
         self.assertEqual(self.outcome_of(job), "COMPLETED")
         self.assertEqual(self.outcome_of(next_job), "COMPLETED")
+        wait_until(lambda: self.records_of_the_device() == "", 20, "a heartbeat that says nothing of the disk")
         figures = self.check()
         self.assertEqual((figures.attempts, figures.lost_samples), (2, 0))
 

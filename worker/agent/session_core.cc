@@ -135,6 +135,8 @@ v1::WorkerMessage SessionCore::Heartbeat(std::chrono::nanoseconds now) {
     heartbeat->set_active_attempt(active->attempt);
   }
   heartbeat->set_spool_bytes(spool_->undelivered_bytes());
+  if (const absl::Status status = spool_->disk_status(); !status.ok())
+    heartbeat->set_storage_problem(std::string(status.message()));
   if (now - probe_time_ >= kClockProbeInterval) {
     probe_time_ = now;
     heartbeat->set_clock_probe(++clock_probe_);

@@ -312,6 +312,11 @@ std::uint64_t Spool::unacknowledged_bytes() const {
   return unacknowledged_bytes_;
 }
 
+absl::Status Spool::disk_status() const {
+  const std::scoped_lock lock(mutex_);
+  return disk_status_;
+}
+
 std::uint64_t Spool::undelivered_bytes() const {
   const std::scoped_lock lock(mutex_);
   return unacknowledged_bytes_ + queued_bytes_;

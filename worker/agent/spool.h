@@ -114,6 +114,8 @@ class Spool {
   [[nodiscard]] std::uint64_t unacknowledged_bytes() const;
   // The same with records that still wait for the disk: nothing is left to be told where there are none.
   [[nodiscard]] std::uint64_t undelivered_bytes() const;
+  // Why records wait in memory: of the last try to write; OK where the disk took it.
+  [[nodiscard]] absl::Status disk_status() const;
   // Bytes of files, those that wait in memory included.
   [[nodiscard]] std::uint64_t total_bytes() const;
 

@@ -279,6 +279,19 @@ TEST_F(SessionDeskTest, AHeartbeatMayAskForTheClock) {
   EXPECT_EQ(base::FromProto(messages_[session][0].clock_reading().time()), now_.wall);
 }
 
+TEST_F(SessionDeskTest, ADeviceWhoseDiskTakesNothingSaysSo) {
+  const SessionId session = Connect("a");
+  v1::WorkerMessage message;
+  message.mutable_heartbeat()->set_storage_problem("No space left on device");
+  Send(session, message);
+  EXPECT_EQ(Device("a").storage_problem(), "No space left on device");
+  message.mutable_heartbeat()->set_storage_problem(std::string(100'000, 'x'));
+  Send(session, std::move(message));
+  EXPECT_EQ(Device("a").storage_problem().size(), 512);
+  Heartbeat(session);
+  EXPECT_EQ(Device("a").storage_problem(), "");
+}
+
 TEST_F(SessionDeskTest, ProgressOfOtherRunsIsDropped) {
   const SessionId session = Connect("a");
   ASSERT_TRUE(Submit(Spec()).ok());

@@ -506,10 +506,12 @@ TEST_F(SpoolTest, RecordsWaitForADiskThatIsFullAndKeepTheirOrder) {
     }
     EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
     EXPECT_FALSE(spool_->Flush(milliseconds(1)).ok());
+    EXPECT_FALSE(spool_->disk_status().ok());
     EXPECT_THAT(ReadAll(), SizeIs(1)) << "nothing is handed out that is not on disk";
     ASSERT_TRUE(spool_->Finish(key_, Finished()).ok());
   }
   Flush();
+  EXPECT_TRUE(spool_->disk_status().ok());
   const std::vector<v1::Record> records = ReadAll();
   ASSERT_THAT(records, SizeIs(static_cast<std::size_t>(taken) + 2));
   for (std::size_t i = 0; i < records.size(); ++i) EXPECT_EQ(records[i].seq(), i + 1);
