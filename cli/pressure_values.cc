@@ -17,12 +17,17 @@
 #include "common/base/units.h"
 #include "common/config/field_rules.h"
 #include "common/config/field_text.h"
+#include "common/config/field_value.h"
 
 namespace ballast::cli {
 namespace {
 
 constexpr char kAllocateFull[] = "allocate_full";
-constexpr double kMostRatio = 64;  // of PageContent
+
+// The bound that its own field has.
+double MostRatio() {
+  return config::RulesOf(*v1::PageContent::descriptor()->FindFieldByName("compression_ratio")).max();
+}
 
 }  // namespace
 
@@ -45,9 +50,10 @@ absl::Status SetContent(const std::string& flag, const std::string& /*mode*/, co
   double number = 0;
   const auto [end, error] = std::from_chars(ratio.data(), ratio.data() + ratio.size(), number);
   if (error == std::errc() && end == ratio.data() + ratio.size()) {
-    if (number < 1 / kMostRatio || number > kMostRatio) {
+    const double most = MostRatio();
+    if (number < 1 / most || number > most) {
       return wrong(fmt::format("{} is neither a ratio from 1 to {:g} nor a share from 1/{:g} to 1", base::Quoted(ratio),
-                               kMostRatio, kMostRatio));
+                               most, most));
     }
     if (number < 1) ratio = fmt::format("{}", 1 / number);
   }

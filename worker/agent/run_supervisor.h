@@ -41,9 +41,6 @@ class RunSupervisor final : public RunTaker {
   // Who is told of progress and refusals from now on; null for nobody. Returns when a call to the one before is over.
   void SetListener(SupervisorListener* listener);
 
-  // Takes an assignment and returns. Attempts that are going on, have records in the spool, or ended here lately are
-  // ignored: their records say it all. While another attempt is going on, the assignment is refused with no outcome, so
-  // that it is queued again.
   void Assign(const v1::Assignment& assignment) override;
   void Cancel(const AttemptKey& key, v1::OutcomeKind outcome, const std::string& reason) override;
   [[nodiscard]] std::optional<AttemptKey> active() const override;

@@ -126,7 +126,7 @@ TEST(SetFieldTest, NamesTheNearestField) {
   EXPECT_EQ(NotFound("priorty"), "no field 'priorty'; did you mean 'priority'?");
   EXPECT_EQ(NotFound("workload.pressure.burst.taget_percent"),
             "no field 'taget_percent' in 'workload.pressure.burst'; did you mean 'target_percent'?");
-  EXPECT_EQ(NotFound("devices.zzz"), "no field 'zzz' in 'devices'; known here: labels, device_ids, all");
+  EXPECT_EQ(NotFound("devices.zzz"), "no field 'zzz' in 'devices'; known here: labels, device_ids, all, expression, count");
   EXPECT_EQ(NotFound("priority.x"), "'priority' has no fields of its own");
   EXPECT_EQ(NotFound("devices.device_ids.x"), "'device_ids' has no fields of its own");
   EXPECT_THAT(NotFound(""), HasSubstr("no field ''; known here: display_name"));

@@ -205,6 +205,7 @@ TEST_F(ActorTest, NobodyIsSilentWhileACommitHoldsWorkersBack) {
   EXPECT_EQ(device_state(), v1::Device::BUSY);
   clock.Advance(16);
   EXPECT_EQ(device_state(), v1::Device::OFFLINE);
+  actor_.reset();  // before its clock
 }
 
 TEST_F(ActorTest, AFailedWriteTellsNobodyAnythingAndStartsOverFromTheStore) {
