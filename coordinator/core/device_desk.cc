@@ -44,7 +44,7 @@ absl::StatusOr<v1::Device> DeviceDesk::Remove(Turn& turn, const std::string& dev
     return absl::FailedPreconditionError(
         fmt::format("device {} has {} runs that have not ended; cancel their jobs first", device_id, unended));
   }
-  v1::Device removed = std::move(device->device);
+  v1::Device removed = device->device;  // a copy: its name is its place among the timers
   state_->RemoveDevice(device_id);
   turn.Write(DeleteDevice{device_id});
   return removed;

@@ -75,7 +75,9 @@ void Ingest::IntoOpen(Turn& turn, DeviceEntry* device, RunEntry* run, v1::Record
   if (record.has_chunk()) {
     WriteChunk(turn, &record);
   } else if (record.has_started()) {
-    if (current && run->run.state() == v1::Run::ASSIGNED) {
+    if (!current) {
+      if (NoteStart(record.started(), attempt, &run->run)) turn.Changed(run);
+    } else if (run->run.state() == v1::Run::ASSIGNED) {
       Start(record.started(), turn.wall(), &run->run);
       run->started_at = turn.steady();
       if (run->job->job.state() == v1::Job::QUEUED) {
@@ -89,7 +91,7 @@ void Ingest::IntoOpen(Turn& turn, DeviceEntry* device, RunEntry* run, v1::Record
     FinishAttempt(std::move(*record.mutable_finished()), &run->run);
     scheduler_->ConcludeAttempt(turn, device);
   } else if (!HasDeviceResult(run->run, attempt)) {
-    AddLateResult(attempt, std::move(*record.mutable_finished()->mutable_result()), turn.wall(), &run->run);
+    AddLateResult(attempt, std::move(*record.mutable_finished()), turn.wall(), &run->run);
     turn.Changed(run);
   }
   turn.Ack(device->session, run_id, attempt, seq);
@@ -106,8 +108,14 @@ bool Ingest::IntoEnded(Turn& turn, SessionId session, v1::Run* run, bool whole, 
       Wait(turn, session, std::move(record));
       return false;
     }
-    AddLateResult(attempt, std::move(*record.mutable_finished()->mutable_result()), turn.wall(), run);
+    AddLateResult(attempt, std::move(*record.mutable_finished()), turn.wall(), run);
     changed = true;
+  } else if (record.has_started() && !run->attempts(static_cast<int>(attempt) - 1).has_start_time()) {
+    if (!whole) {
+      Wait(turn, session, std::move(record));
+      return false;
+    }
+    changed = NoteStart(record.started(), attempt, run);
   }
   turn.Ack(session, run->run_id(), attempt, seq);
   return changed;

@@ -99,10 +99,9 @@ absl::StatusOr<v1::Job> JobDesk::Cancel(Turn& turn, const std::string& job_id) {
     if (const v1::Job* closed = state_->FindClosedJob(job_id)) return *closed;
     return absl::NotFoundError(fmt::format("no open job '{}'", job_id));
   }
-  if (!entry->job.cancel_requested()) {
-    entry->job.set_cancel_requested(true);
-    turn.Changed(entry);
-  }
+  if (entry->job.cancel_requested()) return entry->job;
+  entry->job.set_cancel_requested(true);
+  turn.Changed(entry);
   for (const std::unique_ptr<RunEntry>& run : entry->runs) scheduler_->Cancel(turn, run.get());
   return entry->job;
 }

@@ -72,11 +72,17 @@ void Unassign(v1::Run* run) {
   run->set_state(v1::Run::QUEUED);
 }
 
+bool NoteStart(const v1::AttemptStarted& started, std::uint32_t attempt, v1::Run* run) {
+  v1::Attempt* const entry = run->mutable_attempts(static_cast<int>(attempt) - 1);
+  if (entry->has_start_time()) return false;
+  *entry->mutable_start_time() = started.start_time();
+  entry->set_boot_id(started.boot_id());
+  if (started.has_clock_offset()) *entry->mutable_clock_offset() = started.clock_offset();
+  return true;
+}
+
 void Start(const v1::AttemptStarted& started, base::SystemTime now, v1::Run* run) {
-  v1::Attempt* attempt = Last(run);
-  *attempt->mutable_start_time() = started.start_time();
-  attempt->set_boot_id(started.boot_id());
-  if (started.has_clock_offset()) *attempt->mutable_clock_offset() = started.clock_offset();
+  NoteStart(started, LastAttempt(*run), run);
   if (!run->has_start_time()) *run->mutable_start_time() = base::ToProto(now);
   run->set_state(v1::Run::RUNNING);
 }
@@ -131,11 +137,13 @@ void EndQueuedRun(v1::OutcomeKind kind, std::string message, base::SystemTime no
   run->set_state(v1::Run::ENDED);
 }
 
-void AddLateResult(std::uint32_t attempt, v1::RunResult result, base::SystemTime now, v1::Run* run) {
+void AddLateResult(std::uint32_t attempt, v1::AttemptFinished finished, base::SystemTime now, v1::Run* run) {
   v1::LateResult* late = run->add_late_results();
   late->set_attempt(attempt);
   *late->mutable_receive_time() = base::ToProto(now);
-  late->mutable_result()->Swap(&result);
+  late->mutable_result()->Swap(finished.mutable_result());
+  if (finished.has_end_time()) late->mutable_end_time()->Swap(finished.mutable_end_time());
+  if (finished.has_clock_offset()) late->mutable_clock_offset()->Swap(finished.mutable_clock_offset());
 }
 
 bool MayRetry(const v1::Run& run, const v1::JobSpec& spec) {

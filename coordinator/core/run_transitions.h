@@ -38,6 +38,8 @@ namespace ballast::core {
 void Assign(v1::Run* run);
 // ASSIGNED → QUEUED, as if it had not been assigned.
 void Unassign(v1::Run* run);
+// Takes over how an attempt began, where that is not known yet. Returns whether it was not.
+bool NoteStart(const v1::AttemptStarted& started, std::uint32_t attempt, v1::Run* run);
 // ASSIGNED → RUNNING.
 void Start(const v1::AttemptStarted& started, base::SystemTime now, v1::Run* run);
 // The result of the last attempt, as the device says. A result without an outcome becomes INVALID. Decide next: Requeue
@@ -53,8 +55,8 @@ void Revive(v1::Run* run);
 void EndRun(base::SystemTime now, v1::Run* run);
 // QUEUED → ENDED without an attempt that counts.
 void EndQueuedRun(v1::OutcomeKind kind, std::string message, base::SystemTime now, v1::Run* run);
-// Keeps a result that came too late. The outcome stays.
-void AddLateResult(std::uint32_t attempt, v1::RunResult result, base::SystemTime now, v1::Run* run);
+// Keeps an end that came too late. The outcome stays.
+void AddLateResult(std::uint32_t attempt, v1::AttemptFinished finished, base::SystemTime now, v1::Run* run);
 
 // Whether the policy allows another attempt after the last one. Only failures of the infrastructure do: the agent's
 // crash, a reboot, a device that was lost before it started. Of a soak, attempts that brought it on do not count.

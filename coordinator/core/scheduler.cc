@@ -25,7 +25,7 @@ std::chrono::nanoseconds LeaseEnd(const DeviceEntry& device, const CoreOptions& 
 
 // Forgets what was done about the attempt before.
 void BeginAttempt(RunEntry* run) {
-  run->timeout_sent = false;
+  run->timeout_sent_at.reset();
   run->assign_repeats = 0;
   run->unanswered_sends = 0;
   run->cancel_repeats = 0;
@@ -155,7 +155,7 @@ void Scheduler::HandleNoTrace(Turn& turn, DeviceEntry* device) {
   } else {
     GiveUp(turn, device, v1::WORKER_CRASHED,
            "the device lost the run: it began, but the worker has neither the run nor its records any more (was its "
-           "data directory replaced?)");
+           "data directory replaced, or do two machines use its identifier?)");
   }
 }
 
@@ -174,6 +174,7 @@ void Scheduler::Cancel(Turn& turn, RunEntry* run) {
 }
 
 void Scheduler::HandleGoesOn(Turn& turn, DeviceEntry* device) {
+  if (EndOverdue(turn, device)) return;
   RunEntry* run = device->active;
   if (!run->job->job.cancel_requested() || turn.steady() - run->sent_at < kCancelRepeat) return;
   if (run->cancel_repeats < kMaxCancelRepeats) {
@@ -234,33 +235,31 @@ void Scheduler::CheckActive(Turn& turn, DeviceEntry* device) {
     }
     return;
   }
+}
+
+bool Scheduler::EndOverdue(Turn& turn, DeviceEntry* device) {
+  RunEntry* run = device->active;
   const std::chrono::nanoseconds timeout = Timeout(PolicyOf(*run));
-  if (timeout == std::chrono::nanoseconds(0) || run->run.state() != v1::Run::RUNNING) return;
-  const std::chrono::nanoseconds overdue = turn.steady() - run->started_at - timeout;
+  if (timeout == std::chrono::nanoseconds(0) || run->run.state() != v1::Run::RUNNING) return false;
+  if (turn.steady() - run->started_at - timeout < kTimeoutGrace) return false;
   const std::string reason =
       fmt::format("the run took longer than the {} its policy allows", base::FormatDuration(timeout));
-  if (overdue >= 2 * kTimeoutGrace) {
-    device->occupied = HeldRun{run->run.run_id(), LastAttempt(run->run)};
-    device->occupied_told = true;
-    GiveUp(turn, device, v1::TIMED_OUT, reason + ", and the device did not end it when told");
-  } else if (overdue >= kTimeoutGrace && !run->timeout_sent) {
-    run->timeout_sent = true;
+  if (!run->timeout_sent_at) {
+    run->timeout_sent_at = turn.steady();
     SendCancel(turn, device, run->run.run_id(), LastAttempt(run->run), v1::TIMED_OUT, reason);
+    return false;
   }
+  if (turn.steady() - *run->timeout_sent_at < kTimeoutGrace) return false;
+  device->occupied = HeldRun{run->run.run_id(), LastAttempt(run->run)};
+  device->occupied_told = true;
+  GiveUp(turn, device, v1::TIMED_OUT, reason + ", and the device did not end it when told");
+  return true;
 }
 
 void Scheduler::Arm(DeviceEntry* device) {
   if (device->online()) state_->Arm(device, device->last_heard + state_->options().offline_after);
   if (device->blocked_until) state_->Arm(device, *device->blocked_until);
-  if (device->active == nullptr) return;
-  if (!device->online()) {
-    state_->Arm(device, LeaseEnd(*device, state_->options()));
-    return;
-  }
-  const std::chrono::nanoseconds timeout = Timeout(PolicyOf(*device->active));
-  if (timeout == std::chrono::nanoseconds(0) || device->active->run.state() != v1::Run::RUNNING) return;
-  state_->Arm(device, device->active->started_at + timeout +
-                          (device->active->timeout_sent ? 2 * kTimeoutGrace : kTimeoutGrace));
+  if (device->active != nullptr && !device->online()) state_->Arm(device, LeaseEnd(*device, state_->options()));
 }
 
 }  // namespace ballast::core

@@ -68,6 +68,10 @@ class Scheduler {
  private:
   void SendAssignment(Turn& turn, DeviceEntry* device);
   void CheckActive(Turn& turn, DeviceEntry* device);
+  // The device says that its run goes on: tells it where the run took too long, and ends the run without it where it
+  // goes on although it was told. Returns whether it did. Only what a device says counts: while it is out of contact
+  // its run may have ended long ago.
+  bool EndOverdue(Turn& turn, DeviceEntry* device);
   void End(Turn& turn, RunEntry* run);
 
   State* state_;

@@ -122,7 +122,10 @@ void SessionDesk::Hello(Turn& turn, SessionId session, v1::Hello hello) {
   device->blocked_until.reset();
   device->last_heard = turn.steady();
   *device->device.mutable_last_seen_time() = base::ToProto(turn.wall());
-  if (device->active != nullptr) device->active->unanswered_sends = 0;
+  if (device->active != nullptr) {
+    device->active->unanswered_sends = 0;
+    device->active->timeout_sent_at.reset();
+  }
   turn.Changed(device);
 
   v1::CoordinatorMessage message;

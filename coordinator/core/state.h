@@ -35,11 +35,12 @@ struct RunEntry {
   std::chrono::nanoseconds sent_at{};     // when the assignment or a cancellation was last sent
   std::chrono::nanoseconds heard_at{};    // when a record or progress was last heard
   std::chrono::nanoseconds started_at{};  // when the start was heard
-  bool timeout_sent = false;              // the device was told that the run took too long
-  std::uint32_t assign_repeats = 0;       // how often the assignment was sent again, as it had left no trace
-  std::uint32_t unanswered_sends = 0;     // of the assignment, in the device's session, that were not refused
-  std::uint32_t cancel_repeats = 0;       // how often the device was told again to end it, as it went on
-  bool changed = false;                   // in this turn
+  // When the device was told, in its session, that the run took too long.
+  std::optional<std::chrono::nanoseconds> timeout_sent_at;
+  std::uint32_t assign_repeats = 0;    // how often the assignment was sent again, as it had left no trace
+  std::uint32_t unanswered_sends = 0;  // of the assignment, in the device's session, that were not refused
+  std::uint32_t cancel_repeats = 0;    // how often the device was told again to end it, as it went on
+  bool changed = false;                // in this turn
 };
 
 // A job that has not ended.

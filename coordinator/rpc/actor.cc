@@ -12,6 +12,10 @@ namespace {
 
 // A commit that takes longer than this holds workers back.
 constexpr std::chrono::seconds kSlowCommit{1};
+// While a time is waited for, the clock is looked at so often: one who has slept for longer was stopped, or got no
+// processor, and heard nobody meanwhile.
+constexpr std::chrono::nanoseconds kPulse = std::chrono::seconds(1);
+constexpr std::chrono::nanoseconds kLongSleep = std::chrono::seconds(2);
 
 storage::Mutation ToStorage(core::Mutation mutation) {
   struct Convert {
@@ -108,15 +112,18 @@ std::optional<std::chrono::nanoseconds> Actor::NextWakeUp() const {
 
 void Actor::Run(const std::stop_token& stop) {
   if (options_.on_serving) options_.on_serving(true);
+  awake_at_ = clock_->Monotonic();
   while (true) {
     std::vector<Event> events;
     std::optional<absl::Status> committed;
     bool stopping = false;
+    bool timed = false;
     {
       std::unique_lock lock(mutex_);
       const auto something = [this] { return !mailbox_.empty() || commit_result_.has_value(); };
       if (const std::optional<std::chrono::nanoseconds> at = NextWakeUp()) {
-        const std::chrono::nanoseconds left = *at - clock_->Monotonic();
+        timed = true;
+        const std::chrono::nanoseconds left = std::min(*at - clock_->Monotonic(), kPulse);
         if (left > std::chrono::nanoseconds(0)) wake_.wait_for(lock, stop, left, something);
       } else {
         wake_.wait(lock, stop, something);
@@ -131,6 +138,7 @@ void Actor::Run(const std::stop_token& stop) {
       events.swap(mailbox_);
       committed = std::exchange(commit_result_, std::nullopt);
     }
+    ForgiveSleep(timed);
     if (committed) OnCommitted(*committed);
     if (stopping) {  // nothing is being committed any more
       for (Event& event : events) Refuse(std::move(event), StoppingStatus());
@@ -158,6 +166,13 @@ void Actor::Run(const std::stop_token& stop) {
   }
   FailBatch(std::exchange(pending_, {}), StoppingStatus());
   DropEverybody(StoppingStatus());
+}
+
+void Actor::ForgiveSleep(bool timed) {
+  const core::Instant now = Now();
+  const std::chrono::nanoseconds slept = now.steady - std::exchange(awake_at_, now.steady);
+  // Before anything else: what the workers said meanwhile is still on its way through the sockets.
+  if (timed && slept > kLongSleep && core_ != nullptr) core_->ForgiveSilence(now, slept);
 }
 
 void Actor::Apply(Event event) {

@@ -138,7 +138,7 @@ class Actor {
     // Replies, each with the number of outputs that leave before it.
     std::vector<std::pair<std::size_t, Reply>> replies;
     std::map<core::SessionId, std::pair<std::size_t, std::size_t>> credits;  // messages and bytes to release
-    std::chrono::nanoseconds first_heard{};  // when the first of those messages came
+    std::chrono::nanoseconds first_heard{};                                  // when the first of those messages came
     [[nodiscard]] bool empty() const {
       return actions.mutations.empty() && actions.outputs.empty() && replies.empty() && credits.empty();
     }
@@ -148,6 +148,8 @@ class Actor {
 
   void Post(Event event);
   void Run(const std::stop_token& stop);
+  // Silence of a time in which this process itself was stopped is nobody's. `timed`: it wanted to be woken.
+  void ForgiveSleep(bool timed);
   void Apply(Event event);
   void Refuse(Event event, const absl::Status& status);
   // Hands the gathered batch to the store, or releases it where there is nothing to store.
@@ -184,6 +186,7 @@ class Actor {
   Batch pending_;
   std::optional<Batch> in_flight_;
   std::chrono::nanoseconds in_flight_since_{};
+  std::chrono::nanoseconds awake_at_{};        // when it last looked at the clock
   std::chrono::nanoseconds forgiven_until_{};  // silence before this is forgiven already
   std::unordered_map<core::SessionId, std::shared_ptr<SessionSink>> sessions_;
   std::unordered_map<std::string, std::vector<std::shared_ptr<WatchSink>>> watchers_;

@@ -111,22 +111,44 @@ void Ledger::ClockOffset(const v1::ClockOffset& offset, nanoseconds truth) {
   }
 }
 
-void Ledger::Decided(const core::Mutation& mutation) {
-  const auto* put = std::get_if<core::PutRun>(&mutation);
-  if (put == nullptr) return;
-  const auto known = decided_.find(put->run.run_id());
-  const v1::Run* before = known == decided_.end() ? nullptr : &known->second;
-  if (before == nullptr) {
-    const auto stored = runs_.find(put->run.run_id());
-    if (stored != runs_.end()) before = &stored->second;
+void Ledger::Decided(std::span<const core::Mutation> mutations) {
+  for (const core::Mutation& mutation : mutations) {
+    if (const auto* put = std::get_if<core::PutDevice>(&mutation))
+      decided_drained_[put->device.device_id()] = put->device.drained();
   }
-  DecidedRun(put->run, before);
-  decided_[put->run.run_id()] = put->run;
+  for (const core::Mutation& mutation : mutations) {
+    const auto* put = std::get_if<core::PutRun>(&mutation);
+    if (put == nullptr) continue;
+    const auto known = decided_.find(put->run.run_id());
+    const v1::Run* before = known == decided_.end() ? nullptr : &known->second;
+    if (before == nullptr) {
+      const auto stored = runs_.find(put->run.run_id());
+      if (stored != runs_.end()) before = &stored->second;
+    }
+    DecidedRun(put->run, before);
+    decided_[put->run.run_id()] = put->run;
+  }
+}
+
+bool Ledger::IsDrained(const std::string& device_id) const {
+  const auto decided = decided_drained_.find(device_id);
+  if (decided != decided_drained_.end()) return decided->second;
+  const auto stored = devices_.find(device_id);
+  return stored != devices_.end() && stored->second.drained();
+}
+
+void Ledger::CoordinatorSlept(nanoseconds time) {
+  for (auto& [device_id, heard] : heard_) heard = std::min(heard + time, timeline_->now());
+  started_ = std::min(started_ + time, timeline_->now());
 }
 
 void Ledger::DecidedRun(const v1::Run& run, const v1::Run* before) {
   const std::uint32_t attempt = LastAttempt(run);
   const v1::Attempt* const last = Find(run, attempt);
+  if (run.state() == v1::Run::ASSIGNED && attempt > (before == nullptr ? 0 : LastAttempt(*before)) &&
+      IsDrained(run.device_id())) {
+    Fail(fmt::format("{}@{} was given to {}, which is drained", run.run_id(), attempt, run.device_id()));
+  }
   if (last == nullptr || !last->given_up()) return;
   const v1::Attempt* const was = before == nullptr ? nullptr : Find(*before, attempt);
   if (was != nullptr && was->given_up()) return;
@@ -141,6 +163,8 @@ void Ledger::DecidedRun(const v1::Run& run, const v1::Run* before) {
                        ToText(key), base::ToSeconds(silence), base::ToSeconds(term)));
     }
   }
+  if (kind == v1::TIMED_OUT && !told_overdue_.contains(key))
+    Fail(fmt::format("{} was given up as too long, and its device was not told to end it", ToText(key)));
   if (kind == v1::WORKER_CRASHED && held_by(run.device_id()).contains(key)) {
     Fail(fmt::format("{} was given up, although its device has it: {}", ToText(key),
                      last->result().outcome().message()));
@@ -221,8 +245,10 @@ bool Ledger::IsStored(const AttemptKey& key, std::uint64_t seq, const Truth& tru
   const auto run = runs_.find(key.run_id);
   if (run == runs_.end()) return false;
   switch (truth.kind) {
-    case v1::Record::kStarted:
-      return key.attempt <= LastAttempt(run->second);
+    case v1::Record::kStarted: {
+      const v1::Attempt* const attempt = Find(run->second, key.attempt);
+      return attempt != nullptr && attempt->has_start_time() && attempt->boot_id() == truth.content;
+    }
     case v1::Record::kChunk: {
       const auto chunk = chunks_.find({key, seq});
       return chunk != chunks_.end() && chunk->second.first == truth.content;
@@ -257,6 +283,8 @@ void Ledger::SaidHello(std::uint64_t session, const v1::Hello& hello) {
 void Ledger::Said(const std::string& device_id, std::uint64_t session, const v1::CoordinatorMessage& message) {
   if (message.has_ack()) CheckAck(message.ack());
   if (message.has_cancel()) {
+    if (message.cancel().outcome() == v1::TIMED_OUT)
+      told_overdue_.insert({message.cancel().run_id(), message.cancel().attempt()});
     const auto ended = runs_.find(message.cancel().run_id());
     if (ended != runs_.end() && ended->second.state() == v1::Run::QUEUED &&
         LastAttempt(ended->second) == message.cancel().attempt() &&

@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -51,13 +52,18 @@ class Ledger {
   // The coordinator got, or could have read, a word of the device.
   void Heard(const std::string& device_id) { heard_[device_id] = timeline_->now(); }
   void CoordinatorStarted() { started_ = timeline_->now(); }
+  // It heard nobody for this long, until now.
+  void CoordinatorSlept(nanoseconds time);
   // What a device carries out or has records of.
   std::function<std::set<AttemptKey>(const std::string& device_id)> held_by;
 
   // --- the coordinator ---
   // A mutation leaves the core. `before`: the run as the core had it last.
-  void Decided(const core::Mutation& mutation);
-  void CoreStartedOver() { decided_.clear(); }
+  void Decided(std::span<const core::Mutation> mutations);
+  void CoreStartedOver() {
+    decided_.clear();
+    decided_drained_.clear();
+  }
   // It is committed.
   void Committed(const core::Mutation& mutation);
   // It leaves, to a device.
@@ -89,6 +95,7 @@ class Ledger {
   using RecordKey = std::pair<AttemptKey, std::uint64_t>;
 
   void CommittedRun(const v1::Run& run);
+  [[nodiscard]] bool IsDrained(const std::string& device_id) const;
   void DecidedRun(const v1::Run& run, const v1::Run* before);
   void CheckAck(const v1::RecordAck& ack);
   [[nodiscard]] bool IsStored(const AttemptKey& key, std::uint64_t seq, const Truth& truth) const;
@@ -110,6 +117,8 @@ class Ledger {
   std::map<std::string, v1::Device> devices_;
   std::map<RecordKey, std::pair<std::string, int>> chunks_;  // body, how often it was counted
   std::map<std::string, v1::Run> decided_;
+  std::map<std::string, bool> decided_drained_;
+  std::set<AttemptKey> told_overdue_;
   std::set<std::string> submitted_;
   std::map<std::string, std::map<std::string, std::uint32_t>> cancelled_;  // job → its runs' attempts then
   std::map<std::uint64_t, AttemptKey> active_in_;                          // what a session began with

@@ -1,9 +1,10 @@
 // Plays random histories of a fleet; docs/simulation.md.
 //
-//   simulation --seeds FROM..TO [--jobs N]    plays them all, says what they amounted to; exits 1 at the first that
-//   fails simulation --seed N [--trace]             plays one, and says everything that happens in it simulation
-//   --mutation NAME --seeds …      the same with a deliberate bug simulation --mutations N [--jobs N]       each
-//   deliberate bug must be caught within N seeds
+// `simulation --seeds FROM..TO [--jobs N]` plays them all and says what they amounted to; it exits with 1 at the first
+// that fails.
+// `simulation --seed N [--trace]` plays one, and says what came of it, or everything that happens in it.
+// `simulation --mutation NAME --seeds …` does the same with a deliberate bug.
+// `simulation --mutations N [--jobs N]`: each deliberate bug must be caught within N seeds.
 #include <atomic>
 #include <charconv>
 #include <chrono>
@@ -139,11 +140,15 @@ int main(int argc, char** argv) {
   if (seed) {
     simulation::Schedule schedule(*seed, trace);
     const std::string problem = schedule.Play();
-    if (!problem.empty()) Print(Failure{*seed, problem});
+    if (problem.empty()) {
+      fmt::print("seed {}: nothing broken in {} steps\n", *seed, schedule.figures().steps);
+    } else {
+      Print(Failure{*seed, problem});
+    }
     return problem.empty() ? 0 : 1;
   }
-  if (!from || !to) {
-    fmt::print(stderr, "error: no seeds\n  try: --seeds 1..1000 --jobs 2\n");
+  if (!from || !to || *from > *to) {
+    fmt::print(stderr, "error: no seeds to play\n  try: --seeds 1..1000 --jobs 2\n");
     return kUsage;
   }
   const auto start = std::chrono::steady_clock::now();

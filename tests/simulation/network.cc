@@ -101,6 +101,12 @@ void Network::PumpUp(const ConnectionPointer& connection) {
   }
 }
 
+void Network::ContinueAllUp() {
+  std::vector<ConnectionPointer> connections;
+  for (const auto& [number, connection] : connections_) connections.push_back(connection);
+  for (const ConnectionPointer& connection : connections) PumpUp(connection);
+}
+
 void Network::PumpDown(const ConnectionPointer& connection) {
   auto& queue = connection->down.queue;
   while (!queue.empty() && queue.front().first <= timeline_->now() && connection->worker_there) {

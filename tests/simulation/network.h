@@ -68,6 +68,7 @@ class Network {
   [[nodiscard]] bool WorkerCanWrite(const Connection& connection) const;
   // An end reads again.
   void ContinueUp(const ConnectionPointer& connection) { PumpUp(connection); }
+  void ContinueAllUp();
   void ContinueDown(const ConnectionPointer& connection) { PumpDown(connection); }
 
   // A device's network takes nothing in a direction, or does again.

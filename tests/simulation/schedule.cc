@@ -20,8 +20,9 @@ struct FaultKind {
 constexpr FaultKind kFaults[] = {
     {Fault::kCoordinatorCrash, "coordinator crash", 6},
     {Fault::kCoordinatorPowerCut, "coordinator power cut", 3},
+    {Fault::kCoordinatorStopped, "coordinator stopped", 4},
     {Fault::kWorkerCrash, "worker crash", 6},
-    {Fault::kCrashInWrite, "crash in a write", 8},
+    {Fault::kCrashInWrite, "crash in a write", 8},  // counted as they happen
     {Fault::kReboot, "device reboot", 8},
     {Fault::kGoneForEver, "device gone for ever", 1},
     {Fault::kDiskReplaced, "disk replaced", 1},
@@ -72,6 +73,7 @@ Schedule::Schedule(std::uint64_t seed, bool trace)
   for (std::size_t i = 0; i < device_count; ++i) {
     devices_.push_back(std::make_unique<SimulatedDevice>(i, &timeline_, &random_, &network_, &ledger_));
     devices_.back()->coordinator_wall = [this] { return coordinator_.wall(); };
+    devices_.back()->on_crash_in_write = [this] { Count(Fault::kCrashInWrite); };
     if (trace_) devices_.back()->trace = [this](const std::string& what) { Trace(what); };
   }
   if (trace_) coordinator_.trace = [this](const std::string& what) { Trace(what); };
@@ -107,7 +109,8 @@ void Schedule::Trace(const std::string& what) const {
 }
 
 std::string Schedule::Play() {
-  faults_end_ = timeline_.now() + random_.Between(seconds(15), random_.OneIn(8) ? seconds(400) : seconds(70));
+  const seconds longest = random_.OneIn(64) ? seconds(900) : random_.OneIn(8) ? seconds(400) : seconds(70);
+  faults_end_ = timeline_.now() + random_.Between(seconds(15), longest);
   network_.SetDuplicates(random_.OneIn(2));
   coordinator_.Start();
   PlanUsers();
@@ -173,7 +176,9 @@ void Schedule::PlanFaults() {
     for (const FaultKind& kind : kFaults) {
       if (choice < kind.weight) {
         timeline_.At(time, [this, fault = kind.fault] {
-          if (!healed_) Inject(fault);
+          if (healed_) return;
+          const std::size_t index = random_.Below(devices_.size());
+          if (Inject(fault, index) && fault != Fault::kCrashInWrite) Count(fault);
         });
         break;
       }
@@ -182,85 +187,119 @@ void Schedule::PlanFaults() {
   }
 }
 
-void Schedule::Inject(Fault fault) {
-  const std::size_t index = random_.Below(devices_.size());
+bool Schedule::Inject(Fault fault, std::size_t index) {
   SimulatedDevice& device = *devices_[index];
-  if (index == gone_) return;
-  if (trace_) Trace(fmt::format("FAULT {} ({})", NameOf(fault), device.id()));
-  Count(fault);
-  // What ends by itself, unless everything was healed before.
-  const auto for_a_while = [this](nanoseconds time, std::function<void()> end) {
-    timeline_.After(time, [this, end = std::move(end)] {
-      if (!healed_) end();
+  if (index == gone_) return false;
+  const auto tell = [&](std::string_view whose) {
+    if (trace_) Trace(fmt::format("FAULT {}{}", NameOf(fault), whose));
+  };
+  const std::string of_device = fmt::format(" ({})", device.id());
+  // What ends by itself, unless everything was healed before, or the same was begun again meanwhile.
+  const auto for_a_while = [this](std::pair<Fault, std::size_t> what, nanoseconds time, std::function<void()> end) {
+    timeline_.After(time, [this, what, epoch = ++epochs_[what], end = std::move(end)] {
+      if (healed_ || epochs_[what] != epoch) return;
+      if (trace_) Trace(fmt::format("over: {} ({})", NameOf(what.first), what.second));
+      end();
     });
   };
   switch (fault) {
     case Fault::kCoordinatorCrash:
     case Fault::kCoordinatorPowerCut:
-      if (!coordinator_.running()) return;
+      if (!coordinator_.running()) return false;
+      tell("");
       coordinator_.Crash(fault == Fault::kCoordinatorPowerCut);
-      for_a_while(random_.Between(milliseconds(100), seconds(30)), [this] {
+      for_a_while({Fault::kCoordinatorCrash, 0}, random_.Between(milliseconds(100), seconds(30)), [this] {
         if (!coordinator_.running()) coordinator_.Start();
       });
-      return;
+      return true;
+    case Fault::kCoordinatorStopped:
+      if (!coordinator_.running()) return false;
+      tell("");
+      coordinator_.Stop(random_.Between(milliseconds(500), random_.OneIn(3) ? seconds(90) : seconds(10)));
+      return true;
     case Fault::kWorkerCrash:
+      if (!device.alive()) return false;
+      tell(of_device);
       device.CrashWorker(random_.Between(milliseconds(10), seconds(10)));
-      return;
+      return true;
     case Fault::kCrashInWrite:
+      tell(of_device + ", soon");
       device.disk().StopAfter(1 + random_.Below(8));
-      return;
+      return true;
     case Fault::kReboot:
+      if (!device.alive()) return false;
+      tell(of_device);
       device.CutPower(random_.Between(seconds(3), random_.OneIn(4) ? seconds(90) : seconds(20)));
-      return;
+      return true;
     case Fault::kGoneForEver:
-      if (gone_ < devices_.size()) return;
+      if (gone_ < devices_.size()) return false;
+      tell(of_device);
       gone_ = index;
       device.CutPower(std::nullopt);
-      return;
+      return true;
     case Fault::kDiskReplaced:
+      tell(of_device);
       device.ReplaceDisk(random_.Between(seconds(3), seconds(20)));
-      return;
+      return true;
     case Fault::kPartitionUp:
     case Fault::kPartitionDown:
     case Fault::kPartition:
+      tell(of_device);
       network_.SetBlocked(index, fault != Fault::kPartitionDown, fault != Fault::kPartitionUp);
-      for_a_while(random_.Between(milliseconds(100), random_.OneIn(3) ? seconds(120) : seconds(15)),
+      for_a_while({Fault::kPartition, index},
+                  random_.Between(milliseconds(100), random_.OneIn(12)  ? seconds(600)
+                                                     : random_.OneIn(3) ? seconds(120)
+                                                                        : seconds(15)),
                   [this, index] { network_.SetBlocked(index, false, false); });
-      return;
+      return true;
     case Fault::kDelay:
+      tell(of_device);
       network_.SetLag(index, random_.Between(milliseconds(50), seconds(6)));
-      for_a_while(random_.Between(seconds(1), seconds(30)), [this, index] { network_.SetLag(index, nanoseconds(0)); });
-      return;
+      for_a_while({fault, index}, random_.Between(seconds(1), seconds(30)),
+                  [this, index] { network_.SetLag(index, nanoseconds(0)); });
+      return true;
     case Fault::kCoordinatorDiskFull:
+      tell("");
       coordinator_.SetDiskFull(true);
-      for_a_while(random_.Between(milliseconds(100), seconds(30)), [this] { coordinator_.SetDiskFull(false); });
-      return;
+      for_a_while({fault, 0}, random_.Between(milliseconds(100), seconds(30)),
+                  [this] { coordinator_.SetDiskFull(false); });
+      return true;
     case Fault::kWorkerDiskFull:
+      tell(of_device);
       device.disk().SetFull(true);
-      for_a_while(random_.Between(milliseconds(100), random_.OneIn(3) ? seconds(90) : seconds(20)),
+      for_a_while({fault, index}, random_.Between(milliseconds(100), random_.OneIn(3) ? seconds(90) : seconds(20)),
                   [&device] { device.disk().SetFull(false); });
-      return;
+      return true;
     case Fault::kSlowCommit:
+      tell("");
       coordinator_.SetCommitTime(random_.Between(milliseconds(100), random_.OneIn(4) ? seconds(60) : seconds(5)));
-      for_a_while(random_.Between(seconds(1), seconds(30)), [this] { coordinator_.SetCommitTime(kUsualCommit); });
-      return;
+      for_a_while({fault, 0}, random_.Between(seconds(1), seconds(30)),
+                  [this] { coordinator_.SetCommitTime(kUsualCommit); });
+      return true;
     case Fault::kStall:
+      if (!device.alive()) return false;
+      tell(of_device);
       device.Stall(random_.Between(seconds(1), random_.OneIn(4) ? seconds(60) : seconds(15)));
-      return;
+      return true;
     case Fault::kCoordinatorClock:
+      tell("");
       coordinator_.SetClock(random_.Between(-hours(2), hours(2)));
-      return;
+      return true;
     case Fault::kWorkerClock:
+      tell(of_device);
       device.SetClock(random_.Between(-hours(2), hours(2)));
-      return;
+      return true;
     case Fault::kRunnerOom:
+      if (!device.has_runner()) return false;
+      tell(of_device);
       device.KillRunner();
-      return;
+      return true;
     case Fault::kDuplicate:
     case Fault::kReorder:
     case Fault::kCount:
-      return;
+      break;
   }
+  return false;
 }
 
 void Schedule::Heal() {
@@ -288,8 +327,8 @@ bool Schedule::Quiet() const {
 
 void Schedule::PlayToTheEnd() {
   Heal();
-  // A coordinator that could not serve when the faults ended takes this again.
-  for (const seconds time : {seconds(12), seconds(40)}) {
+  // A coordinator that could not serve, or was stopped, when the faults ended takes this again.
+  for (const seconds time : {seconds(12), seconds(40), seconds(120)}) {
     timeline_.After(time, [this] {
       for (const auto& device : devices_) coordinator_.SetDrained(device->id(), false);
     });

@@ -4,9 +4,11 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "tests/simulation/ledger.h"
@@ -22,6 +24,7 @@ namespace ballast::simulation {
 enum class Fault : std::uint8_t {
   kCoordinatorCrash,
   kCoordinatorPowerCut,
+  kCoordinatorStopped,
   kWorkerCrash,
   kCrashInWrite,
   kReboot,
@@ -68,7 +71,8 @@ class Schedule {
  private:
   void Trace(const std::string& what) const;
   void PlanFaults();
-  void Inject(Fault fault);
+  // Returns whether it changed anything.
+  bool Inject(Fault fault, std::size_t index);
   void PlanUsers();
   void Submit();
   void Heal();
@@ -88,8 +92,9 @@ class Schedule {
   Figures figures_;
   nanoseconds faults_end_{};
   bool healed_ = false;
-  std::uint64_t epoch_ = 0;  // of partitions and the like: what ends is what began last
-  std::size_t gone_;         // the device that does not come back; none where it is out of range
+  // Of partitions and the like on each device: what ends is what began last.
+  std::map<std::pair<Fault, std::size_t>, std::uint64_t> epochs_;
+  std::size_t gone_;  // the device that does not come back; none where it is out of range
   int next_job_ = 1;
 };
 

@@ -1,6 +1,7 @@
 #include "tests/simulation/simulated_coordinator.h"
 
 #include <algorithm>
+#include <span>
 
 #include <fmt/format.h>
 
@@ -12,6 +13,7 @@ namespace {
 // As coordinator/rpc, but for a smaller bound, which is met more often.
 constexpr std::size_t kMaxWaitingMessages = 6;
 constexpr seconds kSlowCommit(1);
+constexpr seconds kLongSleep(2);
 constexpr milliseconds kMinRetry(250);
 constexpr seconds kMaxRetry(10);
 
@@ -30,12 +32,21 @@ void SimulatedCoordinator::Start() {
   LoadCore();
 }
 
+void SimulatedCoordinator::LoadCoreAfter(nanoseconds pause, std::uint64_t incarnation) {
+  timeline_->After(pause, [this, incarnation] {
+    if (!running_ || incarnation != incarnation_) return;
+    if (stopped()) {
+      LoadCoreAfter(stopped_until_ - timeline_->now(), incarnation);
+    } else {
+      LoadCore();
+    }
+  });
+}
+
 void SimulatedCoordinator::LoadCore() {
   const std::uint64_t incarnation = ++incarnation_;
   if (disk_full_) {
-    timeline_->After(retry_pause_, [this, incarnation] {
-      if (running_ && incarnation == incarnation_) LoadCore();
-    });
+    LoadCoreAfter(retry_pause_, incarnation);
     retry_pause_ = std::min<nanoseconds>(retry_pause_ * 2, kMaxRetry);
     return;
   }
@@ -61,6 +72,9 @@ void SimulatedCoordinator::Crash(bool silent) {
   // The disk may have had it all before the process could say so.
   if (in_flight_ && !write_fails_ && random_->OneIn(2)) Commit(in_flight_->actions.mutations);
   running_ = false;
+  stopped_until_ = nanoseconds(0);
+  commit_waits_ = false;
+  ended_unheard_.clear();
   ++incarnation_;
   core_.reset();
   in_flight_.reset();
@@ -83,13 +97,34 @@ void SimulatedCoordinator::EnterRecovery() {
   armed_.reset();
   DropEverybody(false);
   const std::uint64_t incarnation = ++incarnation_;
-  timeline_->After(retry_pause_, [this, incarnation] {
-    if (running_ && incarnation == incarnation_) LoadCore();
-  });
+  LoadCoreAfter(retry_pause_, incarnation);
   retry_pause_ = std::min<nanoseconds>(retry_pause_ * 2, kMaxRetry);
 }
 
+void SimulatedCoordinator::Stop(nanoseconds time) {
+  if (!stopped()) stopped_since_ = timeline_->now();
+  stopped_until_ = std::max(stopped_until_, timeline_->now() + time);
+  timeline_->At(stopped_until_, [this] { Continue(); });
+}
+
+void SimulatedCoordinator::Continue() {
+  if (!running_ || stopped() || stopped_until_ == nanoseconds(0)) return;
+  const nanoseconds slept = timeline_->now() - stopped_since_;
+  stopped_until_ = nanoseconds(0);
+  if (core_ != nullptr && slept > kLongSleep) {
+    if (!Mutated("sleep_not_forgiven")) core_->ForgiveSilence(Now(), slept);
+    ledger_->CoordinatorSlept(slept);
+  }
+  // The clock is looked at before the sockets are.
+  armed_.reset();
+  AfterEvent();
+  if (std::exchange(commit_waits_, false)) FinishCommit();
+  for (const ConnectionPointer& connection : std::exchange(ended_unheard_, {})) OnUpEnd(connection);
+  timeline_->After(nanoseconds(0), [network = network_] { network->ContinueAllUp(); });
+}
+
 bool SimulatedCoordinator::Reads(const Connection& connection) const {
+  if (running_ && stopped()) return false;
   if (!running_ || core_ == nullptr) return true;  // to be refused
   const auto session = sessions_.find(connection.session);
   return session == sessions_.end() || session->second.waiting < kMaxWaitingMessages;
@@ -126,6 +161,10 @@ void SimulatedCoordinator::OnUp(const ConnectionPointer& connection, v1::WorkerM
 }
 
 void SimulatedCoordinator::OnUpEnd(const ConnectionPointer& connection) {
+  if (running_ && stopped()) {
+    ended_unheard_.push_back(connection);
+    return;
+  }
   if (core_ == nullptr || connection->session == 0) return;
   sessions_.erase(connection->session);
   core_->Disconnect(Now(), connection->session, &pending_.actions);
@@ -133,7 +172,7 @@ void SimulatedCoordinator::OnUpEnd(const ConnectionPointer& connection) {
 }
 
 void SimulatedCoordinator::Submit(core::Submission submission) {
-  if (core_ == nullptr) return;
+  if (core_ == nullptr || stopped()) return;
   const std::string job_id = submission.job_id;
   const absl::StatusOr<v1::Job> job = core_->Submit(Now(), std::move(submission), &pending_.actions);
   if (job.ok())
@@ -142,7 +181,7 @@ void SimulatedCoordinator::Submit(core::Submission submission) {
 }
 
 void SimulatedCoordinator::Cancel(const std::string& job_id) {
-  if (core_ == nullptr) return;
+  if (core_ == nullptr || stopped()) return;
   const absl::StatusOr<v1::Job> job = core_->CancelJob(Now(), job_id, &pending_.actions);
   if (job.ok())
     pending_.replies.emplace_back(pending_.actions.outputs.size(), [this, job_id] { ledger_->Cancelled(job_id); });
@@ -150,7 +189,7 @@ void SimulatedCoordinator::Cancel(const std::string& job_id) {
 }
 
 void SimulatedCoordinator::SetDrained(const std::string& device_id, bool drained) {
-  if (core_ == nullptr) return;
+  if (core_ == nullptr || stopped()) return;
   (void)core_->SetDrained(Now(), device_id, drained, &pending_.actions);
   AfterEvent();
 }
@@ -172,7 +211,7 @@ void SimulatedCoordinator::ArmTick() {
   if (!at || (armed_ && *armed_ <= *at)) return;
   armed_ = std::max(*at, timeline_->now());
   timeline_->At(*armed_, [this, incarnation = incarnation_, time = *armed_] {
-    if (incarnation != incarnation_ || armed_ != time) return;
+    if (incarnation != incarnation_ || armed_ != time || stopped()) return;
     armed_.reset();
     if (const auto due = NextWakeUp(); due && *due <= timeline_->now()) {
       core_->Tick(Now(), &pending_.actions);
@@ -184,8 +223,8 @@ void SimulatedCoordinator::ArmTick() {
 }
 
 void SimulatedCoordinator::AfterEvent() {
-  for (; decided_ < pending_.actions.mutations.size(); ++decided_)
-    ledger_->Decided(pending_.actions.mutations[decided_]);
+  ledger_->Decided(std::span(pending_.actions.mutations).subspan(decided_));
+  decided_ = pending_.actions.mutations.size();
   Flush();
   ArmTick();
 }
@@ -209,12 +248,21 @@ void SimulatedCoordinator::Flush() {
     write_fails_ = disk_full_;
     timeline_->After(random_->Between(microseconds(200), commit_time_), [this, incarnation = incarnation_] {
       if (incarnation != incarnation_ || !in_flight_) return;
-      if (write_fails_ || disk_full_) {
-        EnterRecovery();
-        return;
+      if (stopped()) {
+        commit_waits_ = true;
+      } else {
+        FinishCommit();
       }
-      OnCommitted();
     });
+  }
+}
+
+void SimulatedCoordinator::FinishCommit() {
+  if (!in_flight_) return;
+  if (write_fails_ || disk_full_) {
+    EnterRecovery();
+  } else {
+    OnCommitted();
   }
 }
 

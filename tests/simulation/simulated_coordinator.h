@@ -29,6 +29,9 @@ class SimulatedCoordinator {
   // The process ends at once. `silent`: with its machine.
   void Crash(bool silent);
   [[nodiscard]] bool running() const { return running_; }
+  // The process does nothing for a time, as when it was stopped or got no processor; its kernel takes what arrives.
+  void Stop(nanoseconds time);
+  [[nodiscard]] bool stopped() const { return timeline_->now() < stopped_until_; }
 
   void OnUp(const ConnectionPointer& connection, v1::WorkerMessage message);
   void OnUpEnd(const ConnectionPointer& connection);
@@ -47,7 +50,9 @@ class SimulatedCoordinator {
   void SetClock(nanoseconds by);
 
   [[nodiscard]] base::SystemTime wall() const { return base::SystemTime(timeline_->now() + wall_offset_); }
-  [[nodiscard]] bool idle() const { return running_ && core_ != nullptr && !in_flight_ && pending_.empty(); }
+  [[nodiscard]] bool idle() const {
+    return running_ && !stopped() && core_ != nullptr && !in_flight_ && pending_.empty();
+  }
 
   std::function<void(const std::string&)> trace;
 
@@ -73,10 +78,14 @@ class SimulatedCoordinator {
   // Looks at the mutations that came since, and commits where nothing is being committed.
   void AfterEvent();
   void Flush();
+  // The disk has done what it can with what was being committed.
+  void FinishCommit();
   void OnCommitted();
+  void Continue();
   void Release(Batch batch);
   void ReleaseOutput(core::Output output);
   void LoadCore();
+  void LoadCoreAfter(nanoseconds pause, std::uint64_t incarnation);
   void EnterRecovery();
   void DropEverybody(bool silent);
   void ArmTick();
@@ -105,6 +114,10 @@ class SimulatedCoordinator {
   nanoseconds wall_offset_{};
   nanoseconds retry_pause_ = milliseconds(250);
   std::optional<nanoseconds> armed_;
+  nanoseconds stopped_since_{};
+  nanoseconds stopped_until_{};
+  bool commit_waits_ = false;                     // it was done while the process was stopped
+  std::vector<ConnectionPointer> ended_unheard_;  // likewise
 };
 
 }  // namespace ballast::simulation

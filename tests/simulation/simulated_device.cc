@@ -44,6 +44,8 @@ SimulatedDevice::SimulatedDevice(std::size_t index, Timeline* timeline, Random* 
       wall_offset_(random->Between(seconds(0), hours(48))) {
   segment_bytes_ = random_->OneIn(2) ? 1U << 20U : 400;
   quota_bytes_ = random_->OneIn(4) ? 6'000 : 1U << 20U;
+  // A disk that the spool itself fills, as long as nobody acknowledges: several small segments fit.
+  if (segment_bytes_ == 400 && random_->OneIn(4)) disk_.SetCapacity(1500 + random_->Below(2500));
   timeline_->After(random_->Between(seconds(0), seconds(2)), [this, life = life_] {
     if (life == life_) Start();
   });
@@ -167,6 +169,7 @@ std::set<agent::AttemptKey> SimulatedDevice::Held() const {
 bool SimulatedDevice::Lives() {
   if (process_ == nullptr) return false;
   if (!disk_.stopped()) return true;
+  if (on_crash_in_write) on_crash_in_write();
   if (random_->OneIn(2)) {
     CrashWorker(random_->Between(milliseconds(10), seconds(10)));
   } else {

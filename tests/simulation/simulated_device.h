@@ -51,6 +51,7 @@ class SimulatedDevice final : public agent::RunTaker {
   [[nodiscard]] bool idle() const;
   [[nodiscard]] bool running() const { return process_ != nullptr; }
   [[nodiscard]] bool has_runner() const;
+  [[nodiscard]] bool alive() const { return process_ != nullptr; }
   // What it carries out or has records of; nothing while no process can say.
   [[nodiscard]] std::set<agent::AttemptKey> Held() const;
 
@@ -60,6 +61,7 @@ class SimulatedDevice final : public agent::RunTaker {
 
   std::function<base::SystemTime()> coordinator_wall;
   std::function<void(const std::string&)> trace;
+  std::function<void()> on_crash_in_write;
 
  private:
   // A run, from the assignment on.

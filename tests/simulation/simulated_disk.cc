@@ -20,13 +20,17 @@ std::string After(std::string before, std::uint64_t offset, std::string_view dat
 
 }  // namespace
 
+absl::Status SimulatedDisk::NoSpace() {
+  return absl::UnavailableError("no space left on device");
+}
+
 bool SimulatedDisk::IsBelow(const std::string& path, const std::string& directory) {
   return path.size() > directory.size() && path.starts_with(directory) && path[directory.size()] == '/';
 }
 
 absl::Status SimulatedDisk::Problem() const {
   if (stopped_) return absl::AbortedError("the process is dead");
-  if (full_) return absl::UnavailableError("no space left on device");
+  if (full_) return NoSpace();
   return absl::OkStatus();
 }
 
@@ -114,6 +118,15 @@ absl::StatusOr<std::string> SimulatedDisk::ReadAt(const std::filesystem::path& p
   return offset >= content.size() ? std::string() : content.substr(offset, size);
 }
 
+bool SimulatedDisk::Fits(const File& file, std::size_t end) const {
+  if (capacity_bytes_ == 0 || end <= file.current.size()) return true;
+  std::size_t used = end - file.current.size();
+  for (const auto& [path, number] : current_) {
+    if (number != 0) used += files_.at(number).current.size();
+  }
+  return used <= capacity_bytes_;
+}
+
 absl::Status SimulatedDisk::WriteFrom(const std::filesystem::path& path, std::uint64_t offset, std::string_view data) {
   if (stopped_) return Problem();
   const std::string name = path.string();
@@ -128,10 +141,10 @@ absl::Status SimulatedDisk::WriteFrom(const std::filesystem::path& path, std::ui
     entry = current_.find(name);
   }
   File& file = files_.at(entry->second);
-  if (full_ && !data.empty()) {
+  if (!data.empty() && (full_ || !Fits(file, offset + data.size()))) {
     // As much as there was room for.
     file.current = After(file.current, offset, data.substr(0, random_->Below(data.size() + 1)));
-    return Problem();
+    return NoSpace();
   }
   if (!Begin()) {
     file.current = After(file.current, offset, data.substr(0, random_->Below(data.size() + 1)));

@@ -34,6 +34,8 @@ class SimulatedDisk final : public agent::SpoolDisk {
 
   // Nothing more can be written until there is room again.
   void SetFull(bool full) { full_ = full; }
+  // Room for so many bytes of files; 0: for any number.
+  void SetCapacity(std::size_t bytes) { capacity_bytes_ = bytes; }
   // Whoever writes dies in the middle of the `writes`-th change from now on: it is carried out in part, and everything
   // fails from then on.
   void StopAfter(std::uint64_t writes) { writes_left_ = writes; }
@@ -63,6 +65,9 @@ class SimulatedDisk final : public agent::SpoolDisk {
   // Counts a change; false where it is the one in which the process dies.
   bool Begin();
   [[nodiscard]] absl::Status Problem() const;
+  [[nodiscard]] static absl::Status NoSpace();
+  // Whether a file that ends here fits, beside everything else.
+  [[nodiscard]] bool Fits(const File& file, std::size_t end) const;
   void Apply(const Entry& entry, Tree* tree) const;
   void Do(Entry entry);
   [[nodiscard]] static bool IsBelow(const std::string& path, const std::string& directory);
@@ -74,6 +79,7 @@ class SimulatedDisk final : public agent::SpoolDisk {
   std::vector<Entry> journal_;  // changes of the tree that a power cut may undo, from the last to any
   std::uint64_t last_file_ = 0;
   std::uint64_t writes_left_ = 0;  // 0: no end
+  std::size_t capacity_bytes_ = 0;
   bool full_ = false;
   bool stopped_ = false;
 };

@@ -104,8 +104,8 @@ absl::Status Spool::ReplayAttempt(const std::filesystem::path& directory, std::v
     return MoveAside(*key);
   }
 
-  // A process that died in a write may have left what no power cut would leave: what is read here is sent, so it is made
-  // durable first, and the torn end is cut off. Only the last segment can be meant.
+  // A process that died in a write may have left what no power cut would leave: what is read here is sent, so it is
+  // made durable first, and the torn end is cut off. Only the last segment can be meant.
   const Segment& last = files.segments.back();
   BALLAST_RETURN_IF_ERROR(disk_->WriteFrom(directory / SegmentFileName(last.first_seq), last.size, {}));
   BALLAST_RETURN_IF_ERROR(disk_->SyncDirectory(directory));

@@ -176,6 +176,8 @@ class Spool {
   [[nodiscard]] Attempt* FindOpen(const AttemptKey& key);
   void DeleteAcknowledged(const AttemptKey& key, Attempt* attempt);
   void Forget(std::map<AttemptKey, Attempt>::iterator position);
+  // After work was taken out of the queue for good.
+  void NoteCompleted();
   void NoteDurable(const Work& work, std::uint64_t segment_first_seq, std::uint64_t offset);
 
   // These run on the writer's thread, without mutex_.
@@ -183,8 +185,12 @@ class Spool {
   // Writes the first work, and what goes with it, with `lock` held before and after. False where there is none, or the
   // disk did not take it.
   bool WriteBatch(std::unique_lock<std::mutex>* lock);
-  absl::Status Write(std::span<const Work> batch, std::size_t* done);
-  absl::Status WriteAppends(std::span<const Work> batch, std::size_t* done);
+  absl::Status Write(std::span<const Work> batch, std::size_t* done, bool* wrote);
+  // Carries out the removals that wait behind records which the disk does not take: they may be what makes room. With
+  // `lock` held before and after.
+  void RemoveWhatWaits(std::unique_lock<std::mutex>* lock);
+  // `wrote`: whether anything went to the disk, not only past it.
+  absl::Status WriteAppends(std::span<const Work> batch, std::size_t* done, bool* wrote);
   absl::Status WriteDraft(const Work& work);
   absl::Status MoveAside(const AttemptKey& key) const;
   void DeleteDirectory(const std::filesystem::path& directory) const;

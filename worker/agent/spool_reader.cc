@@ -40,7 +40,12 @@ std::optional<v1::Record> SpoolReader::Next() {
     last_read_[position->key] = position->seq;
     absl::StatusOr<v1::Record> record = ReadRecord(&spool_->disk(), *position);
     if (record.ok()) return *std::move(record);
-    if (absl::IsNotFound(record.status())) continue;  // acknowledged or set aside just now
+    if (absl::IsNotFound(record.status())) {
+      // Acknowledged or set aside just now, or its file went although the spool has it: then nobody will ever read it.
+      const std::optional<Spool::Position> still =
+          spool_->FindUnacknowledged({{position->key, position->seq - 1}}, &position->key);
+      if (!still || still->seq != position->seq) continue;
+    }
     // It would be tried again for ever, and keep its attempt for ever.
     base::Log().error("spool: record {} of {} is lost: {}", position->seq, ToText(position->key),
                       std::string(record.status().message()));

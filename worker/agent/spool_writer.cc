@@ -1,4 +1,7 @@
 // The spool's writing thread: records, drafts and removals, on the disk.
+#include <algorithm>
+#include <functional>
+#include <iterator>
 #include <utility>
 
 #include <fmt/format.h>
@@ -46,31 +49,56 @@ bool Spool::WriteBatch(std::unique_lock<std::mutex>* lock) {
   } while (kind == Work::Kind::kAppend && !queue_.empty() && queue_.front().kind == kind && queue_.front().key == key);
   lock->unlock();
   std::size_t done = 0;
-  const absl::Status status = Write(batch, &done);
+  bool wrote = false;
+  const absl::Status status = Write(batch, &done, &wrote);
   if (done > 0 && kind == Work::Kind::kAppend) CallListener();
   lock->lock();
-  if (done > 0) completed_ticket_ = batch[done - 1].ticket;
   if (status.ok()) {
-    if (!disk_status_.ok() && kind == Work::Kind::kAppend) base::Log().info("spool: the disk takes records again");
-    if (kind == Work::Kind::kAppend) disk_status_ = absl::OkStatus();
-    written_changed_.notify_all();
+    if (wrote && !disk_status_.ok()) base::Log().info("spool: the disk takes records again");
+    if (wrote) disk_status_ = absl::OkStatus();
+    NoteCompleted();
     return true;
   }
   if (disk_status_.ok())
     base::Log().error("spool: {}; records wait in memory until the disk takes them", std::string(status.message()));
   disk_status_ = status;
   ++failure_count_;
-  written_changed_.notify_all();
   while (batch.size() > done) {
     queue_.push_front(std::move(batch.back()));
     batch.pop_back();
   }
+  NoteCompleted();
+  RemoveWhatWaits(lock);
   return false;
 }
 
-absl::Status Spool::Write(std::span<const Work> batch, std::size_t* done) {
+void Spool::NoteCompleted() {
+  completed_ticket_ = queue_.empty() ? last_ticket_ : queue_.front().ticket - 1;
+  written_changed_.notify_all();
+}
+
+void Spool::RemoveWhatWaits(std::unique_lock<std::mutex>* lock) {
+  // A removal touches nothing that a record before it in the queue still needs: it is of what is acknowledged, or of an
+  // attempt that was given up, whose records are passed over.
+  const auto is_removal = [](const Work& work) {
+    return work.kind != Work::Kind::kAppend && work.kind != Work::Kind::kDraft;
+  };
+  const auto removals = std::stable_partition(queue_.begin(), queue_.end(), std::not_fn(is_removal));
+  std::vector<Work> batch(std::make_move_iterator(removals), std::make_move_iterator(queue_.end()));
+  queue_.erase(removals, queue_.end());
+  lock->unlock();
+  for (const Work& work : batch) {
+    std::size_t done = 0;
+    bool wrote = false;
+    Write(std::span(&work, 1), &done, &wrote).IgnoreError();  // never fails: what could not be removed is only logged
+  }
+  lock->lock();
+  NoteCompleted();
+}
+
+absl::Status Spool::Write(std::span<const Work> batch, std::size_t* done, bool* wrote) {
   const Work& first = batch.front();
-  if (first.kind == Work::Kind::kAppend) return WriteAppends(batch, done);
+  if (first.kind == Work::Kind::kAppend) return WriteAppends(batch, done, wrote);
   // What follows is never tried again: a draft is soon replaced, and what could not be deleted is found at the next
   // start.
   *done = batch.size();
@@ -97,7 +125,7 @@ absl::Status Spool::Write(std::span<const Work> batch, std::size_t* done) {
   return absl::OkStatus();
 }
 
-absl::Status Spool::WriteAppends(std::span<const Work> batch, std::size_t* done) {
+absl::Status Spool::WriteAppends(std::span<const Work> batch, std::size_t* done, bool* wrote) {
   const AttemptKey& key = batch.front().key;
   const std::filesystem::path directory = DirectoryOf(key);
   while (*done < batch.size()) {
@@ -143,6 +171,7 @@ absl::Status Spool::WriteAppends(std::span<const Work> batch, std::size_t* done)
     }
     BALLAST_RETURN_IF_ERROR(disk_->WriteFrom(directory / SegmentFileName(segment_first_seq), offset, bytes));
     if (new_segment) BALLAST_RETURN_IF_ERROR(disk_->SyncDirectory(directory));
+    *wrote = true;
     const std::scoped_lock lock(mutex_);
     for (const std::uint64_t position : offsets) NoteDurable(batch[(*done)++], segment_first_seq, position);
   }

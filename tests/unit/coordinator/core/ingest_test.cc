@@ -87,6 +87,21 @@ TEST_F(IngestTest, DuplicatesChangeNothingAndAreAcknowledged) {
   EXPECT_THAT(TakeLoads(), IsEmpty());
 }
 
+TEST_F(IngestTest, ALateBeginningIsKeptToo) {
+  Disconnect(session_);
+  AdvanceTicking(hours(2));
+  ASSERT_EQ(Run("j-1.1").outcome().kind(), v1::DEVICE_LOST);
+  ASSERT_FALSE(Run("j-1.1").attempts(0).has_start_time());
+  const SessionId again = Connect("a", {}, {}, {{"j-1.1", 1}});
+  (void)Said(again);
+  Started(again, "j-1.1");
+  EXPECT_THAT(TakeLoads(), ElementsAre("j-1.1"));
+  Answer("j-1.1");
+  EXPECT_THAT(Said(again), ElementsAre("ack j-1.1/1 1"));
+  EXPECT_TRUE(Run("j-1.1").attempts(0).has_start_time());
+  EXPECT_EQ(Run("j-1.1").outcome().kind(), v1::DEVICE_LOST);
+}
+
 TEST_F(IngestTest, ALateResultIsKeptAndTheOutcomeStays) {
   Started(session_, "j-1.1");
   Disconnect(session_);

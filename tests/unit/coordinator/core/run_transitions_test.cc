@@ -1,5 +1,7 @@
 #include "coordinator/core/run_transitions.h"
 
+#include <utility>
+
 #include <gtest/gtest.h>
 
 namespace ballast::core {
@@ -60,6 +62,23 @@ TEST_F(RunTransitionsTest, ASoaksAttemptsAddUp) {
   // One that goes on does not count yet.
   run_.add_attempts()->mutable_start_time()->set_seconds(2000);
   EXPECT_EQ(base::FromProto(SoakSoFar(run_).elapsed()), seconds(120));
+}
+
+TEST_F(RunTransitionsTest, ALateEndKeepsItsTimeAndItsClock) {
+  v1::Run run;
+  Assign(&run);
+  GiveUpAttempt(v1::DEVICE_LOST, "away", {}, &run);
+  EndRun({}, &run);
+  v1::AttemptFinished finished;
+  finished.mutable_end_time()->set_seconds(7);
+  finished.mutable_clock_offset()->mutable_offset()->set_seconds(41);
+  finished.mutable_result()->set_sample_count(3);
+  AddLateResult(1, std::move(finished), {}, &run);
+  ASSERT_EQ(run.late_results_size(), 1);
+  EXPECT_EQ(run.late_results(0).end_time().seconds(), 7);
+  EXPECT_EQ(run.late_results(0).clock_offset().offset().seconds(), 41);
+  EXPECT_EQ(run.late_results(0).result().sample_count(), 3U);
+  EXPECT_EQ(run.outcome().kind(), v1::DEVICE_LOST);
 }
 
 }  // namespace

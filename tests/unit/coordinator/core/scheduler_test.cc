@@ -341,6 +341,19 @@ TEST_F(SchedulerTest, ACancelledRunWhoseRecordsAreStillOnTheirWayIsWaitedFor) {
   EXPECT_EQ(Run("j-1.1").outcome().kind(), v1::COMPLETED);
 }
 
+TEST_F(SchedulerTest, ARunThatEndedWhileItsDeviceWasAwayDidNotTakeTooLong) {
+  v1::JobSpec spec = Spec();
+  *spec.mutable_policy()->mutable_timeout() = base::ToProto(seconds(10));
+  Disconnect(StartOne(spec));
+  AdvanceTicking(minutes(20));
+  const SessionId again = Connect("a", {}, {}, {{"j-1.1", 1}});
+  AdvanceTicking(seconds(1));
+  Heartbeat(again, "", 0, 4096);
+  EXPECT_EQ(Run("j-1.1").state(), v1::Run::RUNNING);
+  Finished(again, "j-1.1");
+  EXPECT_EQ(Run("j-1.1").outcome().kind(), v1::COMPLETED);
+}
+
 TEST_F(SchedulerTest, WithoutATimeoutARunMayGoOnForEver) {
   const SessionId session = StartOne(Spec());
   for (int i = 0; i < 1000; ++i) {

@@ -451,6 +451,19 @@ TEST_F(SpoolTest, ARecordThatRotsOnDiskDoesNotHoldUpTheOthers) {
   EXPECT_FALSE(spool_->Contains(key_)) << "the lost record would keep the attempt for ever";
 }
 
+TEST_F(SpoolTest, ARecordWhoseFileIsGoneDoesNotHoldUpTheOthers) {
+  OpenSpool({.directory = {}, .segment_bytes = 1});
+  BeginAttempt();
+  AppendChunks(3);
+  Flush();
+  std::filesystem::remove(AttemptDirectory(key_) / SegmentFileName(3));
+  EXPECT_THAT(SeqsOf(ReadAll()), ElementsAre(1, 2, 4));
+  ASSERT_TRUE(spool_->Finish(key_, Finished()).ok());
+  Flush();
+  Acknowledge({1, 2, 4, 5});
+  EXPECT_FALSE(spool_->Contains(key_));
+}
+
 TEST_F(SpoolTest, TellsWhenRecordsAreDurable) {
   OpenSpool();
   std::promise<void> told;
@@ -489,8 +502,28 @@ TEST_F(SpoolTest, ADiskThatTakesNothingRefusesTheBeginning) {
   }
   Flush();
   EXPECT_FALSE(std::filesystem::exists(AttemptDirectory(key_)));
+  EXPECT_FALSE(spool_->disk_status().ok()) << "what was given up says nothing of the disk";
   BeginAttempt();
+  EXPECT_TRUE(spool_->disk_status().ok());
   EXPECT_THAT(SeqsOf(ReadAll()), ElementsAre(1));
+}
+
+TEST_F(SpoolTest, WhatIsAcknowledgedLeavesAlsoADiskThatTakesNothing) {
+  OpenSpool({.directory = {}, .segment_bytes = 1, .own_thread = false});
+  BeginAttempt();
+  AppendChunks(4);
+  ASSERT_TRUE(spool_->WriteQueued());
+  ASSERT_THAT(SegmentFiles(), SizeIs(5));
+  {
+    const FullDisk full;
+    AppendChunks(1);
+    EXPECT_FALSE(spool_->WriteQueued());
+    Acknowledge({2, 3});
+    EXPECT_FALSE(spool_->WriteQueued());
+    EXPECT_THAT(SegmentFiles(), ElementsAre(SegmentFileName(1), SegmentFileName(4), SegmentFileName(5)));
+  }
+  EXPECT_TRUE(spool_->WriteQueued());
+  EXPECT_THAT(SeqsOf(ReadAll()), ElementsAre(1, 4, 5, 6));
 }
 
 TEST_F(SpoolTest, RecordsWaitForADiskThatIsFullAndKeepTheirOrder) {
