@@ -45,7 +45,10 @@ SimulatedDevice::SimulatedDevice(std::size_t index, Timeline* timeline, Random* 
   segment_bytes_ = random_->OneIn(2) ? 1U << 20U : 400;
   quota_bytes_ = random_->OneIn(4) ? 6'000 : 1U << 20U;
   // A disk that the spool itself fills, as long as nobody acknowledges: several small segments fit.
-  if (segment_bytes_ == 400 && random_->OneIn(4)) disk_.SetCapacity(1500 + random_->Below(2500));
+  if (segment_bytes_ == 400 && random_->OneIn(2)) {
+    disk_.SetCapacity(1800 + random_->Below(1200));
+    chunk_padding_.assign(120, '.');
+  }
   timeline_->After(random_->Between(seconds(0), seconds(2)), [this, life = life_] {
     if (life == life_) Start();
   });
@@ -339,7 +342,7 @@ void SimulatedDevice::BeginRun() {
 
 v1::Chunk SimulatedDevice::NextChunk() {
   v1::Chunk chunk;
-  chunk.set_body(fmt::format("{}-{}", id_, ++last_chunk_));
+  chunk.set_body(fmt::format("{}-{}{}", id_, ++last_chunk_, chunk_padding_));
   chunk.mutable_header()->set_sample_count(10);
   return chunk;
 }

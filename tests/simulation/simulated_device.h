@@ -111,6 +111,7 @@ class SimulatedDevice final : public agent::RunTaker {
   std::uint64_t segment_bytes_ = 0;
   std::uint64_t quota_bytes_ = 0;
   std::uint64_t last_chunk_ = 0;
+  std::string chunk_padding_;
   std::unique_ptr<Process> process_;
 };
 
