@@ -13,6 +13,7 @@
 #include "ballast/v1/client_service.pb.h"
 #include "ballast/v1/device.pb.h"
 #include "ballast/v1/job.pb.h"
+#include "ballast/v1/planning.pb.h"
 #include "ballast/v1/run.pb.h"
 #include "ballast/v1/telemetry.pb.h"
 
@@ -22,7 +23,8 @@ namespace ballast::storage {
 struct PutJob {
   v1::Job job;
 };
-// Inserts or replaces the run with this run_id. Its job and device must exist.
+// Inserts or replaces the run with this run_id. Its job and device must exist; a run that has not got a device yet, or
+// ended without one, names none.
 struct PutRun {
   v1::Run run;
 };
@@ -45,7 +47,25 @@ struct PutChunk {
   v1::Chunk chunk;
 };
 
-using Mutation = std::variant<PutJob, PutRun, PutDevice, DeleteDevice, PutChunk>;
+// Inserts or replaces the reservation with this reservation_id.
+struct PutReservation {
+  v1::Reservation reservation;
+};
+// Forgets a reservation. Nothing happens where it does not exist.
+struct DeleteReservation {
+  std::string reservation_id;
+};
+// Inserts or replaces the schedule with this schedule_id.
+struct PutSchedule {
+  v1::Schedule schedule;
+};
+// Forgets a schedule; its jobs stay. Nothing happens where it does not exist.
+struct DeleteSchedule {
+  std::string schedule_id;
+};
+
+using Mutation = std::variant<PutJob, PutRun, PutDevice, DeleteDevice, PutChunk, PutReservation, DeleteReservation,
+                              PutSchedule, DeleteSchedule>;
 using WriteBatch = std::vector<Mutation>;
 
 // What the coordinator needs to go on where it stopped.
@@ -53,6 +73,8 @@ struct OpenState {
   std::vector<v1::Job> jobs;  // those that have not ended, in order of creation
   std::vector<v1::Run> runs;  // all runs of those jobs, ended ones too, ordered by run number
   std::vector<v1::Device> devices;
+  std::vector<v1::Reservation> reservations;  // all of them, ordered by identifier
+  std::vector<v1::Schedule> schedules;        // likewise
 };
 
 // Durable storage. All methods are thread-safe. Reads see everything whose write has been reported done. Codes that any

@@ -38,11 +38,38 @@ Pressure PressureOf(const v1::Workload& workload) {
   }
 }
 
+// The load of the one level of a model that a workload is about; null where it has none, or many.
+const v1::ModelLoad* SingleLoad(const v1::Workload& workload) {
+  if (workload.has_model()) return &workload.model().load();
+  if (workload.has_stability() && workload.stability().has_load()) return &workload.stability().load();
+  if (workload.has_capacity() && workload.capacity().has_load() &&
+      workload.capacity().dimension() != v1::CapacityWorkload::QUANT_LEVEL) {
+    return &workload.capacity().load();
+  }
+  return nullptr;
+}
+
+void CheckMatrix(const v1::JobSpec& spec, std::vector<Violation>* found) {
+  const v1::JobMatrix& matrix = spec.matrix();
+  if (!matrix.environments().empty() && (!spec.environment().empty() || spec.has_environment_profile())) {
+    found->push_back({"matrix.environments", "they stand instead of `environment`; leave one of them out"});
+  }
+  if (matrix.quants().empty()) return;
+  const v1::ModelLoad* load = SingleLoad(spec.workload());
+  if (load == nullptr) {
+    found->push_back({"matrix.quants",
+                      "the workload does not load one level of a model; `quantization` has `quant_levels` of its own"});
+  } else if (!load->quant().empty()) {
+    found->push_back({"matrix.quants", "they stand instead of the load's `quant`; leave one of them out"});
+  }
+}
+
 }  // namespace
 
 std::vector<Violation> FindContradictions(const v1::JobSpec& spec) {
   std::vector<Violation> found;
   if (spec.has_environment_profile()) found = FindContradictions(spec.environment_profile(), "environment_profile");
+  CheckMatrix(spec, &found);
   const Pressure pressure = PressureOf(spec.workload());
   if (pressure.workload == nullptr) return found;
   const v1::PressureWorkload& workload = *pressure.workload;

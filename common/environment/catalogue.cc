@@ -1,6 +1,8 @@
 #include "common/environment/catalogue.h"
 
 #include <algorithm>
+#include <set>
+#include <utility>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -92,7 +94,41 @@ absl::StatusOr<const v1::EnvironmentProfile*> GetProfile(const v1::EnvironmentCa
                                          near.empty() ? fmt::format("there are {}", fmt::join(listed, ", ")) : near));
 }
 
+namespace {
+
+// Of a matrix: the device as it is.
+constexpr std::string_view kNoEnvironment = "none";
+
+// The profiles of a matrix, in its order, and their own names in the place of aliases.
+absl::Status ResolveMatrix(const v1::EnvironmentCatalogue& catalogue, v1::JobMatrix* matrix) {
+  google::protobuf::RepeatedPtrField<v1::EnvironmentProfile> given;
+  given.Swap(matrix->mutable_environment_profiles());
+  std::set<std::string> seen;
+  for (std::string& name : *matrix->mutable_environments()) {
+    v1::EnvironmentProfile& profile = *matrix->add_environment_profiles();
+    if (name != kNoEnvironment) {
+      const auto own =
+          std::ranges::find_if(given, [&](const v1::EnvironmentProfile& one) { return IsNamed(one, name); });
+      if (own != given.end()) {
+        profile = *own;
+      } else {
+        const absl::StatusOr<const v1::EnvironmentProfile*> known = GetProfile(catalogue, name);
+        if (!known.ok()) return base::WithContext(known.status(), "matrix.environments");
+        profile = **known;
+      }
+      name = profile.name();
+    }
+    if (!seen.insert(name).second) {
+      return absl::InvalidArgumentError(fmt::format("matrix.environments: {} is there twice", base::Quoted(name)));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
 absl::Status ResolveEnvironment(const v1::EnvironmentCatalogue& catalogue, v1::JobSpec* spec) {
+  if (spec->has_matrix()) BALLAST_RETURN_IF_ERROR(ResolveMatrix(catalogue, spec->mutable_matrix()));
   if (spec->has_environment_profile()) {
     const v1::EnvironmentProfile& profile = spec->environment_profile();
     if (!spec->environment().empty() && !IsNamed(profile, spec->environment())) {

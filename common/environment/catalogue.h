@@ -38,9 +38,10 @@ void AddBehind(const v1::EnvironmentCatalogue& profiles, v1::EnvironmentCatalogu
 [[nodiscard]] absl::StatusOr<const v1::EnvironmentProfile*> GetProfile(const v1::EnvironmentCatalogue& catalogue,
                                                                        std::string_view name);
 
-// Fills in the profile that a job names, and writes its own name back in the place of an alias. A profile that the job
-// has already stays, and its name stands where the job gives none. Nothing happens to a job without an environment.
-// NOT_FOUND as GetProfile, INVALID_ARGUMENT where the job names another profile than it has.
+// Fills in the profile that a job names, and those of its matrix, and writes their own names back in the place of
+// aliases. A profile that the job has already stays, and its name stands where the job gives none. Nothing happens to a
+// job without an environment. NOT_FOUND as GetProfile, INVALID_ARGUMENT where the job names another profile than it
+// has, or its matrix one twice.
 [[nodiscard]] absl::Status ResolveEnvironment(const v1::EnvironmentCatalogue& catalogue, v1::JobSpec* spec);
 
 }  // namespace ballast::profiles

@@ -11,6 +11,7 @@
 #include "ballast/v1/client_service.pb.h"
 #include "ballast/v1/device.pb.h"
 #include "ballast/v1/job.pb.h"
+#include "ballast/v1/planning.pb.h"
 #include "ballast/v1/run.pb.h"
 #include "ballast/v1/telemetry.pb.h"
 #include "ballast/v1/worker_service.pb.h"
@@ -27,6 +28,15 @@ struct Instant {
 
 // Names one session of a worker. Given by the caller; never 0, never used twice.
 using SessionId = std::uint64_t;
+
+// Why the core itself wants a job; empty for one that a user submits.
+struct JobOrigin {
+  std::string schedule_id;
+  base::SystemTime scheduled_time;     // of the schedule's times, the one that the job is for
+  std::string health_check_device_id;  // whose self-test it is
+
+  [[nodiscard]] bool wanted() const { return !schedule_id.empty() || !health_check_device_id.empty(); }
+};
 
 // Changes to what is kept, in the words of storage/store.h.
 struct PutJob {
@@ -47,7 +57,20 @@ struct PutChunk {
   std::uint64_t seq = 0;
   v1::Chunk chunk;
 };
-using Mutation = std::variant<PutJob, PutRun, PutDevice, DeleteDevice, PutChunk>;
+struct PutReservation {
+  v1::Reservation reservation;
+};
+struct DeleteReservation {
+  std::string reservation_id;
+};
+struct PutSchedule {
+  v1::Schedule schedule;
+};
+struct DeleteSchedule {
+  std::string schedule_id;
+};
+using Mutation = std::variant<PutJob, PutRun, PutDevice, DeleteDevice, PutChunk, PutReservation, DeleteReservation,
+                              PutSchedule, DeleteSchedule>;
 
 // A message for a worker.
 struct SendMessage {
@@ -72,7 +95,16 @@ struct CloseWatches {
 struct LoadRun {
   std::string run_id;
 };
-using Output = std::variant<SendMessage, EndSession, PublishUpdate, CloseWatches, LoadRun>;
+// A job that the core wants, of a schedule or to test a device. Find out what its specification names, and call
+// Core::Submit with this origin, Core::WantedJobKnown where the request_id has its job already, or
+// Core::WantedJobFailed. It is wanted again after a minute as long as none of them comes.
+struct WantJob {
+  JobOrigin origin;
+  v1::JobSpec spec;
+  std::string request_id;
+  std::string submitter;
+};
+using Output = std::variant<SendMessage, EndSession, PublishUpdate, CloseWatches, LoadRun, WantJob>;
 
 // What came of some events, in order. The outputs, and whatever the calls returned, may leave only once all mutations
 // up to here are committed.

@@ -12,86 +12,132 @@ namespace ballast::core {
 
 Core::Core(CoreOptions options)
     : state_(std::move(options)),
-      scheduler_(&state_),
-      job_desk_(&state_, &scheduler_),
-      device_desk_(&state_, &scheduler_),
-      session_desk_(&state_, &scheduler_),
+      queue_(&state_),
+      health_desk_(&state_),
+      scheduler_(&state_, &queue_, &health_desk_),
+      wait_reasons_(&state_, &queue_),
+      reservation_desk_(&state_, &scheduler_),
+      schedule_desk_(&state_),
+      job_desk_(&state_, &queue_, &scheduler_),
+      device_desk_(&state_, &queue_, &health_desk_, &scheduler_),
+      session_desk_(&state_, &queue_, &scheduler_),
       ingest_(&state_, &scheduler_) {}
 
 void Core::Finish(Turn* turn) {
   for (DeviceEntry* device : turn->changed_devices()) scheduler_.Arm(device);
-  turn->Commit(&state_);
+  turn->Commit(&state_,
+               [this, turn](const JobEntry& entry, v1::Job* job) { wait_reasons_.Fill(entry, turn->now(), job); });
 }
 
-absl::Status Core::Restore(const Instant& now, std::vector<v1::Job> jobs, std::vector<v1::Run> runs,
-                           std::vector<v1::Device> devices, Actions* actions) {
+absl::Status Core::Restore(const Instant& now, StoredState stored, Actions* actions) {
   Turn turn(now, actions);
-  for (v1::Device& stored : devices) {
-    DeviceEntry& device = state_.AddDevice(std::move(stored));
+  for (v1::Device& known : stored.devices) {
+    DeviceEntry& device = state_.AddDevice(std::move(known));
     device.last_heard = now.steady;
     // The worker's own labels are not stored apart; those that no override touches are known to be its own.
     for (const auto& [key, value] : device.device.labels()) {
       if (!device.device.label_overrides().contains(key)) device.worker_labels[key] = value;
     }
-    if (device.device.state() != v1::Device::OFFLINE) turn.Changed(&device);
+    if (device.device.has_cool_down_until_time()) {
+      const std::chrono::nanoseconds left = base::FromProto(device.device.cool_down_until_time()) - now.wall;
+      device.cool_until =
+          now.steady + std::clamp(left, std::chrono::nanoseconds(0), state_.options().scheduling.cool_down);
+    }
+    health_desk_.Restore(now, &device);
+    if (device.device.state() != v1::Device::OFFLINE || device.cool_until) turn.Changed(&device);
   }
-  for (v1::Job& stored : jobs) {
-    stored.set_ended_run_count(0);
-    stored.set_expected_run_count(0);
-    state_.AddJob(std::move(stored));
+  for (v1::Job& job : stored.jobs) {
+    job.set_ended_run_count(0);
+    job.set_expected_run_count(0);
+    const base::SystemTime created = base::FromProto(job.create_time());
+    JobEntry& entry = state_.AddJob(std::move(job));
+    entry.waits_since = now.steady - std::max(now.wall - created, std::chrono::nanoseconds(0));
   }
-  for (v1::Run& stored : runs) {
-    const std::string run_id = stored.run_id();
-    JobEntry* job = state_.FindJob(stored.job_id());
-    if (job == nullptr) {
-      return absl::DataLossError(fmt::format("run {} belongs to job {}, which is not open", run_id, stored.job_id()));
-    }
-    if (IsEnded(stored)) {
-      Slim(&stored);
-      RunEntry& run = state_.AddRun(job, std::move(stored));
-      if (CountEnd(run.run, now.wall, &job->job)) {
-        turn.Changed(job);
-        turn.JobEnded(job);
-      }
-      continue;
-    }
-    DeviceEntry* device = state_.FindDevice(stored.device_id());
-    if (device == nullptr) {
-      return absl::DataLossError(
-          fmt::format("run {} waits for device {}, which is not there", run_id, stored.device_id()));
-    }
-    RunEntry& run = state_.AddRun(job, std::move(stored));
-    if (run.run.state() == v1::Run::QUEUED) {
-      scheduler_.Enqueue(&run);
-      continue;
-    }
-    if (!IsActive(run.run) || run.run.attempts().empty()) {
-      return absl::DataLossError(fmt::format("run {} is in no known state", run_id));
-    }
-    if (device->active != nullptr) {
-      return absl::DataLossError(fmt::format("device {} has two runs at once: {} and {}", device->device.device_id(),
-                                             device->active->run.run_id(), run_id));
-    }
-    device->active = &run;
-    run.sent_at = run.heard_at = run.started_at = now.steady;
-    scheduler_.RenewLease(turn, device);
-    scheduler_.Arm(device);
-  }
+  for (v1::Run& run : stored.runs) BALLAST_RETURN_IF_ERROR(RestoreRun(turn, std::move(run)));
   for (const auto& [job_id, job] : state_.jobs()) {
     if (job->runs.empty() || job->runs.size() != job->job.run_count()) {
       return absl::DataLossError(
           fmt::format("job {} has {} runs instead of {}", job_id, job->runs.size(), job->job.run_count()));
     }
   }
+  for (v1::Reservation& reservation : stored.reservations) reservation_desk_.Restore(std::move(reservation));
+  for (v1::Schedule& schedule : stored.schedules) schedule_desk_.Restore(std::move(schedule));
+  reservation_desk_.CheckTime(turn);
+  schedule_desk_.CheckTime(turn);
   Finish(&turn);
+  return absl::OkStatus();
+}
+
+absl::Status Core::RestoreRun(Turn& turn, v1::Run stored) {
+  const std::string run_id = stored.run_id();
+  JobEntry* job = state_.FindJob(stored.job_id());
+  if (job == nullptr) {
+    return absl::DataLossError(fmt::format("run {} belongs to job {}, which is not open", run_id, stored.job_id()));
+  }
+  queue_.AddUse(stored, job->job.submitter(), turn.now());
+  const bool placed = !stored.device_id().empty();
+  if (job->floats() && placed) {
+    job->placements[stored.device_id()].groups.insert(job->GroupOf(job->runs.size()));
+  }
+  if (IsEnded(stored)) {
+    Slim(&stored);
+    RunEntry& run = state_.AddRun(job, std::move(stored));
+    if (CountEnd(run.run, turn.wall(), &job->job)) {
+      turn.Changed(job);
+      turn.JobEnded(job);
+    }
+    return absl::OkStatus();
+  }
+  DeviceEntry* device = state_.FindDevice(stored.device_id());
+  if (device == nullptr && (placed || !job->floats() || stored.state() != v1::Run::QUEUED)) {
+    return absl::DataLossError(
+        fmt::format("run {} waits for device {}, which is not there", run_id, stored.device_id()));
+  }
+  RunEntry& run = state_.AddRun(job, std::move(stored));
+  if (run.run.state() == v1::Run::QUEUED) return queue_.Add(&run);
+  if (!IsActive(run.run) || run.run.attempts().empty()) {
+    return absl::DataLossError(fmt::format("run {} is in no known state", run_id));
+  }
+  if (device->active != nullptr) {
+    return absl::DataLossError(fmt::format("device {} has two runs at once: {} and {}", device->device.device_id(),
+                                           device->active->run.run_id(), run_id));
+  }
+  scheduler_.Adopt(turn, device, &run);
   return absl::OkStatus();
 }
 
 absl::StatusOr<v1::Job> Core::Submit(const Instant& now, Submission submission, Actions* actions) {
   Turn turn(now, actions);
+  const JobOrigin origin = submission.origin;
   absl::StatusOr<v1::Job> job = job_desk_.Submit(turn, std::move(submission));
+  if (job.ok()) NoteWanted(turn, origin, job->job_id());
   Finish(&turn);
   return job;
+}
+
+void Core::WantedJobKnown(const Instant& now, const JobOrigin& origin, const std::string& job_id, Actions* actions) {
+  Turn turn(now, actions);
+  NoteWanted(turn, origin, job_id);
+  Finish(&turn);
+}
+
+void Core::NoteWanted(Turn& turn, const JobOrigin& origin, const std::string& job_id) {
+  if (!origin.schedule_id.empty()) schedule_desk_.Submitted(turn, origin, job_id);
+  DeviceEntry* device = state_.FindDevice(origin.health_check_device_id);
+  if (device == nullptr) return;
+  health_desk_.CheckSubmitted(turn, device, job_id);
+  scheduler_.Dispatch(turn, device);
+}
+
+void Core::WantedJobFailed(const Instant& now, const JobOrigin& origin, const std::string& reason, Actions* actions) {
+  Turn turn(now, actions);
+  if (!origin.schedule_id.empty()) schedule_desk_.Refused(turn, origin, reason);
+  if (!origin.health_check_device_id.empty()) health_desk_.CheckRefused(turn, origin.health_check_device_id, reason);
+  Finish(&turn);
+}
+
+void Core::FillWaitReasons(const Instant& now, v1::Job* job) const {
+  if (const JobEntry* entry = state_.FindJob(job->job_id())) wait_reasons_.Fill(*entry, now, job);
 }
 
 absl::StatusOr<v1::Job> Core::CancelJob(const Instant& now, const std::string& job_id, Actions* actions) {
@@ -137,6 +183,47 @@ absl::StatusOr<v1::Device> Core::RemoveDevice(const Instant& now, const std::str
   absl::StatusOr<v1::Device> device = device_desk_.Remove(turn, device_id);
   Finish(&turn);
   return device;
+}
+
+absl::StatusOr<v1::Reservation> Core::CreateReservation(const Instant& now, const std::string& reservation_id,
+                                                        const v1::CreateReservationRequest& request, Actions* actions) {
+  Turn turn(now, actions);
+  absl::StatusOr<v1::Reservation> reservation = reservation_desk_.Create(turn, reservation_id, request);
+  Finish(&turn);
+  return reservation;
+}
+
+std::vector<v1::Reservation> Core::ListReservations(const std::string& holder) const {
+  return reservation_desk_.List(holder);
+}
+
+absl::StatusOr<v1::Reservation> Core::EndReservation(const Instant& now, const std::string& reservation_id,
+                                                     const std::string& requester, bool administrator,
+                                                     Actions* actions) {
+  Turn turn(now, actions);
+  absl::StatusOr<v1::Reservation> reservation = reservation_desk_.End(turn, reservation_id, requester, administrator);
+  Finish(&turn);
+  return reservation;
+}
+
+absl::StatusOr<v1::Schedule> Core::SetSchedule(const Instant& now, v1::Schedule schedule, bool administrator,
+                                               Actions* actions) {
+  Turn turn(now, actions);
+  absl::StatusOr<v1::Schedule> put = schedule_desk_.Put(turn, std::move(schedule), administrator);
+  Finish(&turn);
+  return put;
+}
+
+std::vector<v1::Schedule> Core::ListSchedules() const {
+  return schedule_desk_.List();
+}
+
+absl::StatusOr<v1::Schedule> Core::RemoveSchedule(const Instant& now, const std::string& schedule_id,
+                                                  const std::string& requester, bool administrator, Actions* actions) {
+  Turn turn(now, actions);
+  absl::StatusOr<v1::Schedule> schedule = schedule_desk_.Delete(turn, schedule_id, requester, administrator);
+  Finish(&turn);
+  return schedule;
 }
 
 void Core::Receive(const Instant& now, SessionId session, v1::WorkerMessage message, Actions* actions) {
@@ -193,6 +280,10 @@ void Core::ForgiveSilence(const Instant& now, std::chrono::nanoseconds duration)
 void Core::Tick(const Instant& now, Actions* actions) {
   Turn turn(now, actions);
   while (DeviceEntry* device = state_.TakeDue(now.steady)) scheduler_.CheckTime(turn, device);
+  if (state_.TakePlansDue(now.steady)) {
+    reservation_desk_.CheckTime(turn);
+    schedule_desk_.CheckTime(turn);
+  }
   Finish(&turn);
 }
 

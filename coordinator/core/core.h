@@ -9,16 +9,31 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "ballast/v1/client_service.pb.h"
+#include "ballast/v1/planning_service.pb.h"
 #include "ballast/v1/worker_service.pb.h"
 #include "coordinator/core/action.h"
 #include "coordinator/core/device_desk.h"
+#include "coordinator/core/health_desk.h"
 #include "coordinator/core/ingest.h"
 #include "coordinator/core/job_desk.h"
+#include "coordinator/core/reservation_desk.h"
+#include "coordinator/core/run_queue.h"
+#include "coordinator/core/schedule_desk.h"
 #include "coordinator/core/scheduler.h"
 #include "coordinator/core/session_desk.h"
 #include "coordinator/core/state.h"
+#include "coordinator/core/wait_reasons.h"
 
 namespace ballast::core {
+
+// What is stored and has not come to its end.
+struct StoredState {
+  std::vector<v1::Job> jobs;  // in order of creation
+  std::vector<v1::Run> runs;  // all of those jobs
+  std::vector<v1::Device> devices;
+  std::vector<v1::Reservation> reservations;
+  std::vector<v1::Schedule> schedules;
+};
 
 // A deterministic state machine: no clock, thread, network, disk or randomness inside. Every event appends to
 // `actions`. Whatever leaves the program because of an event (outputs, the value that was returned, a refusal too) may
@@ -29,18 +44,16 @@ class Core {
  public:
   explicit Core(CoreOptions options);
 
-  // Begins from what is stored; once, before any other event. Jobs that have not ended in order of creation, all runs
-  // of those jobs, all devices. No device is connected then; terms of leases begin anew, because the coordinator was
-  // the one that was away. DATA_LOSS where the parts do not fit together.
-  [[nodiscard]] absl::Status Restore(const Instant& now, std::vector<v1::Job> jobs, std::vector<v1::Run> runs,
-                                     std::vector<v1::Device> devices, Actions* actions);
+  // Begins from what is stored; once, before any other event. No device is connected then; terms of leases begin anew,
+  // because the coordinator was the one that was away. DATA_LOSS where the parts do not fit together.
+  [[nodiscard]] absl::Status Restore(const Instant& now, StoredState stored, Actions* actions);
 
   // --- users
   // ---------------------------------------------------------------------------------------------------------------------------
 
-  // Takes in a job. The same request_id gives the same job as long as the core remembers it (all open jobs and the last
-  // ended ones). NOT_FOUND, FAILED_PRECONDITION as in SelectDevices; INVALID_ARGUMENT where it would have too many
-  // runs.
+  // Takes in a job, of a user or one that the core wanted (WantJob). The same request_id gives the same job as long as
+  // the core remembers it (all open jobs and the last ended ones). NOT_FOUND, FAILED_PRECONDITION as in SelectDevices;
+  // INVALID_ARGUMENT where it would have too many runs.
   absl::StatusOr<v1::Job> Submit(const Instant& now, Submission submission, Actions* actions);
   // NOT_FOUND where no open or recently ended job has this identifier: the store may know it.
   absl::StatusOr<v1::Job> CancelJob(const Instant& now, const std::string& job_id, Actions* actions);
@@ -48,16 +61,38 @@ class Core {
   // Unwatch. Nothing where the job is not open.
   std::optional<std::vector<v1::JobUpdate>> Watch(const std::string& job_id);
   void Unwatch(const std::string& job_id);
+  // Says in the job what its runs wait for at this moment. Nothing where it is not open.
+  void FillWaitReasons(const Instant& now, v1::Job* job) const;
+  // A job that the core wanted was submitted before, or cannot be.
+  void WantedJobKnown(const Instant& now, const JobOrigin& origin, const std::string& job_id, Actions* actions);
+  void WantedJobFailed(const Instant& now, const JobOrigin& origin, const std::string& reason, Actions* actions);
 
   // The device as it is this instant, fresher than what is stored. NOT_FOUND.
   absl::StatusOr<v1::Device> GetDevice(const std::string& device_id);
   // NOT_FOUND, INVALID_ARGUMENT.
   absl::StatusOr<v1::Device> LabelDevice(const Instant& now, const v1::LabelDeviceRequest& request, Actions* actions);
-  // NOT_FOUND.
+  // Drains a device, or resumes it; that ends a quarantine too. NOT_FOUND.
   absl::StatusOr<v1::Device> SetDrained(const Instant& now, const std::string& device_id, bool drained,
                                         Actions* actions);
   // NOT_FOUND, FAILED_PRECONDITION. The device as it was.
   absl::StatusOr<v1::Device> RemoveDevice(const Instant& now, const std::string& device_id, Actions* actions);
+
+  // Reserves devices, under an identifier that is new. Codes as in CreateReservation of the service.
+  absl::StatusOr<v1::Reservation> CreateReservation(const Instant& now, const std::string& reservation_id,
+                                                    const v1::CreateReservationRequest& request, Actions* actions);
+  // Those that have not ended, by their beginning; of this holder, or all where it is empty.
+  [[nodiscard]] std::vector<v1::Reservation> ListReservations(const std::string& holder) const;
+  // NOT_FOUND; PERMISSION_DENIED where it is another's than the requester's, and he is known and no administrator.
+  absl::StatusOr<v1::Reservation> EndReservation(const Instant& now, const std::string& reservation_id,
+                                                 const std::string& requester, bool administrator, Actions* actions);
+
+  // Makes or replaces a schedule, whose job was checked. INVALID_ARGUMENT where its times cannot be read; codes of
+  // SelectDevices; PERMISSION_DENIED as in EndReservation.
+  absl::StatusOr<v1::Schedule> SetSchedule(const Instant& now, v1::Schedule schedule, bool administrator,
+                                           Actions* actions);
+  [[nodiscard]] std::vector<v1::Schedule> ListSchedules() const;
+  absl::StatusOr<v1::Schedule> RemoveSchedule(const Instant& now, const std::string& schedule_id,
+                                              const std::string& requester, bool administrator, Actions* actions);
 
   // --- workers
   // -------------------------------------------------------------------------------------------------------------------------
@@ -86,8 +121,16 @@ class Core {
   // Ends a turn: timers, then everything that changed.
   void Finish(Turn* turn);
 
+  absl::Status RestoreRun(Turn& turn, v1::Run stored);
+  void NoteWanted(Turn& turn, const JobOrigin& origin, const std::string& job_id);
+
   State state_;
+  RunQueue queue_;
+  HealthDesk health_desk_;
   Scheduler scheduler_;
+  WaitReasons wait_reasons_;
+  ReservationDesk reservation_desk_;
+  ScheduleDesk schedule_desk_;
   JobDesk job_desk_;
   DeviceDesk device_desk_;
   SessionDesk session_desk_;

@@ -13,7 +13,8 @@ namespace ballast::core {
 // Not thread-safe.
 class DeviceDesk {
  public:
-  DeviceDesk(State* state, Scheduler* scheduler) : state_(state), scheduler_(scheduler) {}
+  DeviceDesk(State* state, RunQueue* queue, HealthDesk* health, Scheduler* scheduler)
+      : state_(state), queue_(queue), health_(health), scheduler_(scheduler) {}
 
   // See Core. The entry returned is valid until the device is removed.
   absl::StatusOr<DeviceEntry*> Find(const std::string& device_id);
@@ -23,6 +24,8 @@ class DeviceDesk {
 
  private:
   State* state_;
+  RunQueue* queue_;
+  HealthDesk* health_;
   Scheduler* scheduler_;
 };
 

@@ -21,13 +21,14 @@ struct Submission {
   v1::JobSpec spec;
   std::string request_id;
   std::string submitter;
-  google::protobuf::RepeatedPtrField<v1::ResolvedModel> models{};  // that the specification names
+  google::protobuf::RepeatedPtrField<v1::ResolvedModel> models{};  // that the specification names, in every variant
+  JobOrigin origin{};
 };
 
 // Not thread-safe.
 class JobDesk {
  public:
-  JobDesk(State* state, Scheduler* scheduler) : state_(state), scheduler_(scheduler) {}
+  JobDesk(State* state, RunQueue* queue, Scheduler* scheduler) : state_(state), queue_(queue), scheduler_(scheduler) {}
 
   // See Core.
   absl::StatusOr<v1::Job> Submit(Turn& turn, Submission submission);
@@ -36,7 +37,12 @@ class JobDesk {
   void Unwatch(const std::string& job_id);
 
  private:
+  // The devices that the runs of each repetition go to; one without a name for each that is chosen later.
+  absl::StatusOr<std::vector<std::string>> FindDevices(const Submission& submission);
+  absl::Status AddRuns(Turn& turn, JobEntry* job, const std::vector<std::string>& device_ids);
+
   State* state_;
+  RunQueue* queue_;
   Scheduler* scheduler_;
 };
 

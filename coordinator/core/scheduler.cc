@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
 #include "common/base/units.h"
+#include "coordinator/core/job_variants.h"
 #include "coordinator/core/run_transitions.h"
 
 namespace ballast::core {
@@ -34,24 +36,97 @@ void BeginAttempt(RunEntry* run) {
 }  // namespace
 
 void Scheduler::Enqueue(RunEntry* run) {
-  if (DeviceEntry* device = state_->FindDevice(run->run.device_id())) device->queue.emplace(State::KeyOf(*run), run);
+  // The filter of a job that was taken in can be read.
+  (void)queue_->Add(run);
+}
+
+bool Scheduler::IsFree(const DeviceEntry& device) {
+  return device.online() && !device.device.drained() && device.active == nullptr && !device.occupied &&
+         !device.blocked_until && !device.cool_until;
 }
 
 void Scheduler::Dispatch(Turn& turn, DeviceEntry* device) {
-  if (!device->online() || device->device.drained() || device->active != nullptr || device->occupied ||
-      device->blocked_until || device->queue.empty()) {
+  if (!IsFree(*device)) return;
+  const Choice choice = queue_->Next(device, turn.now());
+  if (choice.run == nullptr) return;
+  const std::uint32_t bound = state_->options().scheduling.max_parallel_runs;
+  if (bound == 0 || (state_->active_runs < bound && held_back_.empty())) {
+    Assign(turn, device, choice.run);
     return;
   }
-  const auto first = device->queue.begin();
-  RunEntry* run = first->second;
-  device->queue.erase(first);
+  held_back_.insert(device->device.device_id());
+  OfferFleet(turn);
+}
+
+void Scheduler::OfferFleet(Turn& turn) {
+  while (state_->active_runs < state_->options().scheduling.max_parallel_runs && !held_back_.empty()) {
+    Choice first;
+    DeviceEntry* taker = nullptr;
+    for (auto it = held_back_.begin(); it != held_back_.end();) {
+      DeviceEntry* device = state_->FindDevice(*it);
+      const Choice choice = device != nullptr && IsFree(*device) ? queue_->Next(device, turn.now()) : Choice{};
+      if (choice.run == nullptr) {
+        it = held_back_.erase(it);
+        continue;
+      }
+      if (choice.Before(first)) {
+        first = choice;
+        taker = device;
+      }
+      ++it;
+    }
+    if (taker == nullptr) return;
+    held_back_.erase(taker->device.device_id());
+    Assign(turn, taker, first.run);
+  }
+}
+
+void Scheduler::OfferJob(Turn& turn, JobEntry* job) {
+  // Whoever is not looked at comes with its next heartbeat.
+  constexpr int kMostDevices = 64;
+  std::vector<DeviceEntry*> devices;
+  for (const auto& [number, lane] : job->lanes) {
+    if (lane->pool->device != nullptr) devices.push_back(lane->pool->device);
+    for (const auto& [device_id, member] : lane->pool->members) {
+      if (devices.size() < kMostDevices) devices.push_back(member);
+    }
+    if (devices.size() >= kMostDevices) break;
+  }
+  for (DeviceEntry* device : devices) {
+    if (job->AtLimit()) return;
+    Dispatch(turn, device);
+  }
+}
+
+void Scheduler::Assign(Turn& turn, DeviceEntry* device, RunEntry* run) {
   device->active = run;
-  Assign(&run->run);
+  run->run.set_device_id(device->device.device_id());
+  queue_->Begin(run, turn.steady());
+  core::Assign(&run->run);
   BeginAttempt(run);
   RenewLease(turn, device);
   SendAssignment(turn, device);
   turn.Changed(run);
   turn.Changed(device);
+}
+
+void Scheduler::Adopt(Turn& turn, DeviceEntry* device, RunEntry* run) {
+  device->active = run;
+  queue_->Begin(run, turn.steady());
+  run->sent_at = run->heard_at = run->started_at = turn.steady();
+  RenewLease(turn, device);
+  Arm(device);
+}
+
+void Scheduler::Release(Turn& turn, DeviceEntry* device, RunEntry* run) {
+  queue_->End(device, run, turn.steady());
+  const std::chrono::nanoseconds rest = state_->options().scheduling.cool_down;
+  if (rest <= std::chrono::nanoseconds(0) || run->run.attempts().empty() ||
+      !run->run.attempts(run->run.attempts_size() - 1).has_start_time()) {
+    return;
+  }
+  device->cool_until = turn.steady() + rest;
+  *device->device.mutable_cool_down_until_time() = base::ToProto(turn.wall() + rest);
 }
 
 void Scheduler::SendAssignment(Turn& turn, DeviceEntry* device) {
@@ -63,8 +138,7 @@ void Scheduler::SendAssignment(Turn& turn, DeviceEntry* device) {
   v1::Assignment* assignment = message.mutable_assignment();
   assignment->set_run_id(run->run.run_id());
   assignment->set_attempt(LastAttempt(run->run));
-  *assignment->mutable_spec() = run->job->job.spec();
-  *assignment->mutable_models() = run->job->job.models();
+  FillVariant(run->job->job, run->run, assignment);
   if (run->job->job.spec().workload().has_stability()) *assignment->mutable_soak() = SoakSoFar(run->run);
   turn.Send(device->session, std::move(message));
 }
@@ -79,12 +153,17 @@ void Scheduler::RenewLease(Turn& turn, DeviceEntry* device) {
 void Scheduler::End(Turn& turn, RunEntry* run) {
   turn.Changed(run);
   turn.Changed(run->job);
-  if (CountEnd(run->run, turn.wall(), &run->job->job)) turn.JobEnded(run->job);
+  if (!CountEnd(run->run, turn.wall(), &run->job->job)) return;
+  turn.JobEnded(run->job);
+  health_->NoteJobEnd(turn, run->job->job);
 }
 
 void Scheduler::ConcludeAttempt(Turn& turn, DeviceEntry* device) {
   RunEntry* run = std::exchange(device->active, nullptr);
+  JobEntry* job = run->job;
   turn.Changed(device);
+  Release(turn, device, run);
+  health_->NoteAttempt(turn, device, *run);
   if (!run->job->job.cancel_requested() && MayRetry(run->run, run->job->job.spec())) {
     Requeue(&run->run);
     Enqueue(run);
@@ -94,6 +173,8 @@ void Scheduler::ConcludeAttempt(Turn& turn, DeviceEntry* device) {
     End(turn, run);
   }
   Dispatch(turn, device);
+  OfferFleet(turn);
+  if (job->job.spec().max_parallel_runs() > 0) OfferJob(turn, job);
 }
 
 void Scheduler::GiveUp(Turn& turn, DeviceEntry* device, v1::OutcomeKind kind, std::string message) {
@@ -102,8 +183,19 @@ void Scheduler::GiveUp(Turn& turn, DeviceEntry* device, v1::OutcomeKind kind, st
 }
 
 void Scheduler::TakeBack(Turn& turn, DeviceEntry* device) {
+  JobEntry* job = device->active->job;
+  Unassign(turn, device);
+  OfferFleet(turn);
+  OfferJob(turn, job);
+}
+
+void Scheduler::Unassign(Turn& turn, DeviceEntry* device) {
   RunEntry* run = std::exchange(device->active, nullptr);
-  Unassign(&run->run);
+  Release(turn, device, run);
+  core::Unassign(&run->run);
+  // The device has nothing of it and never will: another may take it. Where an earlier attempt was given up, that may
+  // be alive on the device yet.
+  if (run->job->floats() && run->run.attempts().empty()) queue_->Withdraw(device, run);
   turn.Changed(run);
   turn.Changed(device);
   if (run->job->job.cancel_requested()) {
@@ -116,15 +208,15 @@ void Scheduler::TakeBack(Turn& turn, DeviceEntry* device) {
 
 bool Scheduler::TryYield(Turn& turn, DeviceEntry* device, RunEntry* run, std::uint32_t attempt) {
   if (run != device->active || run->unanswered_sends != 0 || !MayYield(run->run, attempt)) return false;
-  TakeBack(turn, device);
+  Unassign(turn, device);
   return !IsEnded(run->run) && TryRevive(turn, device, run, attempt);
 }
 
 bool Scheduler::TryRevive(Turn& turn, DeviceEntry* device, RunEntry* run, std::uint32_t attempt) {
   if (device->active != nullptr || !MayRevive(run->run, attempt)) return false;
-  device->queue.erase(State::KeyOf(*run));
   device->active = run;
   device->occupied.reset();
+  queue_->Begin(run, turn.steady());
   Revive(&run->run);
   run->sent_at = turn.steady();
   run->heard_at = turn.steady();
@@ -163,7 +255,7 @@ void Scheduler::Cancel(Turn& turn, RunEntry* run) {
   if (IsEnded(run->run)) return;
   DeviceEntry* device = state_->FindDevice(run->run.device_id());
   if (run->run.state() == v1::Run::QUEUED) {
-    if (device != nullptr) device->queue.erase(State::KeyOf(*run));
+    queue_->Remove(run);
     EndQueuedRun(v1::CANCELLED, "cancelled while it waited for its device", turn.wall(), &run->run);
     End(turn, run);
     return;
@@ -212,6 +304,13 @@ void Scheduler::CheckTime(Turn& turn, DeviceEntry* device) {
     device->blocked_until.reset();
     Dispatch(turn, device);
   }
+  if (device->cool_until && turn.steady() >= *device->cool_until) {
+    device->cool_until.reset();
+    device->device.clear_cool_down_until_time();
+    turn.Changed(device);
+    Dispatch(turn, device);
+  }
+  health_->CheckTime(turn, device);
   Arm(device);
 }
 
@@ -259,6 +358,8 @@ bool Scheduler::EndOverdue(Turn& turn, DeviceEntry* device) {
 void Scheduler::Arm(DeviceEntry* device) {
   if (device->online()) state_->Arm(device, device->last_heard + state_->options().offline_after);
   if (device->blocked_until) state_->Arm(device, *device->blocked_until);
+  if (device->cool_until) state_->Arm(device, *device->cool_until);
+  if (HealthDesk::MayCheck(*device)) state_->Arm(device, *device->next_check);
   if (device->active != nullptr && !device->online()) state_->Arm(device, LeaseEnd(*device, state_->options()));
 }
 

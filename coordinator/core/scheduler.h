@@ -2,8 +2,11 @@
 #pragma once
 
 #include <chrono>
+#include <set>
 #include <string>
 
+#include "coordinator/core/health_desk.h"
+#include "coordinator/core/run_queue.h"
 #include "coordinator/core/state.h"
 #include "coordinator/core/turn.h"
 
@@ -24,21 +27,23 @@ inline constexpr std::uint32_t kMaxCancelRepeats = 9;
 // A device that was busy with something else is asked again after this time at the latest.
 inline constexpr std::chrono::nanoseconds kBusyRetry = std::chrono::seconds(10);
 
-// Owns no state; the queue, the active run and the timer of a device are in its entry. Not thread-safe.
+// The active run and the timer of a device are in its entry. Not thread-safe.
 class Scheduler {
  public:
-  explicit Scheduler(State* state) : state_(state) {}
+  Scheduler(State* state, RunQueue* queue, HealthDesk* health) : state_(state), queue_(queue), health_(health) {}
 
-  // Puts a QUEUED run in its device's queue.
-  void Enqueue(RunEntry* run);
   // Gives the device its next run if it is free for one.
   void Dispatch(Turn& turn, DeviceEntry* device);
+  // Whether nothing about the device itself keeps it from a run.
+  [[nodiscard]] static bool IsFree(const DeviceEntry& device);
+  // A restart: the run is its device's, as it was stored.
+  void Adopt(Turn& turn, DeviceEntry* device, RunEntry* run);
 
   // The device's run has an attempt that ended (FinishAttempt, GiveUpAttempt): another attempt, or the end.
   void ConcludeAttempt(Turn& turn, DeviceEntry* device);
   // The coordinator's own word for the end of the device's attempt, then as ConcludeAttempt.
   void GiveUp(Turn& turn, DeviceEntry* device, v1::OutcomeKind kind, std::string message);
-  // Takes a device's run back: it was not accepted.
+  // Takes a device's run back: it was not accepted. Others may have it where it waits for any of several devices.
   void TakeBack(Turn& turn, DeviceEntry* device);
   // The device goes on with the attempt before the one it was given, which it has not got: takes that back, and goes on
   // with the original. Returns whether it does.
@@ -66,7 +71,17 @@ class Scheduler {
   void RenewLease(Turn& turn, DeviceEntry* device);
 
  private:
+  void Assign(Turn& turn, DeviceEntry* device, RunEntry* run);
   void SendAssignment(Turn& turn, DeviceEntry* device);
+  // The device has the run no more. It rests where it had begun it.
+  void Release(Turn& turn, DeviceEntry* device, RunEntry* run);
+  // The device has not got its run: it waits again, or ends where it was cancelled.
+  void Unassign(Turn& turn, DeviceEntry* device);
+  // The run waits again.
+  void Enqueue(RunEntry* run);
+  // There is room where a bound held runs back: gives it to the first in order.
+  void OfferFleet(Turn& turn);
+  void OfferJob(Turn& turn, JobEntry* job);
   void CheckActive(Turn& turn, DeviceEntry* device);
   // The device says that its run goes on: tells it where the run took too long, and ends the run without it where it
   // goes on although it was told. Returns whether it did. Only what a device says counts: while it is out of contact
@@ -75,6 +90,9 @@ class Scheduler {
   void End(Turn& turn, RunEntry* run);
 
   State* state_;
+  RunQueue* queue_;
+  HealthDesk* health_;
+  std::set<std::string> held_back_;  // devices that had something to do when the fleet's bound was reached
 };
 
 }  // namespace ballast::core

@@ -118,6 +118,7 @@ void SessionDesk::Hello(Turn& turn, SessionId session, v1::Hello hello) {
   state_->BindSession(session, device);
   device->worker_labels = std::move(labels);
   device->device.mutable_facts()->Swap(hello.mutable_facts());
+  queue_->UpdateMembership(device);
   device->occupied.reset();
   device->blocked_until.reset();
   device->last_heard = turn.steady();

@@ -11,7 +11,8 @@ namespace ballast::core {
 // Not thread-safe.
 class SessionDesk {
  public:
-  SessionDesk(State* state, Scheduler* scheduler) : state_(state), scheduler_(scheduler) {}
+  SessionDesk(State* state, RunQueue* queue, Scheduler* scheduler)
+      : state_(state), queue_(queue), scheduler_(scheduler) {}
 
   // Begins a session, ends an earlier one of the same device, and brings both sides' views of the device's runs
   // together.
@@ -30,6 +31,7 @@ class SessionDesk {
   void Reconcile(Turn& turn, DeviceEntry* device, const v1::Hello& hello);
 
   State* state_;
+  RunQueue* queue_;
   Scheduler* scheduler_;
 };
 

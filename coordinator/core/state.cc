@@ -1,5 +1,7 @@
 #include "coordinator/core/state.h"
 
+#include <algorithm>
+
 #include "coordinator/core/run_transitions.h"
 
 namespace ballast::core {
@@ -12,6 +14,15 @@ constexpr std::size_t kClosedRuns = 4096;
 
 }  // namespace
 
+const v1::Reservation* DeviceEntry::ReservationAt(base::SystemTime wall) const {
+  for (const v1::Reservation* reservation : reservations) {
+    if (base::FromProto(reservation->start_time()) <= wall && wall < base::FromProto(reservation->end_time())) {
+      return reservation;
+    }
+  }
+  return nullptr;
+}
+
 DeviceEntry* State::FindDevice(const std::string& device_id) {
   const auto it = devices_.find(device_id);
   return it == devices_.end() ? nullptr : &it->second;
@@ -23,6 +34,11 @@ DeviceEntry* State::FindSession(SessionId session) {
 }
 
 JobEntry* State::FindJob(const std::string& job_id) {
+  const auto it = jobs_.find(job_id);
+  return it == jobs_.end() ? nullptr : it->second.get();
+}
+
+const JobEntry* State::FindJob(const std::string& job_id) const {
   const auto it = jobs_.find(job_id);
   return it == jobs_.end() ? nullptr : it->second.get();
 }
@@ -52,6 +68,8 @@ v1::Run* State::FindClosedRun(const std::string& run_id) {
 DeviceEntry& State::AddDevice(v1::Device device) {
   DeviceEntry& entry = devices_[device.device_id()];
   entry.device = std::move(device);
+  entry.own.device = &entry;
+  entry.own.number = next_pool_++;
   return entry;
 }
 
@@ -126,10 +144,6 @@ void State::RememberRun(v1::Run run) {
   }
 }
 
-QueueKey State::KeyOf(const RunEntry& run) {
-  return {-run.job->job.spec().priority(), run.job->sequence, run.index};
-}
-
 void State::Arm(DeviceEntry* device, std::chrono::nanoseconds at) {
   if (device->armed) {
     if (*device->armed <= at) return;
@@ -140,8 +154,19 @@ void State::Arm(DeviceEntry* device, std::chrono::nanoseconds at) {
 }
 
 std::optional<std::chrono::nanoseconds> State::NextTimer() const {
-  if (timers_.empty()) return std::nullopt;
-  return timers_.begin()->first;
+  if (timers_.empty()) return plans_armed_;
+  const std::chrono::nanoseconds first = timers_.begin()->first;
+  return plans_armed_ ? std::min(first, *plans_armed_) : first;
+}
+
+void State::ArmPlans(std::chrono::nanoseconds at) {
+  if (!plans_armed_ || at < *plans_armed_) plans_armed_ = at;
+}
+
+bool State::TakePlansDue(std::chrono::nanoseconds now) {
+  if (!plans_armed_ || *plans_armed_ > now) return false;
+  plans_armed_.reset();
+  return true;
 }
 
 DeviceEntry* State::TakeDue(std::chrono::nanoseconds now) {

@@ -16,16 +16,15 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "ballast/v1/planning.pb.h"
 #include "ballast/v1/record.pb.h"
 #include "coordinator/core/action.h"
+#include "coordinator/core/device_filter.h"
+#include "coordinator/core/pool.h"
 
 namespace ballast::core {
-
-struct DeviceEntry;
-struct JobEntry;
-
-// Place in the queue of a device: priority (negated), order of submission, number of the run.
-using QueueKey = std::tuple<std::int32_t, std::uint64_t, std::size_t>;
 
 // A run of an open job.
 struct RunEntry {
@@ -37,19 +36,43 @@ struct RunEntry {
   std::chrono::nanoseconds started_at{};  // when the start was heard
   // When the device was told, in its session, that the run took too long.
   std::optional<std::chrono::nanoseconds> timeout_sent_at;
-  std::uint32_t assign_repeats = 0;    // how often the assignment was sent again, as it had left no trace
-  std::uint32_t unanswered_sends = 0;  // of the assignment, in the device's session, that were not refused
-  std::uint32_t cancel_repeats = 0;    // how often the device was told again to end it, as it went on
-  bool changed = false;                // in this turn
+  std::uint32_t assign_repeats = 0;       // how often the assignment was sent again, as it had left no trace
+  std::uint32_t unanswered_sends = 0;     // of the assignment, in the device's session, that were not refused
+  std::uint32_t cancel_repeats = 0;       // how often the device was told again to end it, as it went on
+  bool changed = false;                   // in this turn
+  Lane* lane = nullptr;                   // where it waits
+};
+
+// Of a job that goes to any of several devices: what one device had of it.
+struct Placement {
+  std::set<std::size_t> groups;  // runs of a group go to different devices (JobEntry::GroupOf)
+  std::size_t cursor = 0;        // nothing that waits before this run is for the device, as of
+  std::uint64_t generation = 0;  // this JobEntry::generation
 };
 
 // A job that has not ended.
 struct JobEntry {
   v1::Job job;
-  std::uint64_t sequence = 0;  // order of submission
+  std::uint64_t sequence = 0;              // order of submission
+  std::chrono::nanoseconds waits_since{};  // its submission, on the steady clock
   std::vector<std::unique_ptr<RunEntry>> runs;
+  std::uint32_t active = 0;                              // runs that are assigned or going on
+  std::map<std::uint64_t, std::unique_ptr<Lane>> lanes;  // by the number of the pool; those that hold runs
+  // Where it goes to any of several devices: what each had, how often a run came (back) to wait, and the key of its
+  // pool.
+  std::map<std::string, Placement> placements;
+  std::uint64_t generation = 0;
+  std::string pool_key;
   std::uint32_t watchers = 0;
   bool changed = false;
+
+  // Whether its runs wait for any of several devices.
+  [[nodiscard]] bool floats() const { return job.spec().devices().count() > 0; }
+  // The runs of one variant in one repetition: neighbours, as many as devices are wanted.
+  [[nodiscard]] std::size_t GroupOf(std::size_t run_index) const { return run_index / job.spec().devices().count(); }
+  [[nodiscard]] bool AtLimit() const {
+    return job.spec().max_parallel_runs() > 0 && active >= job.spec().max_parallel_runs();
+  }
 };
 
 // What a worker says it is carrying out.
@@ -70,20 +93,41 @@ struct DeviceEntry {
   std::optional<HeldRun> occupied;  // what its worker is still busy with although the core has closed it
   bool occupied_told = false;       // and whether it was told in this session to end that
   std::optional<HeldRun> missed;    // the active attempt, of which the hello of its session had nothing
-  std::optional<std::chrono::nanoseconds> blocked_until;  // refused a run because it was busy
-  std::map<QueueKey, RunEntry*> queue;
-  std::optional<std::chrono::nanoseconds> armed;  // its entry among the timers
+  std::optional<std::chrono::nanoseconds> blocked_until;    // refused a run because it was busy
+  Pool own;                                                 // runs that wait for this device alone
+  std::vector<Pool*> shared;                                // the pools it is a member of, by their number
+  std::map<std::int32_t, std::chrono::nanoseconds> served;  // priority → when it last had a run of that
+  std::optional<std::chrono::nanoseconds> cool_until;       // at rest
+  std::optional<std::chrono::nanoseconds> next_check;       // when its self-test is to be asked for
+  std::vector<const v1::Reservation*> reservations;         // by their beginning
+  std::optional<std::chrono::nanoseconds> armed;            // its entry among the timers
   bool changed = false;
 
   [[nodiscard]] bool online() const { return session != 0 && !silent; }
+  [[nodiscard]] bool quarantined() const { return device.health().has_quarantine_time(); }
+  // The reservation that holds at a time; null where none does.
+  [[nodiscard]] const v1::Reservation* ReservationAt(base::SystemTime wall) const;
+};
+
+// How runs are shared out.
+struct SchedulingOptions {
+  std::uint32_t max_parallel_runs = 0;  // of the fleet; zero: no bound
+  std::chrono::nanoseconds cool_down{0};
+  std::chrono::nanoseconds priority_step = std::chrono::minutes(10);
+  std::chrono::nanoseconds share_half_life = std::chrono::hours(24);
+  std::uint32_t quarantine_after = 3;  // zero: never
+  std::chrono::nanoseconds health_check_interval = std::chrono::minutes(5);
+  v1::JobSpec health_check;  // without a workload: no self-tests
 };
 
 struct CoreOptions {
   std::chrono::nanoseconds heartbeat_interval = std::chrono::seconds(2);
   std::chrono::nanoseconds offline_after = std::chrono::seconds(15);
   std::string version;
-  // `did you mean 'x'?` for a name and the names there are, or nothing. May be empty.
-  std::function<std::string(const std::string&, const std::vector<std::string>&)> did_you_mean;
+  DidYouMean did_you_mean;  // may be empty
+  SchedulingOptions scheduling;
+  // The time zone with an IANA name, or why there is none. Empty: UTC alone is known.
+  std::function<absl::StatusOr<absl::TimeZone>(const std::string&)> find_time_zone;
 };
 
 // The containers, and what keeps them consistent with each other. Not thread-safe.
@@ -99,6 +143,7 @@ class State {
   [[nodiscard]] DeviceEntry* FindDevice(const std::string& device_id);
   [[nodiscard]] DeviceEntry* FindSession(SessionId session);
   [[nodiscard]] JobEntry* FindJob(const std::string& job_id);
+  [[nodiscard]] const JobEntry* FindJob(const std::string& job_id) const;
   [[nodiscard]] RunEntry* FindRun(const std::string& run_id);
   // A job of this submission: an open one, or one of the last that ended.
   [[nodiscard]] const v1::Job* FindRequest(const std::string& request_id);
@@ -123,13 +168,22 @@ class State {
   // Remembers a run of a closed job, without its bulk.
   void RememberRun(v1::Run run);
 
-  [[nodiscard]] static QueueKey KeyOf(const RunEntry& run);
+  // Runs that are assigned or going on, in the whole fleet.
+  std::uint32_t active_runs = 0;
+  // Reservations that have not ended, and schedules, by their identifiers.
+  std::map<std::string, v1::Reservation> reservations;
+  std::map<std::string, v1::Schedule> schedules;
 
-  // Timers: one a device. Arm never delays one that is set: whoever is woken too early arms again.
+  [[nodiscard]] std::uint64_t NextPoolNumber() { return next_pool_++; }
+
+  // Timers: one a device, and one for plans. Arm never delays one that is set: whoever is woken too early arms again.
   void Arm(DeviceEntry* device, std::chrono::nanoseconds at);
   [[nodiscard]] std::optional<std::chrono::nanoseconds> NextTimer() const;
   // Takes a device whose time has come; null where there is none.
   [[nodiscard]] DeviceEntry* TakeDue(std::chrono::nanoseconds now);
+  void ArmPlans(std::chrono::nanoseconds at);
+  // Whether the time of plans has come; it is not armed then.
+  [[nodiscard]] bool TakePlansDue(std::chrono::nanoseconds now);
 
   // Records that wait for a run to be read (LoadRun).
   struct WaitingRecord {
@@ -160,7 +214,9 @@ class State {
   };
   std::set<std::pair<std::chrono::nanoseconds, DeviceEntry*>, TimerOrder> timers_;
   std::unordered_map<std::string, std::vector<WaitingRecord>> waiting_;
+  std::optional<std::chrono::nanoseconds> plans_armed_;
   std::uint64_t next_sequence_ = 1;
+  std::uint64_t next_pool_ = 1;
 };
 
 }  // namespace ballast::core

@@ -10,6 +10,7 @@ namespace {
 v1::Device::State StateOf(const DeviceEntry& entry) {
   if (!entry.online()) return v1::Device::OFFLINE;
   if (entry.device.drained()) return v1::Device::DRAINING;
+  if (entry.quarantined()) return v1::Device::QUARANTINED;
   if (entry.active != nullptr || entry.occupied) return v1::Device::BUSY;
   return v1::Device::READY;
 }
@@ -80,9 +81,11 @@ void Turn::RefreshDevice(DeviceEntry* entry) {
   } else {
     entry->device.clear_active_run_id();
   }
+  const v1::Reservation* reservation = entry->ReservationAt(now_.wall);
+  entry->device.set_reserved_for(reservation == nullptr ? std::string() : reservation->holder());
 }
 
-void Turn::Commit(State* state) {
+void Turn::Commit(State* state, const std::function<void(const JobEntry&, v1::Job*)>& complete) {
   // Devices before jobs, jobs before runs: each exists when it is referred to.
   for (DeviceEntry* entry : devices_) {
     entry->changed = false;
@@ -114,6 +117,7 @@ void Turn::Commit(State* state) {
     if (entry->watchers == 0) continue;
     PublishUpdate publish{entry->job.job_id(), {}};
     *publish.update.mutable_job() = entry->job;
+    complete(*entry, publish.update.mutable_job());
     actions_->outputs.emplace_back(std::move(publish));
   }
   for (const std::string& job_id : ended_jobs_) {

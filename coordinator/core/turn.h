@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -37,10 +38,12 @@ class Turn {
   void Ack(SessionId session, const std::string& run_id, std::uint32_t attempt, std::uint64_t seq);
   void Reject(SessionId session, const std::string& run_id, std::uint32_t attempt, std::string reason);
   void Load(const std::string& run_id) { actions_->outputs.emplace_back(LoadRun{run_id}); }
+  void Want(WantJob want) { actions_->outputs.emplace_back(std::move(want)); }
   void PublishProgress(const std::string& job_id, v1::RunProgress progress);
 
-  // Writes and publishes everything that was changed, and closes the jobs that ended.
-  void Commit(State* state);
+  // Writes and publishes everything that was changed, and closes the jobs that ended. `complete` adds to a job what
+  // only answers have.
+  void Commit(State* state, const std::function<void(const JobEntry&, v1::Job*)>& complete);
 
  private:
   void RefreshDevice(DeviceEntry* device);

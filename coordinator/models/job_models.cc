@@ -47,6 +47,7 @@ absl::StatusOr<google::protobuf::RepeatedPtrField<v1::ResolvedModel>> ResolveMod
   if (load == nullptr) return resolved;
   BALLAST_ASSIGN_OR_RETURN(const v1::CatalogueModel model, library->FindModel(load->model_id()));
 
+  const bool has_axis = !spec->matrix().quants().empty();
   std::vector<std::string> wanted;
   if (spec->workload().has_quantization()) {
     const auto& named = spec->workload().quantization().quant_levels();
@@ -54,6 +55,9 @@ absl::StatusOr<google::protobuf::RepeatedPtrField<v1::ResolvedModel>> ResolveMod
     spec->mutable_workload()->mutable_quantization()->clear_quant_levels();
   } else if (NeedsEveryLevel(spec->workload())) {
     wanted = LevelNames(model);
+  } else if (has_axis) {
+    wanted.assign(spec->matrix().quants().begin(), spec->matrix().quants().end());
+    spec->mutable_matrix()->clear_quants();
   } else {
     wanted = {load->quant().empty() ? model.levels(0).quant() : load->quant()};
   }
@@ -66,6 +70,8 @@ absl::StatusOr<google::protobuf::RepeatedPtrField<v1::ResolvedModel>> ResolveMod
     BALLAST_ASSIGN_OR_RETURN(*resolved.Add(), library->Resolve(model, *level, deadline));
     if (spec->workload().has_quantization()) {
       spec->mutable_workload()->mutable_quantization()->add_quant_levels(level->quant());
+    } else if (has_axis) {
+      spec->mutable_matrix()->add_quants(level->quant());
     } else if (!NeedsEveryLevel(spec->workload())) {
       load->set_quant(level->quant());
     }

@@ -12,7 +12,8 @@
 namespace ballast::models {
 
 // Finds the files that the workload's runs need, and writes down in the specification which levels these are: a level
-// that was left out is the model's first, levels that were left out are all. One entry a level; none for workloads
+// that was left out is the model's first, levels that were left out are all, and those of a matrix are its own. One
+// entry a level; none for workloads
 // without a model. NOT_FOUND names the nearest identifiers or levels, INVALID_ARGUMENT a level that is named twice;
 // otherwise codes of ModelLibrary::Resolve.
 [[nodiscard]] absl::StatusOr<google::protobuf::RepeatedPtrField<v1::ResolvedModel>> ResolveModels(

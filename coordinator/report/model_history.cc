@@ -30,6 +30,10 @@ constexpr const char* kKinds[] = {"model", "quantization", "stability"};
 
 // The devices of a selector, ordered by identifier; all of them where it says nothing.
 absl::StatusOr<std::vector<v1::Device>> SelectDevices(storage::Store& store, const v1::DeviceSelector& selector) {
+  if (!selector.expression().empty() || selector.count() > 0) {
+    return absl::InvalidArgumentError(
+        "devices: advice looks at labels and identifiers, not at an expression or a number of devices");
+  }
   std::vector<v1::Device> devices;
   v1::ListDevicesRequest request;
   request.set_page_size(kPageSize);

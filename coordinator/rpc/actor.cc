@@ -28,6 +28,18 @@ storage::Mutation ToStorage(core::Mutation mutation) {
     storage::Mutation operator()(core::PutChunk&& put) const {
       return storage::PutChunk{std::move(put.run_id), put.attempt, put.seq, std::move(put.chunk)};
     }
+    storage::Mutation operator()(core::PutReservation&& put) const {
+      return storage::PutReservation{std::move(put.reservation)};
+    }
+    storage::Mutation operator()(core::DeleteReservation&& gone) const {
+      return storage::DeleteReservation{std::move(gone.reservation_id)};
+    }
+    storage::Mutation operator()(core::PutSchedule&& put) const {
+      return storage::PutSchedule{std::move(put.schedule)};
+    }
+    storage::Mutation operator()(core::DeleteSchedule&& gone) const {
+      return storage::DeleteSchedule{std::move(gone.schedule_id)};
+    }
   };
   return std::visit(Convert{}, std::move(mutation));
 }
@@ -307,6 +319,8 @@ void Actor::ReleaseOutput(core::Output output) {
       return;
     }
     core_->RunLoaded(Now(), load->run_id, std::move(run), &pending_.actions);
+  } else if (auto* want = std::get_if<core::WantJob>(&output)) {
+    if (options_.on_wanted_job) options_.on_wanted_job(std::move(*want));
   }
 }
 
@@ -374,8 +388,9 @@ absl::Status Actor::LoadCore() {
   if (!state.devices.empty()) probe = state.devices.front();
   auto core = std::make_unique<core::Core>(options_.core);
   core::Actions actions;
-  BALLAST_RETURN_IF_ERROR(
-      core->Restore(Now(), std::move(state.jobs), std::move(state.runs), std::move(state.devices), &actions));
+  core::StoredState stored{std::move(state.jobs), std::move(state.runs), std::move(state.devices),
+                           std::move(state.reservations), std::move(state.schedules)};
+  BALLAST_RETURN_IF_ERROR(core->Restore(Now(), std::move(stored), &actions));
   // A store that can be read but not written would fail at the first word of a worker: better to know before anybody
   // comes.
   if (actions.mutations.empty() && probe) actions.mutations.emplace_back(core::PutDevice{std::move(*probe)});
@@ -383,6 +398,8 @@ absl::Status Actor::LoadCore() {
     BALLAST_RETURN_IF_ERROR(store_->WriteAndWait(ToStorage(std::move(actions.mutations))));
   }
   core_ = std::move(core);
+  // What it wants already may leave: it is committed.
+  for (core::Output& output : actions.outputs) ReleaseOutput(std::move(output));
   return absl::OkStatus();
 }
 

@@ -32,6 +32,8 @@ struct ActorOptions {
   core::CoreOptions core;
   // Called with true when the coordinator serves, with false while it cannot store anything. From the actor's thread.
   std::function<void(bool)> on_serving;
+  // A job that the core wants. From the actor's thread, or from Start; must not block.
+  std::function<void(core::WantJob)> on_wanted_job;
   // Bounds of the pause between two tries to come back after a failed write.
   std::chrono::milliseconds min_retry = std::chrono::milliseconds(250);
   std::chrono::milliseconds max_retry = std::chrono::seconds(10);

@@ -35,6 +35,8 @@ constexpr std::array kConfigFlags = {
                        "Model catalogue that stands before the one that comes with the program"},
     config::ConfigFlag{"--environments", "environments", "FILE",
                        "Environment profiles that stand before those that come with the program"},
+    config::ConfigFlag{"--quarantine-after", "scheduling.quarantine_after", "N",
+                       "Failures of the infrastructure in a row that put a device into quarantine, 0 for never [3]"},
     config::ConfigFlag{"--log-level", "log_level", "LEVEL", "trace, debug, info, warn or error [info]"},
     config::ConfigFlag{"--insecure", "insecure", nullptr, "Accept plain text on addresses other than loopback"},
 };

@@ -1,14 +1,13 @@
 // JobService over the actor and the store.
 #pragma once
 
+#include <chrono>
 #include <memory>
-#include <string>
+#include <vector>
 
 #include "ballast/v1/client_service.grpc.pb.h"
-#include "ballast/v1/environment.pb.h"
-#include "coordinator/models/model_library.h"
 #include "coordinator/rpc/actor.h"
-#include "coordinator/rpc/job_ids.h"
+#include "coordinator/rpc/job_intake.h"
 #include "coordinator/rpc/reading_gate.h"
 #include "storage/store.h"
 
@@ -17,9 +16,7 @@ namespace ballast::coordinator {
 // What it is given must outlive it. Thread-safe.
 class JobService final : public v1::JobService::WithCallbackMethod_WatchJob<v1::JobService::Service> {
  public:
-  JobService(Actor* actor, storage::Store* store, JobIds* ids, models::ModelLibrary* models,
-             const v1::EnvironmentCatalogue* environments)
-      : actor_(actor), store_(store), ids_(ids), models_(models), environments_(environments) {}
+  JobService(Actor* actor, storage::Store* store, JobIntake* intake) : actor_(actor), store_(store), intake_(intake) {}
 
   // Waits for readings of the store that outlive their calls, and lets none begin any more. Call it before the store
   // goes away.
@@ -34,11 +31,12 @@ class JobService final : public v1::JobService::WithCallbackMethod_WatchJob<v1::
                                                     const v1::WatchJobRequest* request) override;
 
  private:
+  // What the open ones among the jobs wait for at this moment.
+  void AddWaitReasons(std::chrono::system_clock::time_point deadline, const std::vector<v1::Job*>& jobs);
+
   Actor* const actor_;
   storage::Store* const store_;
-  JobIds* const ids_;
-  models::ModelLibrary* const models_;
-  const v1::EnvironmentCatalogue* const environments_;
+  JobIntake* const intake_;
   const std::shared_ptr<ReadingGate> gate_ = std::make_shared<ReadingGate>();
 };
 

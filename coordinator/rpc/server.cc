@@ -18,12 +18,16 @@
 #include "coordinator/rpc/actor.h"
 #include "coordinator/rpc/device_service.h"
 #include "coordinator/rpc/job_ids.h"
+#include "coordinator/rpc/job_intake.h"
 #include "coordinator/rpc/job_service.h"
 #include "coordinator/rpc/listen_address.h"
 #include "coordinator/rpc/model_service.h"
 #include "coordinator/rpc/next_step.h"
+#include "coordinator/rpc/planning_service.h"
 #include "coordinator/rpc/report_service.h"
 #include "coordinator/rpc/run_service.h"
+#include "coordinator/rpc/scheduling_options.h"
+#include "coordinator/rpc/wanted_jobs.h"
 #include "coordinator/rpc/worker_service.h"
 #include "grpc/support/log.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
@@ -67,8 +71,13 @@ class GrpcServer final : public Server {
   std::unique_ptr<models::ModelLibrary> models_;
   v1::EnvironmentCatalogue environments_;
   std::unique_ptr<JobIds> job_ids_;
+  std::unique_ptr<JobIds> reservation_ids_;
+  WantedJobs wanted_jobs_;  // outlives the actor, which adds to it
   std::unique_ptr<Actor> actor_;
+  std::unique_ptr<JobIntake> job_intake_;
   std::unique_ptr<JobService> job_service_;
+  std::unique_ptr<ReservationService> reservation_service_;
+  std::unique_ptr<ScheduleService> schedule_service_;
   std::unique_ptr<RunService> run_service_;
   std::unique_ptr<DeviceService> device_service_;
   std::unique_ptr<ModelService> model_service_;
@@ -102,6 +111,7 @@ absl::Status GrpcServer::Begin(const v1::CoordinatorConfig& config) {
   const absl::StatusOr<std::string> greatest = store_->GreatestJobId();
   if (!greatest.ok()) return OfStore(greatest.status());
   job_ids_ = std::make_unique<JobIds>(&clock_, *greatest);
+  reservation_ids_ = std::make_unique<JobIds>(&clock_, "", "v-");
   auto library = models::ModelLibrary::Open(std::filesystem::path(config.data_dir()) / "models", config.models());
   if (!library.ok()) return OfModels(library.status());
   models_ = *std::move(library);
@@ -118,11 +128,18 @@ absl::Status GrpcServer::Begin(const v1::CoordinatorConfig& config) {
   options.core.did_you_mean = [](const std::string& name, const std::vector<std::string>& candidates) {
     return config::DidYouMean(name, candidates);
   };
+  options.core.scheduling = SchedulingOptionsOf(config.scheduling());
+  options.core.find_time_zone = FindTimeZone;
+  options.on_wanted_job = [this](core::WantJob want) { wanted_jobs_.Add(std::move(want)); };
   options.on_serving = [this](bool serving) { SetServing(serving); };
   absl::StatusOr<std::unique_ptr<Actor>> actor = Actor::Start(store_, &clock_, std::move(options));
   if (!actor.ok()) return OfStore(actor.status());
   actor_ = *std::move(actor);
-  job_service_ = std::make_unique<JobService>(actor_.get(), store_, job_ids_.get(), models_.get(), &environments_);
+  job_intake_ = std::make_unique<JobIntake>(actor_.get(), store_, job_ids_.get(), models_.get(), &environments_);
+  wanted_jobs_.Start(actor_.get(), job_intake_.get());
+  job_service_ = std::make_unique<JobService>(actor_.get(), store_, job_intake_.get());
+  reservation_service_ = std::make_unique<ReservationService>(actor_.get(), reservation_ids_.get());
+  schedule_service_ = std::make_unique<ScheduleService>(actor_.get(), job_intake_.get());
   run_service_ = std::make_unique<RunService>(*store_);
   device_service_ = std::make_unique<DeviceService>(actor_.get(), store_);
   model_service_ = std::make_unique<ModelService>(models_.get(), store_);
@@ -143,6 +160,8 @@ absl::Status GrpcServer::Begin(const v1::CoordinatorConfig& config) {
   builder.SetMaxSendMessageSize(rpc::kMaxMessageBytes);
   builder.SetResourceQuota(grpc::ResourceQuota("coordinator").Resize(kMaxBufferBytes).SetMaxThreads(kMaxThreads));
   builder.RegisterService(job_service_.get());
+  builder.RegisterService(reservation_service_.get());
+  builder.RegisterService(schedule_service_.get());
   builder.RegisterService(run_service_.get());
   builder.RegisterService(device_service_.get());
   builder.RegisterService(&report_service_);
@@ -171,6 +190,7 @@ void GrpcServer::Stop() {
   if (std::exchange(stopped_, true)) return;
   SetServing(false);
   if (actor_ != nullptr) actor_->Stop();
+  wanted_jobs_.Stop();
   if (model_service_ != nullptr) model_service_->Stop();
   if (worker_service_ != nullptr) worker_service_->Stop();
   if (server_ != nullptr) {

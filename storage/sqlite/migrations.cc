@@ -92,8 +92,23 @@ CREATE TABLE rollups (
 ) STRICT, WITHOUT ROWID;
 )sql";
 
+// Plans. A program that does not know them would neither keep a reservation nor submit what is scheduled, and could not
+// read a run that has no device yet.
+constexpr const char* kStep3 = R"sql(
+CREATE TABLE reservations (
+  reservation_id TEXT NOT NULL PRIMARY KEY,
+  message BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE schedules (
+  schedule_id TEXT NOT NULL PRIMARY KEY,
+  message BLOB NOT NULL
+) STRICT;
+)sql";
+
 constexpr std::array kMigrations = {
     Migration{.version = 1, .oldest_compatible_version = 1, .sql = kStep1},
+    Migration{.version = 3, .oldest_compatible_version = 3, .sql = kStep3},
 };
 
 struct Version {

@@ -19,7 +19,7 @@ absl::StatusOr<bool> HasRow(Connection* connection, std::string_view sql, std::s
   return statement.Step();
 }
 
-// Deletes the rows that belong to `key` in a table of names and values, before they are written anew.
+// Deletes the rows that belong to `key`.
 absl::Status DeleteRows(Connection* connection, std::string_view sql, std::string_view key) {
   BALLAST_ASSIGN_OR_RETURN(Statement statement, connection->Cached(sql));
   statement.Bind(1, key);
@@ -65,10 +65,15 @@ absl::Status ApplyMutation(Connection* connection, const PutRun& put) {
   BALLAST_ASSIGN_OR_RETURN(const bool has_job,
                            HasRow(connection, "SELECT 1 FROM jobs WHERE job_id = ?1", run.job_id()));
   if (!has_job) return absl::FailedPreconditionError(fmt::format("{}: job {} does not exist", context, run.job_id()));
-  BALLAST_ASSIGN_OR_RETURN(const bool has_device,
-                           HasRow(connection, "SELECT 1 FROM devices WHERE device_id = ?1", run.device_id()));
-  if (!has_device) {
-    return absl::FailedPreconditionError(fmt::format("{}: device {} does not exist", context, run.device_id()));
+  // Only what waits for any of several devices, or was ended while it did, has none.
+  const bool needs_device = !run.device_id().empty() || !run.attempts().empty() ||
+                            (run.state() != v1::Run::QUEUED && run.state() != v1::Run::ENDED);
+  if (needs_device) {
+    BALLAST_ASSIGN_OR_RETURN(const bool has_device,
+                             HasRow(connection, "SELECT 1 FROM devices WHERE device_id = ?1", run.device_id()));
+    if (!has_device) {
+      return absl::FailedPreconditionError(fmt::format("{}: device {} does not exist", context, run.device_id()));
+    }
   }
 
   const std::string message = run.SerializeAsString();
@@ -133,6 +138,41 @@ absl::Status ApplyMutation(Connection* connection, const DeleteDevice& deletion)
   BALLAST_ASSIGN_OR_RETURN(Statement statement, connection->Cached("DELETE FROM devices WHERE device_id = ?1"));
   statement.Bind(1, deletion.device_id);
   return base::WithContext(statement.Run(), fmt::format("remove device {}", deletion.device_id));
+}
+
+absl::Status ApplyMutation(Connection* connection, const PutReservation& put) {
+  const v1::Reservation& reservation = put.reservation;
+  BALLAST_RETURN_IF_ERROR(CheckIdentifier("reservation", reservation.reservation_id()));
+  const std::string message = reservation.SerializeAsString();
+  BALLAST_ASSIGN_OR_RETURN(Statement statement, connection->Cached(R"sql(
+      INSERT INTO reservations (reservation_id, message) VALUES (?1, ?2)
+      ON CONFLICT (reservation_id) DO UPDATE SET message = excluded.message)sql"));
+  statement.Bind(1, reservation.reservation_id());
+  statement.BindBlob(2, message);
+  return base::WithContext(statement.Run(), fmt::format("store reservation {}", reservation.reservation_id()));
+}
+
+absl::Status ApplyMutation(Connection* connection, const DeleteReservation& deletion) {
+  return base::WithContext(
+      DeleteRows(connection, "DELETE FROM reservations WHERE reservation_id = ?1", deletion.reservation_id),
+      fmt::format("remove reservation {}", deletion.reservation_id));
+}
+
+absl::Status ApplyMutation(Connection* connection, const PutSchedule& put) {
+  const v1::Schedule& schedule = put.schedule;
+  BALLAST_RETURN_IF_ERROR(CheckIdentifier("schedule", schedule.schedule_id()));
+  const std::string message = schedule.SerializeAsString();
+  BALLAST_ASSIGN_OR_RETURN(Statement statement, connection->Cached(R"sql(
+      INSERT INTO schedules (schedule_id, message) VALUES (?1, ?2)
+      ON CONFLICT (schedule_id) DO UPDATE SET message = excluded.message)sql"));
+  statement.Bind(1, schedule.schedule_id());
+  statement.BindBlob(2, message);
+  return base::WithContext(statement.Run(), fmt::format("store schedule {}", schedule.schedule_id()));
+}
+
+absl::Status ApplyMutation(Connection* connection, const DeleteSchedule& deletion) {
+  return base::WithContext(DeleteRows(connection, "DELETE FROM schedules WHERE schedule_id = ?1", deletion.schedule_id),
+                           fmt::format("remove schedule {}", deletion.schedule_id));
 }
 
 // Merges one summary, of the chunk with this seq: what metrics::MergeSummary makes of the chunks in order, but in the

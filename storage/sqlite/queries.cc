@@ -94,7 +94,7 @@ absl::StatusOr<std::vector<v1::MetricSummary>> GetRollups(Connection* connection
 }
 
 absl::StatusOr<OpenState> LoadOpenState(Connection* connection) {
-  // One transaction, so that the three parts belong to the same moment.
+  // One transaction, so that the parts belong to the same moment.
   BALLAST_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(connection, Transaction::Kind::kRead));
   OpenState state;
   {
@@ -113,6 +113,17 @@ absl::StatusOr<OpenState> LoadOpenState(Connection* connection) {
     BALLAST_ASSIGN_OR_RETURN(Statement devices,
                              connection->Cached("SELECT message, device_id FROM devices ORDER BY device_id"));
     BALLAST_RETURN_IF_ERROR(AppendMessages(&devices, "device", &state.devices));
+  }
+  {
+    BALLAST_ASSIGN_OR_RETURN(
+        Statement reservations,
+        connection->Cached("SELECT message, reservation_id FROM reservations ORDER BY reservation_id"));
+    BALLAST_RETURN_IF_ERROR(AppendMessages(&reservations, "reservation", &state.reservations));
+  }
+  {
+    BALLAST_ASSIGN_OR_RETURN(Statement schedules,
+                             connection->Cached("SELECT message, schedule_id FROM schedules ORDER BY schedule_id"));
+    BALLAST_RETURN_IF_ERROR(AppendMessages(&schedules, "schedule", &state.schedules));
   }
   BALLAST_RETURN_IF_ERROR(transaction.Commit());
   return state;

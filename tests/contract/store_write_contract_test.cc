@@ -312,6 +312,52 @@ TEST_P(StoreWriteContractTest, OpenStateHoldsWhatHasNotEnded) {
   EXPECT_THAT(devices, ElementsAre("d-0", "d-1"));
 }
 
+TEST_P(StoreWriteContractTest, ARunThatHasNoDeviceYetIsKeptAndOneThatHadOneNeedsIt) {
+  v1::Run run = MakeRun("j-1.7", 100, v1::Run::QUEUED);
+  run.clear_device_id();
+  Put({PutRun{run}});
+  EXPECT_EQ(store().GetRun("j-1.7")->device_id(), "");
+  run.set_state(v1::Run::ENDED);  // cancelled while it waited
+  Put({PutRun{run}});
+  run.set_state(v1::Run::ASSIGNED);
+  ExpectRefused({PutRun{run}}, absl::StatusCode::kFailedPrecondition, "device");
+  run.set_state(v1::Run::QUEUED);
+  run.add_attempts();
+  ExpectRefused({PutRun{run}}, absl::StatusCode::kFailedPrecondition, "device");
+}
+
+TEST_P(StoreWriteContractTest, PlansAreKeptUntilTheyAreDeleted) {
+  v1::Reservation reservation;
+  reservation.set_holder("ada");
+  ExpectRefused({PutReservation{reservation}}, absl::StatusCode::kInvalidArgument, "reservation");
+  reservation.set_reservation_id("v-2");
+  v1::Schedule schedule;
+  schedule.set_cron("0 2 * * *");
+  ExpectRefused({PutSchedule{schedule}}, absl::StatusCode::kInvalidArgument, "schedule");
+  schedule.set_schedule_id("nightly");
+  Put({PutReservation{reservation}, PutSchedule{schedule}});
+  reservation.set_holder("bob");
+  schedule.set_paused(true);
+  Put({PutReservation{reservation}, PutSchedule{schedule}});
+  reservation.set_reservation_id("v-1");
+  schedule.set_schedule_id("hourly");
+  Put({PutReservation{reservation}, PutSchedule{schedule}});
+  Reopen();
+  auto state = store().LoadOpenState();
+  ASSERT_TRUE(state.ok()) << state.status();
+  ASSERT_EQ(state->reservations.size(), 2U);
+  EXPECT_EQ(state->reservations[0].reservation_id(), "v-1");
+  EXPECT_EQ(state->reservations[1].holder(), "bob");
+  ASSERT_EQ(state->schedules.size(), 2U);
+  EXPECT_EQ(state->schedules[0].schedule_id(), "hourly");
+  EXPECT_TRUE(state->schedules[1].paused());
+  Put({DeleteReservation{"v-1"}, DeleteReservation{"v-2"}, DeleteReservation{"v-3"}, DeleteSchedule{"nightly"},
+       DeleteSchedule{"hourly"}, DeleteSchedule{"weekly"}});
+  state = store().LoadOpenState();
+  EXPECT_TRUE(state->reservations.empty());
+  EXPECT_TRUE(state->schedules.empty());
+}
+
 TEST_P(StoreWriteContractTest, ClosingCarriesOutWhatIsQueued) {
   std::atomic<int> done = 0;
   for (int i = 0; i < 200; ++i) {

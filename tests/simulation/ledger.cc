@@ -112,10 +112,7 @@ void Ledger::ClockOffset(const v1::ClockOffset& offset, nanoseconds truth) {
 }
 
 void Ledger::Decided(std::span<const core::Mutation> mutations) {
-  for (const core::Mutation& mutation : mutations) {
-    if (const auto* put = std::get_if<core::PutDevice>(&mutation))
-      decided_drained_[put->device.device_id()] = put->device.drained();
-  }
+  for (const core::Mutation& mutation : mutations) DecidedOther(mutation);
   for (const core::Mutation& mutation : mutations) {
     const auto* put = std::get_if<core::PutRun>(&mutation);
     if (put == nullptr) continue;
@@ -126,7 +123,26 @@ void Ledger::Decided(std::span<const core::Mutation> mutations) {
       if (stored != runs_.end()) before = &stored->second;
     }
     DecidedRun(put->run, before);
+    if (put->run.state() == v1::Run::ASSIGNED && LastAttempt(put->run) > (before == nullptr ? 0 : LastAttempt(*before)))
+      DecidedAssignment(put->run);
     decided_[put->run.run_id()] = put->run;
+  }
+}
+
+void Ledger::DecidedOther(const core::Mutation& mutation) {
+  if (const auto* reservation = std::get_if<core::PutReservation>(&mutation)) {
+    reserved_[reservation->reservation.reservation_id()] = reservation->reservation;
+  } else if (const auto* ended = std::get_if<core::DeleteReservation>(&mutation)) {
+    reserved_.erase(ended->reservation_id);
+  } else if (const auto* device = std::get_if<core::PutDevice>(&mutation)) {
+    decided_drained_[device->device.device_id()] = device->device.drained();
+    if (device->device.health().has_quarantine_time()) {
+      quarantined_.insert(device->device.device_id());
+    } else {
+      quarantined_.erase(device->device.device_id());
+    }
+  } else if (const auto* job = std::get_if<core::PutJob>(&mutation)) {
+    decided_jobs_[job->job.job_id()] = job->job;
   }
 }
 
@@ -140,6 +156,48 @@ bool Ledger::IsDrained(const std::string& device_id) const {
 void Ledger::CoordinatorSlept(nanoseconds time) {
   for (auto& [device_id, heard] : heard_) heard = std::min(heard + time, timeline_->now());
   started_ = std::min(started_ + time, timeline_->now());
+}
+
+std::map<std::string, const v1::Run*> Ledger::KnownRuns() const {
+  std::map<std::string, const v1::Run*> known;
+  for (const auto& [run_id, run] : runs_) known[run_id] = &run;
+  for (const auto& [run_id, run] : decided_) known[run_id] = &run;
+  return known;
+}
+
+void Ledger::DecidedAssignment(const v1::Run& run) {
+  const v1::Job& job = decided_jobs_.contains(run.job_id()) ? decided_jobs_.at(run.job_id()) : jobs_.at(run.job_id());
+  const bool is_check = job.health_check_device_id() == run.device_id();
+  for (const auto& [reservation_id, reservation] : reserved_) {
+    const auto& devices = reservation.device_ids();
+    if (std::ranges::find(devices, run.device_id()) == devices.end() || reservation.holder() == job.submitter() ||
+        is_check) {
+      continue;
+    }
+    if (base::FromProto(reservation.start_time()) <= wall() && wall() < base::FromProto(reservation.end_time()))
+      Fail(fmt::format("{} of {} was given {}, which is reserved for {}", run.run_id(), job.submitter(),
+                       run.device_id(), reservation.holder()));
+  }
+  if (quarantined_.contains(run.device_id()) && !is_check)
+    Fail(fmt::format("{} was given {}, which is in quarantine", run.run_id(), run.device_id()));
+  // What was given up and is alive after all counts, and is not ended for the sake of a bound.
+  std::uint32_t of_job = 1;
+  std::uint32_t of_fleet = 1;
+  for (const auto& [run_id, other] : KnownRuns()) {
+    if (run_id == run.run_id()) continue;
+    if (IsActive(*other)) ++of_fleet;
+    if (other->job_id() != run.job_id()) continue;
+    if (IsActive(*other)) ++of_job;
+    if (job.spec().devices().count() > 0 && other->repetition() == run.repetition() &&
+        other->device_id() == run.device_id()) {
+      Fail(fmt::format("{} has {} and {} of the same repetition", run.device_id(), run_id, run.run_id()));
+    }
+  }
+  if (job.spec().max_parallel_runs() > 0 && of_job > job.spec().max_parallel_runs())
+    Fail(fmt::format("{} goes on with {} others, and its job may have {}", run.run_id(), of_job - 1,
+                     job.spec().max_parallel_runs()));
+  if (fleet_limit_ > 0 && of_fleet > fleet_limit_)
+    Fail(fmt::format("{} goes on with {} others, and the fleet may have {}", run.run_id(), of_fleet - 1, fleet_limit_));
 }
 
 void Ledger::DecidedRun(const v1::Run& run, const v1::Run* before) {
@@ -191,6 +249,10 @@ void Ledger::Committed(const core::Mutation& mutation) {
     devices_[device->device.device_id()] = device->device;
   } else if (const auto* gone = std::get_if<core::DeleteDevice>(&mutation)) {
     devices_.erase(gone->device_id);
+  } else if (const auto* reservation = std::get_if<core::PutReservation>(&mutation)) {
+    reservations_[reservation->reservation.reservation_id()] = reservation->reservation;
+  } else if (const auto* over = std::get_if<core::DeleteReservation>(&mutation)) {
+    reservations_.erase(over->reservation_id);
   } else if (const auto* chunk = std::get_if<core::PutChunk>(&mutation)) {
     if (Mutated("acked_chunk_not_stored") && chunk->seq % 3 == 0) return;
     const AttemptKey key{chunk->run_id, chunk->attempt};

@@ -63,7 +63,15 @@ class Ledger {
   void CoreStartedOver() {
     decided_.clear();
     decided_drained_.clear();
+    reserved_ = reservations_;
+    quarantined_.clear();
+    for (const auto& [device_id, device] : devices_) {
+      if (device.health().has_quarantine_time()) quarantined_.insert(device_id);
+    }
   }
+  void SetFleetLimit(std::uint32_t limit) { fleet_limit_ = limit; }
+  // The coordinator's wall clock.
+  std::function<base::SystemTime()> wall;
   // It is committed.
   void Committed(const core::Mutation& mutation);
   // It leaves, to a device.
@@ -77,6 +85,7 @@ class Ledger {
   [[nodiscard]] const std::map<std::string, v1::Job>& jobs() const { return jobs_; }
   [[nodiscard]] const std::map<std::string, v1::Run>& runs() const { return runs_; }
   [[nodiscard]] const std::map<std::string, v1::Device>& devices() const { return devices_; }
+  [[nodiscard]] const std::map<std::string, v1::Reservation>& reservations() const { return reservations_; }
   // A core from what is stored.
   [[nodiscard]] std::vector<v1::Job> OpenJobs() const;
   [[nodiscard]] std::vector<v1::Run> OpenRuns() const;
@@ -96,7 +105,12 @@ class Ledger {
 
   void CommittedRun(const v1::Run& run);
   [[nodiscard]] bool IsDrained(const std::string& device_id) const;
+  void DecidedOther(const core::Mutation& mutation);
   void DecidedRun(const v1::Run& run, const v1::Run* before);
+  // A device is given a run that waited.
+  void DecidedAssignment(const v1::Run& run);
+  // The last that is known of every run: decided, or stored.
+  [[nodiscard]] std::map<std::string, const v1::Run*> KnownRuns() const;
   void CheckAck(const v1::RecordAck& ack);
   [[nodiscard]] bool IsStored(const AttemptKey& key, std::uint64_t seq, const Truth& truth) const;
 
@@ -119,6 +133,11 @@ class Ledger {
   std::map<std::string, v1::Run> decided_;
   std::map<std::string, bool> decided_drained_;
   std::set<AttemptKey> told_overdue_;
+  std::map<std::string, v1::Job> decided_jobs_;
+  std::map<std::string, v1::Reservation> reservations_;
+  std::map<std::string, v1::Reservation> reserved_;  // as the core has it
+  std::set<std::string> quarantined_;                // likewise
+  std::uint32_t fleet_limit_ = 0;
   std::set<std::string> submitted_;
   std::map<std::string, std::map<std::string, std::uint32_t>> cancelled_;  // job → its runs' attempts then
   std::map<std::uint64_t, AttemptKey> active_in_;                          // what a session began with

@@ -35,6 +35,12 @@ inline constexpr std::string_view kMutations[] = {
     "late_start_dropped",
     "removals_wait",
     "sleep_not_forgiven",
+    "reservation_ignored",
+    "quarantine_ignored",
+    "repetition_twice",
+    "placement_forgotten",
+    "job_limit_ignored",
+    "fleet_limit_ignored",
 };
 [[nodiscard]] inline bool IsMutation(std::string_view name) {
   return std::ranges::find(kMutations, name) != std::end(kMutations);

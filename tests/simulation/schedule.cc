@@ -131,12 +131,16 @@ void Schedule::PlanUsers() {
   const std::uint64_t jobs = 1 + random_.Below(3);
   for (std::uint64_t i = 0; i < jobs; ++i)
     timeline_.After(random_.Between(milliseconds(500), (faults_end_ - timeline_.now()) * 2 / 3), [this] { Submit(); });
-  const std::uint64_t others = random_.Below(3);
+  const std::uint64_t others = random_.Below(4);
   for (std::uint64_t i = 0; i < others; ++i) {
     timeline_.After(random_.Between(seconds(1), faults_end_ - timeline_.now()), [this] {
       if (healed_) return;
-      const std::uint64_t choice = random_.Below(4);
-      if (choice == 0) {
+      const std::uint64_t choice = random_.Below(6);
+      if (choice >= 4) {
+        const std::string device_id = AnyDevice().id();
+        if (trace_) Trace("a user reserves " + device_id);
+        coordinator_.Reserve(device_id, random_.OneIn(2) ? "ada" : "bob", random_.Between(seconds(5), seconds(90)));
+      } else if (choice == 0) {
         coordinator_.SetDrained(AnyDevice().id(), random_.OneIn(2));
       } else if (next_job_ > 1) {
         const std::string job_id = fmt::format("j-{}", 1 + random_.Below(static_cast<std::uint64_t>(next_job_ - 1)));
@@ -156,14 +160,21 @@ void Schedule::Submit() {
   constexpr seconds kLeases[] = {seconds(20), seconds(60), kLongestLease};
   *spec.mutable_policy()->mutable_lost_after() = base::ToProto(kLeases[random_.Below(3)]);
   if (random_.OneIn(2)) *spec.mutable_policy()->mutable_timeout() = base::ToProto(seconds(15));
-  if (random_.OneIn(2)) {
-    spec.mutable_devices()->set_all(true);
-  } else {
-    spec.mutable_devices()->add_device_ids(AnyDevice().id());
+  switch (random_.Below(4)) {
+    case 0:
+      spec.mutable_devices()->set_all(true);
+      break;
+    case 1:
+    case 2:
+      spec.mutable_devices()->set_count(1 + static_cast<std::uint32_t>(random_.Below(devices_.size())));
+      break;
+    default:
+      spec.mutable_devices()->add_device_ids(AnyDevice().id());
   }
+  if (random_.OneIn(3)) spec.set_max_parallel_runs(1);
   const std::string job_id = fmt::format("j-{}", next_job_++);
   if (trace_) Trace(fmt::format("a user submits {}: {}", job_id, spec.ShortDebugString()));
-  coordinator_.Submit({job_id, std::move(spec), "", ""});
+  coordinator_.Submit({job_id, std::move(spec), "", random_.OneIn(2) ? "ada" : "bob"});
 }
 
 void Schedule::PlanFaults() {
@@ -331,6 +342,7 @@ void Schedule::PlayToTheEnd() {
   for (const seconds time : {seconds(12), seconds(40), seconds(120)}) {
     timeline_.After(time, [this] {
       for (const auto& device : devices_) coordinator_.SetDrained(device->id(), false);
+      coordinator_.EndReservations();
     });
   }
   const nanoseconds end = timeline_.now() + kBound;

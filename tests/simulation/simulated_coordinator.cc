@@ -24,6 +24,20 @@ SimulatedCoordinator::SimulatedCoordinator(Timeline* timeline, Random* random, N
   options_.heartbeat_interval = seconds(5);
   options_.version = "simulated";
   wall_offset_ = seconds(1'700'000'000);
+  ChooseOptions();
+}
+
+void SimulatedCoordinator::ChooseOptions() {
+  core::SchedulingOptions& scheduling = options_.scheduling;
+  scheduling.max_parallel_runs = random_->OneIn(3) ? 1 + static_cast<std::uint32_t>(random_->Below(2)) : 0;
+  if (random_->OneIn(3)) scheduling.cool_down = random_->Between(milliseconds(500), seconds(5));
+  scheduling.quarantine_after = static_cast<std::uint32_t>(random_->Below(3));
+  scheduling.health_check_interval = random_->Between(seconds(1), seconds(10));
+  scheduling.priority_step = seconds(10);
+  scheduling.health_check.mutable_workload()->mutable_pressure()->mutable_burst();
+  *scheduling.health_check.mutable_policy()->mutable_lost_after() = base::ToProto(seconds(60));
+  ledger_->SetFleetLimit(scheduling.max_parallel_runs);
+  ledger_->wall = [this] { return wall(); };
 }
 
 void SimulatedCoordinator::Start() {
@@ -53,11 +67,11 @@ void SimulatedCoordinator::LoadCore() {
   core_ = std::make_unique<core::Core>(options_);
   ledger_->CoreStartedOver();
   ledger_->CoordinatorStarted();
-  std::vector<v1::Device> devices;
-  for (const auto& [device_id, device] : ledger_->devices()) devices.push_back(device);
+  core::StoredState stored{ledger_->OpenJobs(), ledger_->OpenRuns(), {}, {}, {}};
+  for (const auto& [device_id, device] : ledger_->devices()) stored.devices.push_back(device);
+  for (const auto& [reservation_id, reservation] : ledger_->reservations()) stored.reservations.push_back(reservation);
   core::Actions actions;
-  const absl::Status status =
-      core_->Restore(Now(), ledger_->OpenJobs(), ledger_->OpenRuns(), std::move(devices), &actions);
+  const absl::Status status = core_->Restore(Now(), std::move(stored), &actions);
   if (!status.ok()) ledger_->Fail(status.ToString());
   Commit(actions.mutations);
   AfterEvent();
@@ -191,6 +205,42 @@ void SimulatedCoordinator::Cancel(const std::string& job_id) {
 void SimulatedCoordinator::SetDrained(const std::string& device_id, bool drained) {
   if (core_ == nullptr || stopped()) return;
   (void)core_->SetDrained(Now(), device_id, drained, &pending_.actions);
+  AfterEvent();
+}
+
+void SimulatedCoordinator::Reserve(const std::string& device_id, const std::string& holder, nanoseconds time) {
+  if (core_ == nullptr) return;
+  v1::CreateReservationRequest request;
+  request.set_holder(holder);
+  request.mutable_devices()->add_device_ids(device_id);
+  *request.mutable_end_time() = base::ToProto(wall() + time);
+  (void)core_->CreateReservation(Now(), fmt::format("v-{}", next_reservation_++), request, &pending_.actions);
+  AfterEvent();
+}
+
+void SimulatedCoordinator::EndReservations() {
+  if (core_ == nullptr) return;
+  for (const v1::Reservation& reservation : core_->ListReservations(""))
+    (void)core_->EndReservation(Now(), reservation.reservation_id(), "", true, &pending_.actions);
+  AfterEvent();
+}
+
+void SimulatedCoordinator::SubmitWanted(core::WantJob want) {
+  if (core_ == nullptr) return;
+  for (const auto& [job_id, job] : ledger_->jobs()) {
+    if (job.request_id() != want.request_id) continue;
+    core_->WantedJobKnown(Now(), want.origin, job_id, &pending_.actions);
+    AfterEvent();
+    return;
+  }
+  (void)core_->Submit(Now(),
+                      {fmt::format("w-{}", next_wanted_++),
+                       std::move(want.spec),
+                       std::move(want.request_id),
+                       std::move(want.submitter),
+                       {},
+                       want.origin},
+                      &pending_.actions);
   AfterEvent();
 }
 
@@ -336,6 +386,12 @@ void SimulatedCoordinator::ReleaseOutput(core::Output output) {
         Now(), load->run_id,
         run == ledger_->runs().end() ? absl::StatusOr<v1::Run>(absl::NotFoundError("no run")) : run->second,
         &pending_.actions);
+  } else if (auto* want = std::get_if<core::WantJob>(&output)) {
+    // Another thread finds out what it names, and may be overtaken by the coordinator's end.
+    timeline_->After(random_->Between(milliseconds(1), seconds(2)),
+                     [this, incarnation = incarnation_, want = std::move(*want)] {
+                       if (incarnation == incarnation_) SubmitWanted(want);
+                     });
   }
 }
 

@@ -41,6 +41,8 @@ class SimulatedCoordinator {
   void Submit(core::Submission submission);
   void Cancel(const std::string& job_id);
   void SetDrained(const std::string& device_id, bool drained);
+  void Reserve(const std::string& device_id, const std::string& holder, nanoseconds time);
+  void EndReservations();
 
   // Nothing can be committed until there is room again.
   void SetDiskFull(bool full) { disk_full_ = full; }
@@ -91,12 +93,18 @@ class SimulatedCoordinator {
   void ArmTick();
   void Commit(const std::vector<core::Mutation>& mutations);
   void CheckWelcome(core::SessionId session);
+  // What coordinator/rpc does about a job that the core wants.
+  void SubmitWanted(core::WantJob want);
+  // How much may go on at once, and how devices are trusted: by chance, but the same as long as the history lasts.
+  void ChooseOptions();
 
   Timeline* timeline_;
   Random* random_;
   Network* network_;
   Ledger* ledger_;
   core::CoreOptions options_;
+  int next_wanted_ = 1;
+  int next_reservation_ = 1;
   std::unique_ptr<core::Core> core_;
   Batch pending_;
   std::size_t decided_ = 0;  // mutations of pending_ that the ledger was told of

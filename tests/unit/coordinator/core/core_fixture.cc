@@ -16,7 +16,9 @@ std::string KeptState::Apply(const Mutation& mutation) {
   } else if (const auto* put_run = std::get_if<PutRun>(&mutation)) {
     const v1::Run& run = put_run->run;
     if (!jobs.contains(run.job_id())) return "run without job " + run.job_id();
-    if (!devices.contains(run.device_id()) && !runs.contains(run.run_id()))
+    const bool has_none = run.device_id().empty() && run.attempts().empty() &&
+                          (run.state() == v1::Run::QUEUED || run.state() == v1::Run::ENDED);
+    if (!has_none && !devices.contains(run.device_id()) && !runs.contains(run.run_id()))
       return "run without device " + run.device_id();
     if (runs.contains(run.run_id()) && IsEnded(runs[run.run_id()])) {
       if (runs[run.run_id()].outcome().SerializeAsString() != run.outcome().SerializeAsString()) {
@@ -31,25 +33,33 @@ std::string KeptState::Apply(const Mutation& mutation) {
   } else if (const auto* chunk = std::get_if<PutChunk>(&mutation)) {
     if (!runs.contains(chunk->run_id)) return "chunk without run " + chunk->run_id;
     chunks.emplace(std::tuple(chunk->run_id, chunk->attempt, chunk->seq), chunk->chunk);
+  } else if (const auto* reservation = std::get_if<PutReservation>(&mutation)) {
+    reservations[reservation->reservation.reservation_id()] = reservation->reservation;
+  } else if (const auto* ended = std::get_if<DeleteReservation>(&mutation)) {
+    reservations.erase(ended->reservation_id);
+  } else if (const auto* schedule = std::get_if<PutSchedule>(&mutation)) {
+    schedules[schedule->schedule.schedule_id()] = schedule->schedule;
+  } else if (const auto* deleted = std::get_if<DeleteSchedule>(&mutation)) {
+    schedules.erase(deleted->schedule_id);
   }
   return {};
 }
 
 absl::Status KeptState::RestoreInto(Core* core, const Instant& now, Actions* actions) const {
-  std::vector<v1::Job> open_jobs;
-  std::vector<v1::Run> open_runs;
+  StoredState stored;
   for (const std::string& job_id : job_order) {
     const v1::Job& job = jobs.at(job_id);
     if (job.state() == v1::Job::FINISHED || job.state() == v1::Job::CANCELLED) continue;
-    open_jobs.push_back(job);
+    stored.jobs.push_back(job);
     for (std::uint32_t n = 1; n <= job.run_count(); ++n) {
       const auto run = runs.find(fmt::format("{}.{}", job_id, n));
-      if (run != runs.end()) open_runs.push_back(run->second);
+      if (run != runs.end()) stored.runs.push_back(run->second);
     }
   }
-  std::vector<v1::Device> known;
-  for (const auto& [device_id, device] : devices) known.push_back(device);
-  return core->Restore(now, std::move(open_jobs), std::move(open_runs), std::move(known), actions);
+  for (const auto& [device_id, device] : devices) stored.devices.push_back(device);
+  for (const auto& [reservation_id, reservation] : reservations) stored.reservations.push_back(reservation);
+  for (const auto& [schedule_id, schedule] : schedules) stored.schedules.push_back(schedule);
+  return core->Restore(now, std::move(stored), actions);
 }
 
 CoreTest::CoreTest() {
@@ -116,6 +126,8 @@ void CoreTest::Settle() {
       published_.push_back(close->job_id + " closed");
     } else if (auto* load = std::get_if<LoadRun>(&output)) {
       loads_.push_back(load->run_id);
+    } else if (auto* want = std::get_if<WantJob>(&output)) {
+      wanted_.push_back(std::move(*want));
     }
   }
 }
@@ -214,11 +226,31 @@ v1::JobSpec CoreTest::Spec() {
   return spec;
 }
 
-absl::StatusOr<v1::Job> CoreTest::Submit(v1::JobSpec spec, const std::string& request_id) {
+absl::StatusOr<v1::Job> CoreTest::Submit(v1::JobSpec spec, const std::string& request_id,
+                                         const std::string& submitter) {
   absl::StatusOr<v1::Job> job =
-      core_->Submit(now_, {fmt::format("j-{}", next_job_++), std::move(spec), request_id, "somebody"}, &actions_);
+      core_->Submit(now_, {fmt::format("j-{}", next_job_++), std::move(spec), request_id, submitter}, &actions_);
   Settle();
   return job;
+}
+
+absl::StatusOr<v1::Job> CoreTest::SubmitWanted(const WantJob& want) {
+  absl::StatusOr<v1::Job> job = core_->Submit(
+      now_, {fmt::format("j-{}", next_job_++), want.spec, want.request_id, want.submitter, {}, want.origin}, &actions_);
+  Settle();
+  return job;
+}
+
+std::vector<std::string> CoreTest::WaitsFor(const std::string& job_id) {
+  v1::Job job;
+  job.set_job_id(job_id);
+  core_->FillWaitReasons(now_, &job);
+  std::vector<std::string> reasons;
+  for (const v1::WaitReason& reason : job.wait_reasons()) {
+    reasons.push_back(
+        fmt::format("{} {}: {}", reason.run_count(), v1::WaitReason::Kind_Name(reason.kind()), reason.message()));
+  }
+  return reasons;
 }
 
 absl::StatusOr<v1::Job> CoreTest::Cancel(const std::string& job_id) {

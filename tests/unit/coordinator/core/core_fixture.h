@@ -26,6 +26,8 @@ struct KeptState {
   std::map<std::string, v1::Run> runs;
   std::map<std::string, v1::Device> devices;
   std::map<std::tuple<std::string, std::uint32_t, std::uint64_t>, v1::Chunk> chunks;
+  std::map<std::string, v1::Reservation> reservations;
+  std::map<std::string, v1::Schedule> schedules;
 
   // Returns what is wrong with the mutation; empty where nothing is.
   std::string Apply(const Mutation& mutation);
@@ -65,7 +67,13 @@ class CoreTest : public testing::Test {
 
   // A pressure job; the identifiers are `j-1`, `j-2`, …
   static v1::JobSpec Spec();
-  absl::StatusOr<v1::Job> Submit(v1::JobSpec spec, const std::string& request_id = "");
+  absl::StatusOr<v1::Job> Submit(v1::JobSpec spec, const std::string& request_id = "",
+                                 const std::string& submitter = "somebody");
+  // A job that the core wanted, as the coordinator submits it.
+  absl::StatusOr<v1::Job> SubmitWanted(const WantJob& want);
+  std::vector<WantJob> TakeWanted() { return std::exchange(wanted_, {}); }
+  // What a job waits for, in short: `COUNT KIND: message`.
+  std::vector<std::string> WaitsFor(const std::string& job_id);
   absl::StatusOr<v1::Job> Cancel(const std::string& job_id);
 
   [[nodiscard]] const v1::Run& Run(const std::string& run_id) const { return kept_.runs.at(run_id); }
@@ -87,6 +95,7 @@ class CoreTest : public testing::Test {
   std::map<SessionId, std::vector<std::string>> said_;
   std::vector<std::string> loads_;
   std::vector<std::string> published_;
+  std::vector<WantJob> wanted_;
   SessionId next_session_ = 1;
   int next_job_ = 1;
 };

@@ -1,0 +1,55 @@
+// Schedules: jobs that the clock submits. Inside of the core only.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "ballast/v1/planning.pb.h"
+#include "coordinator/core/cron.h"
+#include "coordinator/core/state.h"
+#include "coordinator/core/turn.h"
+
+namespace ballast::core {
+
+// Not thread-safe.
+class ScheduleDesk {
+ public:
+  explicit ScheduleDesk(State* state) : state_(state) {}
+
+  // See Core.
+  absl::StatusOr<v1::Schedule> Put(Turn& turn, v1::Schedule schedule, bool administrator);
+  [[nodiscard]] std::vector<v1::Schedule> List() const;
+  absl::StatusOr<v1::Schedule> Delete(Turn& turn, const std::string& schedule_id, const std::string& requester,
+                                      bool administrator);
+
+  // The job for a time is there, or cannot be.
+  void Submitted(Turn& turn, const JobOrigin& origin, const std::string& job_id);
+  void Refused(Turn& turn, const JobOrigin& origin, const std::string& reason);
+
+  // A restart: a schedule as it was stored.
+  void Restore(v1::Schedule schedule);
+  // Wants the jobs whose time has come, and arms the timer of plans.
+  void CheckTime(Turn& turn);
+
+ private:
+  struct Timing {
+    Cron cron;
+    absl::TimeZone zone;
+    std::optional<std::chrono::nanoseconds> want_again;  // the job for its next time was asked for
+  };
+  absl::StatusOr<Timing> ReadTiming(const v1::Schedule& schedule) const;
+  absl::StatusOr<v1::Schedule*> Find(const std::string& schedule_id);
+  void Due(Turn& turn, v1::Schedule* schedule, Timing* timing);
+  // A time was decided on; the next is the first after `after`.
+  void Decide(Turn& turn, v1::Schedule* schedule, base::SystemTime time, base::SystemTime after, std::string problem);
+  void SetNext(base::SystemTime after, v1::Schedule* schedule);
+  void Arm(const Instant& now);
+
+  State* state_;
+  std::map<std::string, Timing> timings_;  // by schedule
+};
+
+}  // namespace ballast::core

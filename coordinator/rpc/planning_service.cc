@@ -1,0 +1,104 @@
+#include "coordinator/rpc/planning_service.h"
+
+#include <chrono>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "common/base/status.h"
+#include "common/config/field_rules.h"
+#include "common/rpc/channel.h"
+#include "coordinator/rpc/answer.h"
+
+namespace ballast::coordinator {
+namespace {
+
+// Without certificates nobody is known to be an administrator.
+constexpr bool kAdministrator = false;
+
+}  // namespace
+
+grpc::Status ReservationService::CreateReservation(grpc::ServerContext* context,
+                                                   const v1::CreateReservationRequest* request,
+                                                   v1::Reservation* reply) {
+  return Answer(actor_->Call<v1::Reservation>(context->deadline(),
+                                              [wanted = *request, reservation_id = ids_->Next()](
+                                                  core::Core& core, const core::Instant& now, core::Actions* actions) {
+                                                return core.CreateReservation(now, reservation_id, wanted, actions);
+                                              }),
+                reply);
+}
+
+grpc::Status ReservationService::ListReservations(grpc::ServerContext* context,
+                                                  const v1::ListReservationsRequest* request,
+                                                  v1::ListReservationsResponse* reply) {
+  return Answer(actor_->Call<v1::ListReservationsResponse>(
+                    context->deadline(),
+                    [holder = request->holder()](core::Core& core, const core::Instant&,
+                                                 core::Actions*) -> absl::StatusOr<v1::ListReservationsResponse> {
+                      v1::ListReservationsResponse response;
+                      for (v1::Reservation& reservation : core.ListReservations(holder)) {
+                        response.add_reservations()->Swap(&reservation);
+                      }
+                      return response;
+                    }),
+                reply);
+}
+
+grpc::Status ReservationService::EndReservation(grpc::ServerContext* context, const v1::EndReservationRequest* request,
+                                                v1::Reservation* reply) {
+  return Answer(actor_->Call<v1::Reservation>(
+                    context->deadline(),
+                    [asked = *request](core::Core& core, const core::Instant& now, core::Actions* actions) {
+                      return core.EndReservation(now, asked.reservation_id(), asked.requester(), kAdministrator,
+                                                 actions);
+                    }),
+                reply);
+}
+
+grpc::Status ScheduleService::PutSchedule(grpc::ServerContext* context, const v1::PutScheduleRequest* request,
+                                          v1::Schedule* reply) {
+  v1::Schedule schedule = request->schedule();
+  // What its job names is looked for again each time: what is kept is what was written.
+  if (const absl::Status status = intake_->Check(context->deadline(), schedule.mutable_job()); !status.ok()) {
+    return rpc::ToGrpc(base::WithContext(status, "job"));
+  }
+  config::ApplyDefaults(&schedule);
+  const auto& message = static_cast<const google::protobuf::Message&>(schedule);
+  if (const absl::Status status = config::Validate(message); !status.ok()) return rpc::ToGrpc(status);
+  return Answer(actor_->Call<v1::Schedule>(context->deadline(),
+                                           [schedule = std::move(schedule)](core::Core& core, const core::Instant& now,
+                                                                            core::Actions* actions) {
+                                             return core.SetSchedule(now, schedule, kAdministrator, actions);
+                                           }),
+                reply);
+}
+
+grpc::Status ScheduleService::ListSchedules(grpc::ServerContext* context, const v1::ListSchedulesRequest* request,
+                                            v1::ListSchedulesResponse* reply) {
+  return Answer(
+      actor_->Call<v1::ListSchedulesResponse>(
+          context->deadline(),
+          [schedule_id = request->schedule_id()](core::Core& core, const core::Instant&,
+                                                 core::Actions*) -> absl::StatusOr<v1::ListSchedulesResponse> {
+            v1::ListSchedulesResponse response;
+            for (v1::Schedule& schedule : core.ListSchedules()) {
+              if (schedule_id.empty() || schedule.schedule_id() == schedule_id)
+                response.add_schedules()->Swap(&schedule);
+            }
+            return response;
+          }),
+      reply);
+}
+
+grpc::Status ScheduleService::DeleteSchedule(grpc::ServerContext* context, const v1::DeleteScheduleRequest* request,
+                                             v1::Schedule* reply) {
+  return Answer(actor_->Call<v1::Schedule>(
+                    context->deadline(),
+                    [asked = *request](core::Core& core, const core::Instant& now, core::Actions* actions) {
+                      return core.RemoveSchedule(now, asked.schedule_id(), asked.requester(), kAdministrator, actions);
+                    }),
+                reply);
+}
+
+}  // namespace ballast::coordinator

@@ -1,0 +1,45 @@
+// ReservationService and ScheduleService over the actor.
+#pragma once
+
+#include "ballast/v1/planning_service.grpc.pb.h"
+#include "coordinator/rpc/actor.h"
+#include "coordinator/rpc/job_ids.h"
+#include "coordinator/rpc/job_intake.h"
+
+namespace ballast::coordinator {
+
+// What it is given must outlive it. Thread-safe.
+class ReservationService final : public v1::ReservationService::Service {
+ public:
+  ReservationService(Actor* actor, JobIds* ids) : actor_(actor), ids_(ids) {}
+
+  grpc::Status CreateReservation(grpc::ServerContext* context, const v1::CreateReservationRequest* request,
+                                 v1::Reservation* reply) override;
+  grpc::Status ListReservations(grpc::ServerContext* context, const v1::ListReservationsRequest* request,
+                                v1::ListReservationsResponse* reply) override;
+  grpc::Status EndReservation(grpc::ServerContext* context, const v1::EndReservationRequest* request,
+                              v1::Reservation* reply) override;
+
+ private:
+  Actor* const actor_;
+  JobIds* const ids_;
+};
+
+// What it is given must outlive it. Thread-safe.
+class ScheduleService final : public v1::ScheduleService::Service {
+ public:
+  ScheduleService(Actor* actor, JobIntake* intake) : actor_(actor), intake_(intake) {}
+
+  grpc::Status PutSchedule(grpc::ServerContext* context, const v1::PutScheduleRequest* request,
+                           v1::Schedule* reply) override;
+  grpc::Status ListSchedules(grpc::ServerContext* context, const v1::ListSchedulesRequest* request,
+                             v1::ListSchedulesResponse* reply) override;
+  grpc::Status DeleteSchedule(grpc::ServerContext* context, const v1::DeleteScheduleRequest* request,
+                              v1::Schedule* reply) override;
+
+ private:
+  Actor* const actor_;
+  JobIntake* const intake_;
+};
+
+}  // namespace ballast::coordinator
