@@ -15,6 +15,8 @@ ExitCode RunCommandLine(const std::vector<std::string>& arguments, Context& cont
   AddJobsCommands(tree);
   AddRunsCommands(tree);
   AddDevicesCommands(tree);
+  AddReservationsCommands(tree);
+  AddSchedulesCommands(tree);
   AddModelsCommands(tree);
   AddEnvCommands(tree);
   AddReportCommand(tree);

@@ -16,6 +16,8 @@ void AddWatchCommand(CommandTree& tree);
 void AddJobsCommands(CommandTree& tree);
 void AddRunsCommands(CommandTree& tree);
 void AddDevicesCommands(CommandTree& tree);
+void AddReservationsCommands(CommandTree& tree);
+void AddSchedulesCommands(CommandTree& tree);
 void AddModelsCommands(CommandTree& tree);
 void AddEnvCommands(CommandTree& tree);
 void AddReportCommand(CommandTree& tree);

@@ -7,6 +7,10 @@
 
 namespace ballast::cli {
 
+std::string UserName(const Context& context) {
+  return context.variable("USER").value_or(context.variable("LOGNAME").value_or(""));
+}
+
 std::optional<std::string> ProcessVariable(const std::string& name) {
   const char* value = std::getenv(name.c_str());
   if (value == nullptr || *value == '\0') return std::nullopt;

@@ -35,6 +35,9 @@ struct Context {
   std::filesystem::path program_directory;
 };
 
+// Who uses this program: the name of the account. Empty where the environment does not tell.
+[[nodiscard]] std::string UserName(const Context& context);
+
 // The process's own environment variables.
 [[nodiscard]] std::optional<std::string> ProcessVariable(const std::string& name);
 

@@ -174,7 +174,7 @@ void AddDevicesCommands(CommandTree& tree) {
       {"ballast devices drain d-0123456789"}, [flags](Context& context) {
         return CallForDevice(&v1::DeviceService::Stub::DrainDevice, v1::DrainDeviceRequest(), "drain", *flags, context);
       });
-  add("resume", "Give a drained device runs again.", {"ballast devices resume d-0123456789"},
+  add("resume", "Give a drained device, or one in quarantine, runs again.", {"ballast devices resume d-0123456789"},
       [flags](Context& context) {
         return CallForDevice(&v1::DeviceService::Stub::ResumeDevice, v1::ResumeDeviceRequest(), "resume", *flags,
                              context);

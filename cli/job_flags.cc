@@ -38,6 +38,7 @@ void AddJobFlags(CLI::App* command, JobFlags* flags, const std::string& repeat) 
   text("--name", &flags->name, "TEXT", "Name for people, shown in lists and reports", "Job");
   text(repeat.c_str(), &flags->repeat, "N", "Runs on each device (default 1)", "Job");
   text("--priority", &flags->priority, "N", "Higher ones start first, -1000 to 1000 (default 0)", "Job");
+  text("--max-parallel", &flags->max_parallel, "N", "Most runs that go on at once (default: no bound)", "Job");
   text("--timeout", &flags->timeout, "TIME", "Longest time of a run (0 and default: three times its plan and 10m)",
        "Job");
   text("--sample-interval", &flags->sample_interval, "TIME", "Time between samples (default 100ms)", "Job");
@@ -67,12 +68,12 @@ absl::Status SetFromFlag(const std::string& flag, const std::string& path, const
 absl::Status FillJob(const JobFlags& flags, v1::JobSpec* spec) {
   v1::DeviceSelector devices;
   BALLAST_RETURN_IF_ERROR(FillDevices(flags.where, &devices));
-  if (!devices.labels().empty() || !devices.device_ids().empty() || devices.all())
-    spec->mutable_devices()->Swap(&devices);
+  if (ChoosesDevices(devices)) spec->mutable_devices()->Swap(&devices);
   BALLAST_RETURN_IF_ERROR(SetFromFlag("--env", "environment", flags.environment, "NAME", spec));
   BALLAST_RETURN_IF_ERROR(SetFromFlag("--name", "display_name", flags.name, "'a short name'", spec));
   BALLAST_RETURN_IF_ERROR(SetFromFlag("--repeat", "repetitions", flags.repeat, "3", spec));
   BALLAST_RETURN_IF_ERROR(SetFromFlag("--priority", "priority", flags.priority, "10", spec));
+  BALLAST_RETURN_IF_ERROR(SetFromFlag("--max-parallel", "max_parallel_runs", flags.max_parallel, "4", spec));
   BALLAST_RETURN_IF_ERROR(SetFromFlag("--timeout", "policy.timeout", flags.timeout, "10m", spec));
   BALLAST_RETURN_IF_ERROR(
       SetFromFlag("--sample-interval", "telemetry.sample_interval", flags.sample_interval, "100ms", spec));

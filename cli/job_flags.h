@@ -18,6 +18,7 @@ struct JobFlags {
   std::string environment;
   std::string repeat;  // runs on each device, by whatever name
   std::string priority;
+  std::string max_parallel;
   std::string timeout;
   std::string sample_interval;
   std::string expect;

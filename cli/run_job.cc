@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "cli/command_tree.h"
+#include "cli/device_flags.h"
 #include "cli/environments.h"
 #include "cli/error_text.h"
 #include "cli/paging.h"
@@ -52,10 +53,10 @@ absl::Status CancelLeftovers(Session& session, Context& context) {
 absl::StatusOr<v1::Job> Submit(const v1::JobSpec& spec, Session& session, Context& context) {
   v1::SubmitJobRequest request;
   *request.mutable_spec() = spec;
-  request.set_submitter(context.variable("USER").value_or(context.variable("LOGNAME").value_or("")));
+  request.set_submitter(UserName(context));
   BALLAST_ASSIGN_OR_RETURN(*request.mutable_request_id(), NewRequestId());
   v1::DeviceSelector* devices = request.mutable_spec()->mutable_devices();
-  if (session.local() && devices->labels().empty() && devices->device_ids().empty() && !devices->all()) {
+  if (session.local() && !ChoosesDevices(*devices)) {
     // This machine, whatever else the history knows.
     devices->add_device_ids(session.local_device());
   }

@@ -58,6 +58,8 @@ absl::Status Session::ConnectOnce(Use use) {
   devices_ = v1::DeviceService::NewStub(channel_);
   reports_ = v1::ReportService::NewStub(channel_);
   models_ = v1::ModelService::NewStub(channel_);
+  reservations_ = v1::ReservationService::NewStub(channel_);
+  schedules_ = v1::ScheduleService::NewStub(channel_);
   return WaitUntilConnected();
 }
 

@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "ballast/v1/client_service.grpc.pb.h"
+#include "ballast/v1/planning_service.grpc.pb.h"
 #include "cli/context.h"
 #include "cli/error_text.h"
 #include "cli/local_fleet.h"
@@ -156,6 +157,10 @@ class Session {
       return *devices_;
     } else if constexpr (std::is_same_v<Stub, v1::ModelService::Stub>) {
       return *models_;
+    } else if constexpr (std::is_same_v<Stub, v1::ReservationService::Stub>) {
+      return *reservations_;
+    } else if constexpr (std::is_same_v<Stub, v1::ScheduleService::Stub>) {
+      return *schedules_;
     } else {
       static_assert(std::is_same_v<Stub, v1::ReportService::Stub>);
       return *reports_;
@@ -174,6 +179,8 @@ class Session {
   std::unique_ptr<v1::DeviceService::Stub> devices_;
   std::unique_ptr<v1::ReportService::Stub> reports_;
   std::unique_ptr<v1::ModelService::Stub> models_;
+  std::unique_ptr<v1::ReservationService::Stub> reservations_;
+  std::unique_ptr<v1::ScheduleService::Stub> schedules_;
 };
 
 }  // namespace ballast::cli

@@ -121,6 +121,17 @@ void AddObserverCost(const v1::RunResult& result, Lines* lines) {
                                             cost.major_faults(), base::FormatBytes(cost.written_bytes())));
 }
 
+void AddHealth(const v1::DeviceHealth& health, Lines* lines) {
+  if (health.failure_count() > 0) lines->Add("failures in a row", std::to_string(health.failure_count()));
+  if (!health.has_quarantine_time()) return;
+  lines->Add("in quarantine", fmt::format("since {}: {}", LocalTime(true, health.quarantine_time()), health.reason()));
+  std::string tests = health.has_next_check_time() ? fmt::format("next {}", LocalTime(true, health.next_check_time()))
+                      : health.check_job_id().empty() ? "none"
+                                                      : fmt::format("job {} goes on", health.check_job_id());
+  if (health.failed_check_count() > 0) tests += fmt::format(", {} failed", health.failed_check_count());
+  lines->Add("self-tests", tests);
+}
+
 void AddList(const std::string& heading, const google::protobuf::RepeatedPtrField<std::string>& items, Lines* lines) {
   if (items.empty()) return;
   lines->Heading(heading);
@@ -213,8 +224,30 @@ std::string JobDetails(const v1::Job& job) {
   lines.Add("created", LocalTime(job.has_create_time(), job.create_time()));
   lines.Add("started", LocalTime(job.has_start_time(), job.start_time()));
   lines.Add("ended", LocalTime(job.has_end_time(), job.end_time()));
+  lines.Add("schedule", job.schedule_id());
+  if (!job.health_check_device_id().empty()) lines.Add("self-test of", job.health_check_device_id());
+  if (!job.wait_reasons().empty()) lines.Heading("waiting runs");
+  for (const v1::WaitReason& reason : job.wait_reasons())
+    lines.Item(fmt::format("{}: {}", reason.run_count(), reason.message()));
   lines.Heading("specification");
   lines.Block(config::WriteYaml(job.spec()));
+  return lines.Take();
+}
+
+std::string ScheduleDetails(const v1::Schedule& schedule) {
+  Lines lines;
+  lines.Add("schedule", schedule.schedule_id());
+  lines.Add("cron", fmt::format("{} ({})", schedule.cron(), schedule.time_zone()));
+  lines.Add("state", schedule.paused() ? "paused" : "active");
+  lines.Add("next", LocalTime(schedule.has_next_time(), schedule.next_time()));
+  lines.Add("last", LocalTime(schedule.has_last_time(), schedule.last_time()));
+  lines.Add("last job", schedule.last_job_id());
+  lines.Add("problem", schedule.last_problem());
+  lines.Add("catch-up", DurationText(schedule.catch_up()));
+  lines.Add("overlap", schedule.allow_overlap() ? "allowed" : "skipped");
+  lines.Add("submitter", schedule.submitter());
+  lines.Heading("job");
+  lines.Block(config::WriteYaml(schedule.job()));
   return lines.Take();
 }
 
@@ -224,6 +257,9 @@ std::string RunDetails(const v1::Run& run) {
   lines.Add("job", run.job_id());
   lines.Add("device", run.device_id());
   lines.Add("repetition", std::to_string(run.repetition()));
+  lines.Add("matrix", fmt::format("{}{}{}", run.matrix_environment(),
+                                  run.matrix_environment().empty() || run.matrix_quant().empty() ? "" : ", ",
+                                  run.matrix_quant()));
   lines.Add("workload", run.workload_kind());
   lines.Add("state", v1::Run::State_Name(run.state()));
   if (run.has_outcome()) {
@@ -267,6 +303,9 @@ std::string DeviceDetails(const v1::Device& device) {
   lines.Add("since", LocalTime(device.has_state_time(), device.state_time()));
   lines.Add("run", device.active_run_id());
   lines.Add("records", device.storage_problem().empty() ? "" : "not on its disk: " + device.storage_problem());
+  lines.Add("reserved for", device.reserved_for());
+  lines.Add("rests until", LocalTime(device.has_cool_down_until_time(), device.cool_down_until_time()));
+  AddHealth(device.health(), &lines);
   lines.Add("labels", KeyValues(device.labels()));
   lines.Add("memory", base::FormatBytes(facts.memory_bytes()));
   lines.Add("limit", fmt::format("{} ({})", base::FormatBytes(facts.limit_bytes()), facts.limit_source()));

@@ -4,6 +4,7 @@
 #include <cctype>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "cli/render/text_value.h"
 #include "common/base/clock.h"
@@ -38,6 +39,42 @@ std::string BytesOrDash(std::uint64_t bytes) {
   return bytes == 0 ? "-" : base::FormatBytes(bytes);
 }
 
+// What holds up the most runs, and how many other reasons there are.
+std::string WaitText(const v1::Job& job) {
+  if (job.wait_reasons().empty()) return "-";
+  const v1::WaitReason& first = job.wait_reasons(0);
+  std::string text = fmt::format("{}: {}", first.run_count(), first.message());
+  if (job.wait_reasons_size() > 1) text += fmt::format(" (and {} more)", job.wait_reasons_size() - 1);
+  return text;
+}
+
+std::string WaitReasonsText(const v1::Job& job) {
+  std::string text;
+  for (const v1::WaitReason& reason : job.wait_reasons()) {
+    if (!text.empty()) text += "; ";
+    text += fmt::format("{} {}", reason.run_count(), v1::WaitReason::Kind_Name(reason.kind()));
+    if (!reason.device_id().empty()) text += " " + reason.device_id();
+  }
+  return text;
+}
+
+// `4gb Q4_K_M`; empty where the job has no matrix.
+std::string VariantText(const v1::Run& run) {
+  const bool both = !run.matrix_environment().empty() && !run.matrix_quant().empty();
+  return run.matrix_environment() + (both ? " " : "") + run.matrix_quant();
+}
+
+// What keeps a device from runs, beside its state.
+std::string DeviceNote(const v1::Device& device) {
+  std::vector<std::string> notes;
+  if (!device.reserved_for().empty()) notes.push_back("reserved for " + device.reserved_for());
+  if (device.has_cool_down_until_time())
+    notes.push_back("rests until " + LocalTime(true, device.cool_down_until_time()));
+  if (device.drained() && device.state() != v1::Device::DRAINING) notes.emplace_back("drained");
+  if (device.health().has_quarantine_time()) notes.push_back(device.health().reason());
+  return notes.empty() ? "-" : fmt::format("{}", fmt::join(notes, "; "));
+}
+
 }  // namespace
 
 std::vector<Field<v1::Job>> JobFields() {
@@ -54,12 +91,14 @@ std::vector<Field<v1::Job>> JobFields() {
       {"expected_run_count", "EXPECTED", Align::kRight,
        [](const Job& j) { return std::to_string(j.expected_run_count()); }},
       {"priority", "", Align::kRight, [](const Job& j) { return std::to_string(j.spec().priority()); }},
-      {"submitter", "", Align::kLeft, [](const Job& j) { return j.submitter(); }},
+      {"submitter", "BY", Align::kLeft, [](const Job& j) { return j.submitter(); }},
       {"create_time", "CREATED", Align::kLeft,
        [](const Job& j) { return LocalTime(j.has_create_time(), j.create_time()); },
        [](const Job& j) { return Rfc3339(j.has_create_time(), j.create_time()); }},
       {"elapsed_seconds", "TIME", Align::kRight, ElapsedText<Job>, Elapsed<Job>},
       {"annotations", "ANNOTATIONS", Align::kLeft, [](const Job& j) { return KeyValues(j.spec().annotations()); }},
+      {"schedule_id", "", Align::kLeft, [](const Job& j) { return j.schedule_id(); }},
+      {"wait_reasons", "WAITING RUNS", Align::kLeft, WaitText, WaitReasonsText},
   };
 }
 
@@ -68,7 +107,8 @@ std::vector<Field<v1::Run>> RunFields() {
   return {
       {"run_id", "RUN", Align::kLeft, [](const Run& r) { return r.run_id(); }},
       {"job_id", "", Align::kLeft, [](const Run& r) { return r.job_id(); }},
-      {"device_id", "DEVICE", Align::kLeft, [](const Run& r) { return r.device_id(); }},
+      {"device_id", "DEVICE", Align::kLeft, [](const Run& r) { return r.device_id().empty() ? "-" : r.device_id(); },
+       [](const Run& r) { return r.device_id(); }},
       {"repetition", "REP", Align::kRight, [](const Run& r) { return std::to_string(r.repetition()); }},
       {"workload_kind", "WORKLOAD", Align::kLeft, [](const Run& r) { return r.workload_kind(); }},
       {"state", "STATE", Align::kLeft, [](const Run& r) { return Run::State_Name(r.state()); }},
@@ -85,6 +125,10 @@ std::vector<Field<v1::Run>> RunFields() {
        [](const Run& r) { return Rfc3339(r.has_create_time(), r.create_time()); }},
       {"elapsed_seconds", "TIME", Align::kRight, ElapsedText<Run>, Elapsed<Run>},
       {"annotations", "ANNOTATIONS", Align::kLeft, [](const Run& r) { return KeyValues(r.annotations()); }},
+      {"variant", "VARIANT", Align::kLeft, [](const Run& r) { return VariantText(r).empty() ? "-" : VariantText(r); },
+       VariantText},
+      {"matrix_environment", "", Align::kLeft, [](const Run& r) { return r.matrix_environment(); }},
+      {"matrix_quant", "", Align::kLeft, [](const Run& r) { return r.matrix_quant(); }},
   };
 }
 
@@ -111,6 +155,50 @@ std::vector<Field<v1::Device>> DeviceFields() {
        [](const Device& d) { return LocalTime(d.has_last_seen_time(), d.last_seen_time()); },
        [](const Device& d) { return Rfc3339(d.has_last_seen_time(), d.last_seen_time()); }},
       {"labels", "LABELS", Align::kLeft, [](const Device& d) { return KeyValues(d.labels()); }},
+      {"state_time", "SINCE", Align::kLeft,
+       [](const Device& d) { return LocalTime(d.has_state_time(), d.state_time()); },
+       [](const Device& d) { return Rfc3339(d.has_state_time(), d.state_time()); }},
+      {"note", "NOTE", Align::kLeft, DeviceNote, [](const Device& d) { return d.health().reason(); }},
+      {"reserved_for", "", Align::kLeft, [](const Device& d) { return d.reserved_for(); }},
+      {"cool_down_until_time", "", Align::kLeft,
+       [](const Device& d) { return Rfc3339(d.has_cool_down_until_time(), d.cool_down_until_time()); }},
+      {"failure_count", "", Align::kRight, [](const Device& d) { return std::to_string(d.health().failure_count()); }},
+      {"quarantine_time", "", Align::kLeft,
+       [](const Device& d) { return Rfc3339(d.health().has_quarantine_time(), d.health().quarantine_time()); }},
+  };
+}
+
+std::vector<Field<v1::Reservation>> ReservationFields() {
+  using Reservation = v1::Reservation;
+  return {
+      {"reservation_id", "RESERVATION", Align::kLeft, [](const Reservation& r) { return r.reservation_id(); }},
+      {"holder", "HOLDER", Align::kLeft, [](const Reservation& r) { return r.holder(); }},
+      {"start_time", "FROM", Align::kLeft, [](const Reservation& r) { return LocalTime(true, r.start_time()); },
+       [](const Reservation& r) { return Rfc3339(true, r.start_time()); }},
+      {"end_time", "UNTIL", Align::kLeft, [](const Reservation& r) { return LocalTime(true, r.end_time()); },
+       [](const Reservation& r) { return Rfc3339(true, r.end_time()); }},
+      {"device_ids", "DEVICES", Align::kLeft,
+       [](const Reservation& r) { return fmt::format("{}", fmt::join(r.device_ids(), ", ")); },
+       [](const Reservation& r) { return fmt::format("{}", fmt::join(r.device_ids(), ";")); }},
+      {"note", "NOTE", Align::kLeft, [](const Reservation& r) { return r.note(); }},
+  };
+}
+
+std::vector<Field<v1::Schedule>> ScheduleFields() {
+  using Schedule = v1::Schedule;
+  return {
+      {"schedule_id", "SCHEDULE", Align::kLeft, [](const Schedule& s) { return s.schedule_id(); }},
+      {"cron", "CRON", Align::kLeft, [](const Schedule& s) { return s.cron(); }},
+      {"time_zone", "ZONE", Align::kLeft, [](const Schedule& s) { return s.time_zone(); }},
+      {"paused", "", Align::kLeft, [](const Schedule& s) { return s.paused() ? "true" : "false"; }},
+      {"next_time", "NEXT", Align::kLeft,
+       [](const Schedule& s) { return s.paused() ? "paused" : LocalTime(s.has_next_time(), s.next_time()); },
+       [](const Schedule& s) { return Rfc3339(s.has_next_time(), s.next_time()); }},
+      {"last_time", "LAST", Align::kLeft, [](const Schedule& s) { return LocalTime(s.has_last_time(), s.last_time()); },
+       [](const Schedule& s) { return Rfc3339(s.has_last_time(), s.last_time()); }},
+      {"last_job_id", "LAST JOB", Align::kLeft, [](const Schedule& s) { return s.last_job_id(); }},
+      {"submitter", "BY", Align::kLeft, [](const Schedule& s) { return s.submitter(); }},
+      {"last_problem", "PROBLEM", Align::kLeft, [](const Schedule& s) { return s.last_problem(); }},
   };
 }
 

@@ -6,6 +6,7 @@
 #include "ballast/v1/device.pb.h"
 #include "ballast/v1/job.pb.h"
 #include "ballast/v1/model.pb.h"
+#include "ballast/v1/planning.pb.h"
 #include "ballast/v1/run.pb.h"
 #include "cli/render/records.h"
 
@@ -14,6 +15,8 @@ namespace ballast::cli {
 [[nodiscard]] std::vector<Field<v1::Job>> JobFields();
 [[nodiscard]] std::vector<Field<v1::Run>> RunFields();
 [[nodiscard]] std::vector<Field<v1::Device>> DeviceFields();
+[[nodiscard]] std::vector<Field<v1::Reservation>> ReservationFields();
+[[nodiscard]] std::vector<Field<v1::Schedule>> ScheduleFields();
 [[nodiscard]] std::vector<Field<v1::ModelEntry>> ModelEntryFields();
 
 }  // namespace ballast::cli

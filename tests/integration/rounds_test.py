@@ -64,7 +64,8 @@ class RoundsTest(FleetTest):
         if self.coordinator:
             self.coordinator.close()
         listen = self.address or "127.0.0.1:0"
-        self.coordinator = Coordinator(self.path("coordinator"), listen, "--heartbeat-interval", "0.2", "--offline-after", "2s")
+        self.coordinator = Coordinator(self.path("coordinator"), listen, "--heartbeat-interval", "0.2", "--offline-after", "2s",
+                                       "--quarantine-after", "0")  # what is killed on purpose is not ill
         self.address = self.coordinator.address
 
     def begin_worker(self, device):
