@@ -93,6 +93,16 @@ absl::StatusOr<ExitCode> PrintSamples(const SamplesFlags& flags, Context& contex
   if (!flags.metrics.empty()) request.mutable_metrics()->Assign(metrics.begin(), metrics.end());
 
   BALLAST_ASSIGN_OR_RETURN(const auto session, Session::Open(context, flags.connection, Session::Use::kHistory));
+  v1::GetRunRequest run_request;
+  run_request.set_run_id(flags.run_id);
+  const auto run = session->Call(&v1::RunService::Stub::GetRun, run_request);
+  if (!run.ok()) return WithNextStep(run.status(), "ballast runs list");
+  if (run->has_samples_thinned_time()) {
+    context.err << fmt::format(
+        "note: the samples of {} were thinned: each row is a summary, the mean of a gauge and the last value of a "
+        "counter\n",
+        flags.run_id);
+  }
   bool first = true;
   const auto print_heading = [&] {
     if (json || !std::exchange(first, false)) return;

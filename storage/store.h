@@ -1,8 +1,10 @@
 // Where everything is kept. An interface: storage/sqlite implements it, and nothing above knows how.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -16,6 +18,7 @@
 #include "ballast/v1/planning.pb.h"
 #include "ballast/v1/run.pb.h"
 #include "ballast/v1/telemetry.pb.h"
+#include "common/base/clock.h"
 
 namespace ballast::storage {
 
@@ -64,8 +67,52 @@ struct DeleteSchedule {
   std::string schedule_id;
 };
 
-using Mutation = std::variant<PutJob, PutRun, PutDevice, DeleteDevice, PutChunk, PutReservation, DeleteReservation,
-                              PutSchedule, DeleteSchedule>;
+// Puts one summary in the place of an attempt's chunks from `first_seq` to `last_seq`, and of their bodies what belongs
+// to their events. All of these chunks must be there and whole, and the run must have ended. Rollups stay as they are,
+// and so does what counts as taken: a chunk that comes again within these bounds is ignored.
+struct ThinChunks {
+  std::string run_id;
+  std::uint32_t attempt = 0;
+  std::uint64_t first_seq = 0;
+  std::uint64_t last_seq = 0;
+  v1::ChunkHeader summary;          // over all of them, in the words of one chunk's header
+  std::optional<v1::Chunk> events;  // absent where they have no events
+};
+// Notes in a run that has ended how far thinning it is. Nothing happens where it does not exist.
+struct MarkThinned {
+  std::string run_id;
+  // Becomes Run.samples_thinned_time where the run has none yet, now and whenever it is put again. Absent: nothing was
+  // thinned.
+  std::optional<base::SystemTime> time;
+  // RunsToThin leaves it out until it gets another chunk.
+  bool done = false;
+};
+// Deletes an attempt's chunks from `first_seq` to `last_seq`, whole or thinned, so that deleting the run is short. The
+// run must have ended.
+struct DeleteChunks {
+  std::string run_id;
+  std::uint32_t attempt = 0;
+  std::uint64_t first_seq = 0;
+  std::uint64_t last_seq = 0;
+};
+// Deletes a run with all that belongs to it. Nothing happens where it does not exist; FAILED_PRECONDITION where it has
+// not ended.
+struct DeleteRun {
+  std::string run_id;
+};
+// Deletes a job, whose request_id is free afterwards. Nothing happens where it does not exist; FAILED_PRECONDITION
+// where it has not ended or has runs.
+struct DeleteJob {
+  std::string job_id;
+};
+// Gives so much of the space that deletions left back to the file system, as far as the database can (SpaceUse).
+struct ReleaseSpace {
+  std::uint64_t max_bytes = 0;
+};
+
+using Mutation =
+    std::variant<PutJob, PutRun, PutDevice, DeleteDevice, PutChunk, PutReservation, DeleteReservation, PutSchedule,
+                 DeleteSchedule, ThinChunks, MarkThinned, DeleteChunks, DeleteRun, DeleteJob, ReleaseSpace>;
 using WriteBatch = std::vector<Mutation>;
 
 // What the coordinator needs to go on where it stopped.
@@ -75,6 +122,19 @@ struct OpenState {
   std::vector<v1::Device> devices;
   std::vector<v1::Reservation> reservations;  // all of them, ordered by identifier
   std::vector<v1::Schedule> schedules;        // likewise
+};
+
+// Where a list in order of creation goes on: behind what was created then and has this identifier.
+struct CreationKey {
+  base::SystemTime create_time = base::SystemTime::min();
+  std::string id;
+};
+
+// What the database takes of the disk.
+struct SpaceUse {
+  std::uint64_t total_bytes = 0;
+  std::uint64_t free_bytes = 0;  // of these, left by deletions; used for what comes next
+  bool can_release = false;      // whether ReleaseSpace can give them back while the database is open
 };
 
 // Durable storage. All methods are thread-safe. Reads see everything whose write has been reported done. Codes that any
@@ -125,7 +185,8 @@ class Store {
   // Ordered by device_id. Pages as in ListJobs.
   [[nodiscard]] virtual absl::StatusOr<v1::ListDevicesResponse> ListDevices(const v1::ListDevicesRequest& request) = 0;
 
-  // Calls `visit` with each chunk of an attempt in order of seq, stopping at its first error, which is returned.
+  // Calls `visit` with each chunk of an attempt in order of seq, stopping at its first error, which is returned. Of
+  // those that were thinned (ThinChunks) what is left: their events, and the sample before each.
   // `visit` may take its time and may call the store.
   [[nodiscard]] virtual absl::Status ReadChunks(
       std::string_view run_id, std::uint32_t attempt,
@@ -135,6 +196,32 @@ class Store {
   [[nodiscard]] virtual absl::Status ReadChunksWithEvents(
       std::string_view run_id, std::uint32_t attempt,
       const std::function<absl::Status(std::uint64_t seq, const v1::Chunk&)>& visit) = 0;
+
+  // The same for only those chunks that were not thinned.
+  [[nodiscard]] virtual absl::Status ReadWholeChunks(
+      std::string_view run_id, std::uint32_t attempt,
+      const std::function<absl::Status(std::uint64_t seq, const v1::Chunk&)>& visit) = 0;
+
+  // The summaries of an attempt's thinned chunks, in order; `last_seq` is that of the last chunk it stands for.
+  [[nodiscard]] virtual absl::Status ReadSummaries(
+      std::string_view run_id, std::uint32_t attempt,
+      const std::function<absl::Status(std::uint64_t last_seq, const v1::ChunkHeader&)>& visit) = 0;
+
+  // The positions of all chunks of an attempt, in order; of those that were thinned the first of each stretch.
+  [[nodiscard]] virtual absl::StatusOr<std::vector<std::uint64_t>> ChunkPositions(std::string_view run_id,
+                                                                                  std::uint32_t attempt) = 0;
+
+  // Runs with samples that may have to be thinned, in order of creation: those behind `after` that were created before
+  // a time, `limit` at most. Whether they have ended is for the caller to see.
+  [[nodiscard]] virtual absl::StatusOr<std::vector<v1::Run>> RunsToThin(const CreationKey& after,
+                                                                        base::SystemTime created_before,
+                                                                        std::size_t limit) = 0;
+  // Jobs in order of creation, likewise.
+  [[nodiscard]] virtual absl::StatusOr<std::vector<v1::Job>> JobsCreatedBefore(const CreationKey& after,
+                                                                               base::SystemTime created_before,
+                                                                               std::size_t limit) = 0;
+
+  [[nodiscard]] virtual absl::StatusOr<SpaceUse> GetSpaceUse() = 0;
 
   // Summaries over all chunks of an attempt, ordered by metric_id. Empty where there are none.
   [[nodiscard]] virtual absl::StatusOr<std::vector<v1::MetricSummary>> GetRollups(std::string_view run_id,

@@ -289,6 +289,9 @@ std::string RunDetails(const v1::Run& run) {
     }
     if (attempt.has_result()) AddResult(attempt.result(), &lines);
   }
+  if (run.has_samples_thinned_time()) {
+    lines.Add("samples", "thinned to summaries " + LocalTime(true, run.samples_thinned_time()));
+  }
   if (!run.late_results().empty()) lines.Add("late results", std::to_string(run.late_results_size()));
   return lines.Take();
 }

@@ -69,8 +69,14 @@ struct PutSchedule {
 struct DeleteSchedule {
   std::string schedule_id;
 };
+struct DeleteRun {
+  std::string run_id;
+};
+struct DeleteJob {
+  std::string job_id;
+};
 using Mutation = std::variant<PutJob, PutRun, PutDevice, DeleteDevice, PutChunk, PutReservation, DeleteReservation,
-                              PutSchedule, DeleteSchedule>;
+                              PutSchedule, DeleteSchedule, DeleteRun, DeleteJob>;
 
 // A message for a worker.
 struct SendMessage {

@@ -226,6 +226,18 @@ absl::StatusOr<v1::Schedule> Core::RemoveSchedule(const Instant& now, const std:
   return schedule;
 }
 
+absl::Status Core::ForgetRun(const std::string& job_id, const std::string& run_id, Actions* actions) {
+  BALLAST_RETURN_IF_ERROR(state_.ForgetRun(job_id, run_id));
+  actions->mutations.emplace_back(DeleteRun{run_id});
+  return absl::OkStatus();
+}
+
+absl::Status Core::ForgetJob(const std::string& job_id, Actions* actions) {
+  BALLAST_RETURN_IF_ERROR(state_.ForgetJob(job_id));
+  actions->mutations.emplace_back(DeleteJob{job_id});
+  return absl::OkStatus();
+}
+
 void Core::Receive(const Instant& now, SessionId session, v1::WorkerMessage message, Actions* actions) {
   Turn turn(now, actions);
   switch (message.content_case()) {

@@ -94,6 +94,12 @@ class Core {
   absl::StatusOr<v1::Schedule> RemoveSchedule(const Instant& now, const std::string& schedule_id,
                                               const std::string& requester, bool administrator, Actions* actions);
 
+  // Forgets a run, or a job whose runs were all forgotten: what is older than users want it kept. Its records are
+  // rejected from then on. FAILED_PRECONDITION where it is of an open job; UNAVAILABLE while something of it is under
+  // way. Ended ones that the core holds nothing of are fine: only the store knows whether they exist.
+  absl::Status ForgetRun(const std::string& job_id, const std::string& run_id, Actions* actions);
+  absl::Status ForgetJob(const std::string& job_id, Actions* actions);
+
   // --- workers
   // -------------------------------------------------------------------------------------------------------------------------
 

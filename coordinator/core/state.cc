@@ -124,8 +124,10 @@ void State::CloseJob(const std::string& job_id) {
   }
   if (closed_job_order_.size() >= kClosedJobs) {
     const auto oldest = closed_jobs_.find(closed_job_order_.front());
-    requests_.erase(oldest->second.request_id());
-    closed_jobs_.erase(oldest);
+    if (oldest != closed_jobs_.end()) {  // it may have been forgotten before
+      requests_.erase(oldest->second.request_id());
+      closed_jobs_.erase(oldest);
+    }
     closed_job_order_.pop_front();
   }
   closed_jobs_[job_id] = std::move(it->second->job);
@@ -142,6 +144,23 @@ void State::RememberRun(v1::Run run) {
     closed_runs_.erase(closed_run_order_.front());
     closed_run_order_.pop_front();
   }
+}
+
+absl::Status State::ForgetRun(const std::string& job_id, const std::string& run_id) {
+  if (jobs_.contains(job_id)) return absl::FailedPreconditionError("job " + job_id + " has not ended");
+  // A record that waits for the run would find it, and be written to what is deleted by then.
+  if (waiting_.contains(run_id)) return absl::UnavailableError("records of run " + run_id + " are just coming in");
+  closed_runs_.erase(run_id);
+  return absl::OkStatus();
+}
+
+absl::Status State::ForgetJob(const std::string& job_id) {
+  if (jobs_.contains(job_id)) return absl::FailedPreconditionError("job " + job_id + " has not ended");
+  const auto it = closed_jobs_.find(job_id);
+  if (it == closed_jobs_.end()) return absl::OkStatus();
+  requests_.erase(it->second.request_id());
+  closed_jobs_.erase(it);
+  return absl::OkStatus();
 }
 
 void State::Arm(DeviceEntry* device, std::chrono::nanoseconds at) {

@@ -167,6 +167,9 @@ class State {
   void CloseJob(const std::string& job_id);
   // Remembers a run of a closed job, without its bulk.
   void RememberRun(v1::Run run);
+  // Forget what is remembered of a job that was closed, as Core::ForgetRun and ForgetJob.
+  [[nodiscard]] absl::Status ForgetRun(const std::string& job_id, const std::string& run_id);
+  [[nodiscard]] absl::Status ForgetJob(const std::string& job_id);
 
   // Runs that are assigned or going on, in the whole fleet.
   std::uint32_t active_runs = 0;

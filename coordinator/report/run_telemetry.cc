@@ -9,6 +9,7 @@
 #include "common/metrics/metric_table.h"
 #include "coordinator/report/figures.h"
 #include "coordinator/report/sample_thinner.h"
+#include "coordinator/report/thinned_samples.h"
 #include "fmt/format.h"
 
 namespace ballast::report {
@@ -17,12 +18,20 @@ namespace {
 // Collects from the chunks of one attempt, decoding only those that have something to give.
 class TelemetryReader {
  public:
-  explicit TelemetryReader(std::optional<std::uint32_t> max_samples) {
+  // `whole` says whether the samples stand in the chunks; otherwise they come by AddSample.
+  TelemetryReader(std::optional<std::uint32_t> max_samples, bool whole) : whole_(whole) {
     if (max_samples.has_value()) thinner_.emplace(*max_samples);
   }
 
+  void AddSample(std::chrono::microseconds offset, const metrics::SampleRow& row) { thinner_->Add(offset, row); }
+  void AddDamaged(std::uint64_t seq, const absl::Status& reason) {
+    if (undecodable_chunks_++ == 0) {
+      first_undecodable_ = fmt::format("{}: {}", seq, std::string(reason.message()));
+    }
+  }
+
   void Visit(std::uint64_t seq, const v1::Chunk& chunk) {
-    const bool has_samples = thinner_.has_value() && chunk.header().sample_count() > 0;
+    const bool has_samples = whole_ && thinner_.has_value() && chunk.header().sample_count() > 0;
     if (has_samples) DropSkipped();
     const bool wants_samples = has_samples && thinner_->Wants(chunk.header().sample_count());
     if (chunk.header().event_count() > 0 || wants_samples) {
@@ -37,6 +46,11 @@ class TelemetryReader {
   RunTelemetry Finish(const std::string& run_id) {
     if (skipped_.has_value()) Decode(skipped_seq_, *skipped_);
     if (thinner_.has_value()) result_.samples = thinner_->Finish();
+    if (!whole_) {
+      result_.warnings.push_back(fmt::format(
+          "run {}: its samples were thinned to summaries, as it ended long ago; means and last values stand for them",
+          run_id));
+    }
     if (undecodable_chunks_ > 0) {
       result_.warnings.push_back(
           fmt::format("run {}: {} of its chunks cannot be decoded, so their samples and events are left out (the first "
@@ -60,9 +74,7 @@ class TelemetryReader {
   void Decode(std::uint64_t seq, const v1::Chunk& chunk) {
     absl::StatusOr<metrics::DecodedChunk> decoded = metrics::DecodeChunk(chunk);
     if (!decoded.ok()) {
-      if (undecodable_chunks_++ == 0) {
-        first_undecodable_ = fmt::format("{}: {}", seq, std::string(decoded.status().message()));
-      }
+      AddDamaged(seq, decoded.status());
       return;
     }
     AddCycles(*decoded);
@@ -73,7 +85,7 @@ class TelemetryReader {
         ++omitted_events_;
       }
     }
-    if (!thinner_.has_value()) return;
+    if (!whole_ || !thinner_.has_value()) return;
     for (std::size_t i = 0; i < decoded->rows.size(); ++i) thinner_->Add(decoded->offsets[i], decoded->rows[i]);
   }
 
@@ -106,6 +118,7 @@ class TelemetryReader {
     return value == metrics::kAbsent || value < 0 ? 0 : static_cast<std::uint64_t>(value);
   }
 
+  const bool whole_;
   RunTelemetry result_;
   std::optional<SampleThinner> thinner_;
   std::optional<v1::Chunk> skipped_;
@@ -119,15 +132,25 @@ class TelemetryReader {
 
 absl::StatusOr<RunTelemetry> ReadTelemetry(storage::Store& store, const v1::Run& run,
                                            std::optional<std::uint32_t> max_samples) {
-  TelemetryReader reader(max_samples);
+  const bool whole = !run.has_samples_thinned_time();
+  TelemetryReader reader(max_samples, whole);
   if (const v1::Attempt* attempt = LastAttempt(run); attempt != nullptr) {
     const auto visit = [&reader](std::uint64_t seq, const v1::Chunk& chunk) {
       reader.Visit(seq, chunk);
       return absl::OkStatus();
     };
-    BALLAST_RETURN_IF_ERROR(max_samples.has_value()
+    BALLAST_RETURN_IF_ERROR(max_samples.has_value() && whole
                                 ? store.ReadChunks(run.run_id(), attempt->attempt(), visit)
                                 : store.ReadChunksWithEvents(run.run_id(), attempt->attempt(), visit));
+    if (max_samples.has_value() && !whole) {
+      BALLAST_RETURN_IF_ERROR(ReadThinnedSamples(
+          store, run.run_id(), attempt->attempt(),
+          [&reader](std::chrono::microseconds offset, const metrics::SampleRow& row) {
+            reader.AddSample(offset, row);
+            return absl::OkStatus();
+          },
+          [&reader](std::uint64_t seq, const absl::Status& reason) { reader.AddDamaged(seq, reason); }));
+    }
   }
   return reader.Finish(run.run_id());
 }

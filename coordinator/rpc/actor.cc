@@ -25,6 +25,8 @@ storage::Mutation ToStorage(core::Mutation mutation) {
     storage::Mutation operator()(core::DeleteDevice&& gone) const {
       return storage::DeleteDevice{std::move(gone.device_id)};
     }
+    storage::Mutation operator()(core::DeleteRun&& gone) const { return storage::DeleteRun{std::move(gone.run_id)}; }
+    storage::Mutation operator()(core::DeleteJob&& gone) const { return storage::DeleteJob{std::move(gone.job_id)}; }
     storage::Mutation operator()(core::PutChunk&& put) const {
       return storage::PutChunk{std::move(put.run_id), put.attempt, put.seq, std::move(put.chunk)};
     }
@@ -107,8 +109,10 @@ void Actor::Post(Event event) {
   {
     const std::lock_guard lock(mutex_);
     if (!stopped_) {
+      // Who is to take an earlier one takes this with it: under load most need no waking.
+      const bool first = mailbox_.empty();
       mailbox_.push_back(std::move(event));
-      wake_.notify_all();
+      if (first) wake_.notify_all();
       return;
     }
   }

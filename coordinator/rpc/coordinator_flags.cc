@@ -20,6 +20,7 @@ constexpr char kFooter[] =
     "  ballast-coordinator --data-dir /var/lib/ballast/coordinator\n"
     "  ballast-coordinator --config /etc/ballast/coordinator.yaml --listen unix:/run/ballast/coordinator.sock\n"
     "\n"
+    "Of the database alone: ballast-coordinator backup, restore and compact (each has --help).\n"
     "Prints `listening on ADDR` on standard output when it is ready. Exit codes: 0 ended by SIGTERM or SIGINT,\n"
     "1 could not work, 2 wrong usage or configuration.";
 

@@ -51,6 +51,26 @@ absl::Status OfStore(absl::Status status) {
   return WithNextStep(std::move(status), step);
 }
 
+std::string NextStepOfMaintenance(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kNotFound:
+      return "give --data-dir the directory of a database, or FILE the name of a copy";
+    case absl::StatusCode::kAlreadyExists:
+      return "give another name, or --force to replace the file of a backup";
+    case absl::StatusCode::kFailedPrecondition:
+      return "stop the coordinator that uses it, or give another file or --data-dir";
+    case absl::StatusCode::kDataLoss:
+      return "take another copy";
+    case absl::StatusCode::kCancelled:
+      return "the same command again";
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kResourceExhausted:
+      return "free space on that disk, or give a file or --data-dir on another";
+    default:
+      return "let this user read and write those files, or give others";
+  }
+}
+
 absl::Status OfModels(absl::Status status) {
   std::string_view step = StepOfDisk(status.code());
   if (absl::IsInvalidArgument(status) || absl::IsNotFound(status)) {
@@ -63,8 +83,8 @@ absl::Status OfModels(absl::Status status) {
 
 absl::Status OfEnvironments(absl::Status status) {
   const bool of_file = absl::IsInvalidArgument(status) || absl::IsNotFound(status);
-  const std::string_view step = of_file ? "mend the file of profiles; configs/low_mem_env.yaml shows how one looks"
-                                        : StepOfDisk(status.code());
+  const std::string_view step =
+      of_file ? "mend the file of profiles; configs/low_mem_env.yaml shows how one looks" : StepOfDisk(status.code());
   return WithNextStep(std::move(status), step);
 }
 

@@ -13,9 +13,13 @@
 #include "common/metrics/chunk_codec.h"
 #include "common/metrics/metric_table.h"
 #include "common/rpc/channel.h"
+#include "coordinator/report/thinned_samples.h"
 
 namespace ballast::coordinator {
 namespace {
+
+// Of thinned runs; of others a message is a chunk.
+constexpr std::size_t kSamplesPerMessage = 256;
 
 using MetricList = std::vector<const metrics::Metric*>;
 
@@ -93,20 +97,41 @@ grpc::Status RunService::ReadSamples(grpc::ServerContext* context, const v1::Rea
       BALLAST_ASSIGN_OR_RETURN(list, SampledMetrics(store_, run.run_id(), attempt));
     }
     bool damage_told = false;
+    const auto tell_damage = [&](std::uint64_t seq, const absl::Status& reason) {
+      // What is left of the attempt is worth reading, and reports leave it out as well.
+      if (std::exchange(damage_told, true)) return;
+      base::Log().warn("run {}, attempt {}: samples are left out, from record {} on: {}", run.run_id(), attempt, seq,
+                       std::string(reason.message()));
+    };
+    const auto write = [&](const metrics::DecodedChunk& samples) -> absl::Status {
+      if (context->IsCancelled() || !writer->Write(ToSeries(samples, list))) {
+        return absl::CancelledError("the reader has gone");
+      }
+      return absl::OkStatus();
+    };
+    if (run.has_samples_thinned_time()) {
+      metrics::DecodedChunk samples;
+      BALLAST_RETURN_IF_ERROR(report::ReadThinnedSamples(
+          store_, run.run_id(), attempt,
+          [&](std::chrono::microseconds offset, const metrics::SampleRow& row) {
+            samples.offsets.push_back(offset);
+            samples.rows.push_back(row);
+            if (samples.rows.size() < kSamplesPerMessage) return absl::OkStatus();
+            const absl::Status written = write(samples);
+            samples = {};
+            return written;
+          },
+          tell_damage));
+      return samples.rows.empty() ? absl::OkStatus() : write(samples);
+    }
     return store_.ReadChunks(run.run_id(), attempt, [&](std::uint64_t seq, const v1::Chunk& chunk) -> absl::Status {
-      if (context->IsCancelled()) return absl::CancelledError("the reader has gone");
       if (chunk.header().sample_count() == 0) return absl::OkStatus();
       const absl::StatusOr<metrics::DecodedChunk> decoded = metrics::DecodeChunk(chunk);
       if (!decoded.ok()) {
-        // What is left of the attempt is worth reading, and reports leave it out as well.
-        if (!std::exchange(damage_told, true)) {
-          base::Log().warn("run {}, attempt {}: samples are left out, from record {} on: {}", run.run_id(), attempt,
-                           seq, std::string(decoded.status().message()));
-        }
+        tell_damage(seq, decoded.status());
         return absl::OkStatus();
       }
-      if (!writer->Write(ToSeries(*decoded, list))) return absl::CancelledError("the reader has gone");
-      return absl::OkStatus();
+      return write(*decoded);
     });
   }();
   return rpc::ToGrpc(status);

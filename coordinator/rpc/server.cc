@@ -15,6 +15,7 @@
 #include "common/environment/catalogue.h"
 #include "common/rpc/channel.h"
 #include "coordinator/models/model_library.h"
+#include "coordinator/retention/retention.h"
 #include "coordinator/rpc/actor.h"
 #include "coordinator/rpc/device_service.h"
 #include "coordinator/rpc/job_ids.h"
@@ -50,6 +51,8 @@ constexpr int kMaxThreads = 256;
 // What messages and buffers of all connections may take together; senders wait beyond it.
 constexpr std::size_t kMaxBufferBytes = 512U << 20U;
 constexpr std::chrono::seconds kCallGrace{3};
+// For a run that retention removes to be gone from the disk.
+constexpr std::chrono::seconds kRemovalTimeout{60};
 
 class GrpcServer final : public Server {
  public:
@@ -64,6 +67,7 @@ class GrpcServer final : public Server {
 
  private:
   void SetServing(bool serving);
+  void BeginRetention(const v1::RetentionConfig& config);
 
   storage::Store* const store_;
   const base::Clock& clock_;
@@ -75,6 +79,7 @@ class GrpcServer final : public Server {
   WantedJobs wanted_jobs_;  // outlives the actor, which adds to it
   std::unique_ptr<Actor> actor_;
   std::unique_ptr<JobIntake> job_intake_;
+  std::unique_ptr<retention::Retention> retention_;
   std::unique_ptr<JobService> job_service_;
   std::unique_ptr<ReservationService> reservation_service_;
   std::unique_ptr<ScheduleService> schedule_service_;
@@ -174,10 +179,32 @@ absl::Status GrpcServer::Begin(const v1::CoordinatorConfig& config) {
                         "give another --listen address; --log-level debug says what gRPC has against this one");
   }
   address_ = WithPort(config.listen(), port);
+  BeginRetention(config.retention());
   const std::lock_guard lock(serving_mutex_);
   server_ = std::move(server);
   server_->GetHealthCheckService()->SetServingStatus(serving_);
   return absl::OkStatus();
+}
+
+// What is removed is removed by the core, so that it remembers nothing of what the store has no longer.
+void GrpcServer::BeginRetention(const v1::RetentionConfig& config) {
+  const auto call = [this](auto forget) {
+    const auto body = [forget](core::Core& core, const core::Instant& /*now*/, core::Actions* actions) {
+      const absl::Status status = forget(core, actions);
+      return status.ok() ? absl::StatusOr<bool>(true) : absl::StatusOr<bool>(status);
+    };
+    return actor_->Call<bool>(std::chrono::system_clock::now() + kRemovalTimeout, body).status();
+  };
+  retention::Removal removal;
+  removal.run = [call](const std::string& job_id, const std::string& run_id) {
+    return call(
+        [job_id, run_id](core::Core& core, core::Actions* actions) { return core.ForgetRun(job_id, run_id, actions); });
+  };
+  removal.job = [call](const std::string& job_id) {
+    return call([job_id](core::Core& core, core::Actions* actions) { return core.ForgetJob(job_id, actions); });
+  };
+  retention_ = std::make_unique<retention::Retention>(store_, &clock_, config, std::move(removal));
+  retention_->Start();
 }
 
 void GrpcServer::SetServing(bool serving) {
@@ -189,6 +216,7 @@ void GrpcServer::SetServing(bool serving) {
 void GrpcServer::Stop() {
   if (std::exchange(stopped_, true)) return;
   SetServing(false);
+  if (retention_ != nullptr) retention_->Stop();
   if (actor_ != nullptr) actor_->Stop();
   wanted_jobs_.Stop();
   if (model_service_ != nullptr) model_service_->Stop();

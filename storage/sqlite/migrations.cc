@@ -106,9 +106,32 @@ CREATE TABLE schedules (
 ) STRICT;
 )sql";
 
+// Retention. Where a run's samples were thinned, `samples_thinned_ns` says when; `samples_whole` is 1 where retention
+// has not looked at them yet, or something came since. A row of thinned_chunks stands for all chunks from first_seq to
+// last_seq: programs that do not know it would take one of them that comes again for new.
+constexpr const char* kStep4 = R"sql(
+ALTER TABLE runs ADD COLUMN samples_thinned_ns INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE runs ADD COLUMN samples_whole INTEGER NOT NULL DEFAULT 1;
+CREATE INDEX runs_to_thin ON runs (create_time_ns, run_id) WHERE samples_whole = 1;
+CREATE INDEX runs_thinned ON runs (run_id) WHERE samples_whole = 0;
+
+CREATE TABLE thinned_chunks (
+  run_id TEXT NOT NULL REFERENCES runs (run_id),
+  attempt INTEGER NOT NULL,
+  first_seq INTEGER NOT NULL,
+  last_seq INTEGER NOT NULL,
+  event_count INTEGER NOT NULL,
+  summary BLOB NOT NULL,
+  events BLOB NOT NULL,
+  PRIMARY KEY (run_id, attempt, first_seq)
+) STRICT;
+CREATE INDEX thinned_chunks_with_events ON thinned_chunks (run_id, attempt, first_seq) WHERE event_count > 0;
+)sql";
+
 constexpr std::array kMigrations = {
     Migration{.version = 1, .oldest_compatible_version = 1, .sql = kStep1},
     Migration{.version = 3, .oldest_compatible_version = 3, .sql = kStep3},
+    Migration{.version = 4, .oldest_compatible_version = 4, .sql = kStep4},
 };
 
 struct Version {

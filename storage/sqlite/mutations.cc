@@ -2,8 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
+
 #include "common/base/status.h"
 #include "storage/sqlite/columns.h"
+#include "storage/sqlite/retention_mutations.h"
 
 namespace ballast::storage {
 namespace {
@@ -58,6 +61,20 @@ absl::Status WriteAnnotations(Connection* connection, const v1::Run& run) {
   return absl::OkStatus();
 }
 
+// The run as it is stored. Whoever puts an ended one again may have read it before it was thinned.
+absl::StatusOr<std::string> MessageOf(Connection* connection, const v1::Run& run) {
+  if (run.state() != v1::Run::ENDED || run.has_samples_thinned_time()) return run.SerializeAsString();
+  BALLAST_ASSIGN_OR_RETURN(Statement statement,
+                           connection->Cached("SELECT samples_thinned_ns FROM runs WHERE run_id = ?1"));
+  statement.Bind(1, run.run_id());
+  BALLAST_ASSIGN_OR_RETURN(const bool has_row, statement.Step());
+  if (!has_row || statement.Int64(0) == 0) return run.SerializeAsString();
+  v1::Run thinned = run;
+  *thinned.mutable_samples_thinned_time() =
+      base::ToProto(base::SystemTime(std::chrono::nanoseconds(statement.Int64(0))));
+  return thinned.SerializeAsString();
+}
+
 absl::Status ApplyMutation(Connection* connection, const PutRun& put) {
   const v1::Run& run = put.run;
   BALLAST_RETURN_IF_ERROR(CheckIdentifier("run", run.run_id()));
@@ -76,7 +93,7 @@ absl::Status ApplyMutation(Connection* connection, const PutRun& put) {
     }
   }
 
-  const std::string message = run.SerializeAsString();
+  BALLAST_ASSIGN_OR_RETURN(const std::string message, MessageOf(connection, run));
   BALLAST_ASSIGN_OR_RETURN(Statement statement, connection->Cached(R"sql(
       INSERT INTO runs (run_id, job_id, device_id, create_time_ns, state, outcome, workload_kind, message)
       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
@@ -209,6 +226,8 @@ absl::Status MergeRollup(Connection* connection, const PutChunk& put, std::int64
 
 absl::Status StoreChunk(Connection* connection, const PutChunk& put) {
   BALLAST_ASSIGN_OR_RETURN(const std::int64_t seq, ToColumn(put.seq));
+  BALLAST_ASSIGN_OR_RETURN(const bool thinned, IsThinned(connection, put.run_id, put.attempt, seq));
+  if (thinned) return absl::OkStatus();
   const std::string message = put.chunk.SerializeAsString();
   BALLAST_ASSIGN_OR_RETURN(Statement statement, connection->Cached(R"sql(
       INSERT INTO chunks (run_id, attempt, seq, event_count, message) VALUES (?1, ?2, ?3, ?4, ?5)
@@ -227,7 +246,7 @@ absl::Status StoreChunk(Connection* connection, const PutChunk& put) {
   for (const v1::MetricSummary& summary : put.chunk.header().summaries()) {
     BALLAST_RETURN_IF_ERROR(MergeRollup(connection, put, seq, summary));
   }
-  return absl::OkStatus();
+  return NoteWholeSamples(connection, put.run_id);
 }
 
 absl::Status ApplyMutation(Connection* connection, const PutChunk& put) {
@@ -240,7 +259,8 @@ absl::Status ApplyMutation(Connection* connection, const PutChunk& put) {
 }  // namespace
 
 absl::Status Apply(Connection* connection, const Mutation& mutation) {
-  return std::visit([connection](const auto& content) { return ApplyMutation(connection, content); }, mutation);
+  return std::visit([connection](const auto& content) -> absl::Status { return ApplyMutation(connection, content); },
+                    mutation);
 }
 
 }  // namespace ballast::storage

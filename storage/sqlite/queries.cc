@@ -33,6 +33,14 @@ absl::Status AppendMessages(Statement* statement, std::string_view what, std::ve
   }
 }
 
+// The parameters of a list in order of creation.
+void BindKey(Statement* statement, const CreationKey& after, base::SystemTime created_before, std::size_t limit) {
+  statement->Bind(1, std::int64_t{after.create_time.time_since_epoch().count()});
+  statement->Bind(2, after.id);
+  statement->Bind(3, std::int64_t{created_before.time_since_epoch().count()});
+  statement->Bind(4, static_cast<std::int64_t>(limit));
+}
+
 }  // namespace
 
 absl::StatusOr<v1::Job> GetJob(Connection* connection, std::string_view job_id) {
@@ -132,12 +140,26 @@ absl::StatusOr<OpenState> LoadOpenState(Connection* connection) {
 absl::StatusOr<std::vector<std::pair<std::int64_t, v1::Chunk>>> ReadChunksAfter(
     Connection* connection, std::string_view run_id, std::uint32_t attempt, std::int64_t after, std::size_t max_bytes,
     WhichChunks which) {
-  constexpr std::string_view kAll =
-      "SELECT seq, message FROM chunks WHERE run_id = ?1 AND attempt = ?2 AND seq > ?3 ORDER BY seq";
+  // Each of the two parts is in order already, so that they are merged and not sorted.
+  constexpr std::string_view kAll = R"sql(
+      SELECT seq, message FROM chunks WHERE run_id = ?1 AND attempt = ?2 AND seq > ?3
+      UNION ALL
+      SELECT first_seq, events FROM thinned_chunks INDEXED BY thinned_chunks_with_events
+      WHERE run_id = ?1 AND attempt = ?2 AND first_seq > ?3 AND event_count > 0
+      ORDER BY 1)sql";
   constexpr std::string_view kWithEvents = R"sql(
       SELECT seq, message FROM chunks INDEXED BY chunks_with_events
-      WHERE run_id = ?1 AND attempt = ?2 AND seq > ?3 AND event_count > 0 ORDER BY seq)sql";
-  BALLAST_ASSIGN_OR_RETURN(Statement statement, connection->Cached(which == WhichChunks::kAll ? kAll : kWithEvents));
+      WHERE run_id = ?1 AND attempt = ?2 AND seq > ?3 AND event_count > 0
+      UNION ALL
+      SELECT first_seq, events FROM thinned_chunks INDEXED BY thinned_chunks_with_events
+      WHERE run_id = ?1 AND attempt = ?2 AND first_seq > ?3 AND event_count > 0
+      ORDER BY 1)sql";
+  constexpr std::string_view kWhole =
+      "SELECT seq, message FROM chunks WHERE run_id = ?1 AND attempt = ?2 AND seq > ?3 ORDER BY seq";
+  const std::string_view sql = which == WhichChunks::kAll          ? kAll
+                               : which == WhichChunks::kWithEvents ? kWithEvents
+                                                                   : kWhole;
+  BALLAST_ASSIGN_OR_RETURN(Statement statement, connection->Cached(sql));
   statement.Bind(1, run_id);
   statement.Bind(2, std::int64_t{attempt});
   statement.Bind(3, after);
@@ -154,6 +176,77 @@ absl::StatusOr<std::vector<std::pair<std::int64_t, v1::Chunk>>> ReadChunksAfter(
     chunks.emplace_back(seq, std::move(chunk));
   }
   return chunks;
+}
+
+absl::StatusOr<std::vector<std::pair<std::int64_t, v1::ChunkHeader>>> ReadSummariesAfter(
+    Connection* connection, std::string_view run_id, std::uint32_t attempt, std::int64_t after, std::size_t limit) {
+  BALLAST_ASSIGN_OR_RETURN(Statement statement, connection->Cached(R"sql(
+      SELECT last_seq, summary FROM thinned_chunks WHERE run_id = ?1 AND attempt = ?2 AND first_seq > ?3
+      ORDER BY first_seq LIMIT ?4)sql"));
+  statement.Bind(1, run_id);
+  statement.Bind(2, std::int64_t{attempt});
+  statement.Bind(3, after);
+  statement.Bind(4, static_cast<std::int64_t>(limit));
+  std::vector<std::pair<std::int64_t, v1::ChunkHeader>> summaries;
+  while (true) {
+    BALLAST_ASSIGN_OR_RETURN(const bool has_row, statement.Step());
+    if (!has_row) return summaries;
+    BALLAST_ASSIGN_OR_RETURN(v1::ChunkHeader summary,
+                             ParseColumn<v1::ChunkHeader>(
+                                 statement.Blob(1), fmt::format("a summary of run {}, attempt {}", run_id, attempt)));
+    summaries.emplace_back(statement.Int64(0), std::move(summary));
+  }
+}
+
+absl::StatusOr<std::vector<std::uint64_t>> ChunkPositions(Connection* connection, std::string_view run_id,
+                                                          std::uint32_t attempt) {
+  BALLAST_ASSIGN_OR_RETURN(Statement statement, connection->Cached(R"sql(
+      SELECT seq FROM chunks WHERE run_id = ?1 AND attempt = ?2
+      UNION ALL SELECT first_seq FROM thinned_chunks WHERE run_id = ?1 AND attempt = ?2
+      ORDER BY 1)sql"));
+  statement.Bind(1, run_id);
+  statement.Bind(2, std::int64_t{attempt});
+  std::vector<std::uint64_t> positions;
+  while (true) {
+    BALLAST_ASSIGN_OR_RETURN(const bool has_row, statement.Step());
+    if (!has_row) return positions;
+    positions.push_back(static_cast<std::uint64_t>(statement.Int64(0)));
+  }
+}
+
+absl::StatusOr<std::vector<v1::Run>> RunsToThin(Connection* connection, const CreationKey& after,
+                                                base::SystemTime created_before, std::size_t limit) {
+  BALLAST_ASSIGN_OR_RETURN(Statement statement, connection->Cached(R"sql(
+      SELECT message, run_id FROM runs INDEXED BY runs_to_thin
+      WHERE samples_whole = 1 AND (create_time_ns, run_id) > (?1, ?2) AND create_time_ns < ?3
+      ORDER BY create_time_ns, run_id LIMIT ?4)sql"));
+  BindKey(&statement, after, created_before, limit);
+  std::vector<v1::Run> runs;
+  BALLAST_RETURN_IF_ERROR(AppendMessages(&statement, "run", &runs));
+  return runs;
+}
+
+absl::StatusOr<std::vector<v1::Job>> JobsCreatedBefore(Connection* connection, const CreationKey& after,
+                                                       base::SystemTime created_before, std::size_t limit) {
+  BALLAST_ASSIGN_OR_RETURN(Statement statement, connection->Cached(R"sql(
+      SELECT message, job_id FROM jobs INDEXED BY jobs_by_time
+      WHERE (create_time_ns, job_id) > (?1, ?2) AND create_time_ns < ?3
+      ORDER BY create_time_ns, job_id LIMIT ?4)sql"));
+  BindKey(&statement, after, created_before, limit);
+  std::vector<v1::Job> jobs;
+  BALLAST_RETURN_IF_ERROR(AppendMessages(&statement, "job", &jobs));
+  return jobs;
+}
+
+absl::StatusOr<SpaceUse> GetSpaceUse(Connection* connection) {
+  BALLAST_ASSIGN_OR_RETURN(const std::int64_t page_bytes, connection->QueryInt64("PRAGMA page_size"));
+  BALLAST_ASSIGN_OR_RETURN(const std::int64_t pages, connection->QueryInt64("PRAGMA page_count"));
+  BALLAST_ASSIGN_OR_RETURN(const std::int64_t free_pages, connection->QueryInt64("PRAGMA freelist_count"));
+  BALLAST_ASSIGN_OR_RETURN(const std::int64_t auto_vacuum, connection->QueryInt64("PRAGMA auto_vacuum"));
+  constexpr std::int64_t kIncremental = 2;
+  return SpaceUse{.total_bytes = static_cast<std::uint64_t>(pages * page_bytes),
+                  .free_bytes = static_cast<std::uint64_t>(free_pages * page_bytes),
+                  .can_release = auto_vacuum == kIncremental};
 }
 
 }  // namespace ballast::storage

@@ -25,12 +25,25 @@ namespace ballast::storage {
                                                                         std::uint32_t attempt);
 [[nodiscard]] absl::StatusOr<OpenState> LoadOpenState(Connection* connection);
 
-enum class WhichChunks { kAll, kWithEvents };
+enum class WhichChunks { kAll, kWithEvents, kWhole };
 
 // The first chunks of an attempt whose seq is above `after` (-1 for all), ordered by seq: as many as `max_bytes` hold,
 // and one at least where there is one.
 [[nodiscard]] absl::StatusOr<std::vector<std::pair<std::int64_t, v1::Chunk>>> ReadChunksAfter(
     Connection* connection, std::string_view run_id, std::uint32_t attempt, std::int64_t after, std::size_t max_bytes,
     WhichChunks which);
+
+// The first summaries of thinned chunks whose last seq is above `after`, ordered by it, with that seq: `limit` at most.
+[[nodiscard]] absl::StatusOr<std::vector<std::pair<std::int64_t, v1::ChunkHeader>>> ReadSummariesAfter(
+    Connection* connection, std::string_view run_id, std::uint32_t attempt, std::int64_t after, std::size_t limit);
+
+[[nodiscard]] absl::StatusOr<std::vector<std::uint64_t>> ChunkPositions(Connection* connection, std::string_view run_id,
+                                                                        std::uint32_t attempt);
+[[nodiscard]] absl::StatusOr<std::vector<v1::Run>> RunsToThin(Connection* connection, const CreationKey& after,
+                                                              base::SystemTime created_before, std::size_t limit);
+[[nodiscard]] absl::StatusOr<std::vector<v1::Job>> JobsCreatedBefore(Connection* connection, const CreationKey& after,
+                                                                     base::SystemTime created_before,
+                                                                     std::size_t limit);
+[[nodiscard]] absl::StatusOr<SpaceUse> GetSpaceUse(Connection* connection);
 
 }  // namespace ballast::storage

@@ -22,6 +22,7 @@ namespace {
 constexpr int kReaderCount = 4;
 // How much of an attempt is read at a time: no connection is kept while `visit` is at work.
 constexpr std::size_t kChunkReadBytes = 1U << 20U;
+constexpr std::size_t kSummariesAtATime = 256;
 
 class SqliteStore final : public Store {
  public:
@@ -79,6 +80,42 @@ class SqliteStore final : public Store {
     return VisitChunks(run_id, attempt, WhichChunks::kWithEvents, visit);
   }
 
+  absl::Status ReadWholeChunks(std::string_view run_id, std::uint32_t attempt,
+                               const std::function<absl::Status(std::uint64_t seq, const v1::Chunk&)>& visit) override {
+    return VisitChunks(run_id, attempt, WhichChunks::kWhole, visit);
+  }
+
+  absl::Status ReadSummaries(
+      std::string_view run_id, std::uint32_t attempt,
+      const std::function<absl::Status(std::uint64_t last_seq, const v1::ChunkHeader&)>& visit) override {
+    std::int64_t after = -1;
+    while (true) {
+      BALLAST_ASSIGN_OR_RETURN(const auto summaries,
+                               Read(ReadSummariesAfter, run_id, attempt, after, kSummariesAtATime));
+      if (summaries.empty()) return absl::OkStatus();
+      for (const auto& [last_seq, summary] : summaries) {
+        BALLAST_RETURN_IF_ERROR(visit(static_cast<std::uint64_t>(last_seq), summary));
+        after = last_seq;
+      }
+    }
+  }
+
+  absl::StatusOr<std::vector<std::uint64_t>> ChunkPositions(std::string_view run_id, std::uint32_t attempt) override {
+    return Read(storage::ChunkPositions, run_id, attempt);
+  }
+
+  absl::StatusOr<std::vector<v1::Run>> RunsToThin(const CreationKey& after, base::SystemTime created_before,
+                                                  std::size_t limit) override {
+    return Read(storage::RunsToThin, after, created_before, limit);
+  }
+
+  absl::StatusOr<std::vector<v1::Job>> JobsCreatedBefore(const CreationKey& after, base::SystemTime created_before,
+                                                         std::size_t limit) override {
+    return Read(storage::JobsCreatedBefore, after, created_before, limit);
+  }
+
+  absl::StatusOr<SpaceUse> GetSpaceUse() override { return Read(storage::GetSpaceUse); }
+
   absl::StatusOr<std::vector<v1::MetricSummary>> GetRollups(std::string_view run_id, std::uint32_t attempt) override {
     return Read(storage::GetRollups, run_id, attempt);
   }
@@ -116,6 +153,8 @@ absl::Status PrepareDatabase(Connection* connection, std::span<const Migration> 
   BALLAST_RETURN_IF_ERROR(connection->Execute("PRAGMA cell_size_check = ON"));
   // Nothing is written before the file is known to be ours.
   BALLAST_RETURN_IF_ERROR(CheckDatabase(connection, migrations));
+  // Takes effect in a database that is still empty, and in no other: those get it by `compact`.
+  BALLAST_RETURN_IF_ERROR(connection->Execute("PRAGMA auto_vacuum = INCREMENTAL"));
   BALLAST_RETURN_IF_ERROR(
       connection->Execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864;"
                           "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384"));

@@ -30,6 +30,11 @@ std::string KeptState::Apply(const Mutation& mutation) {
     devices[put_device->device.device_id()] = put_device->device;
   } else if (const auto* gone = std::get_if<DeleteDevice>(&mutation)) {
     devices.erase(gone->device_id);
+  } else if (const auto* old_run = std::get_if<DeleteRun>(&mutation)) {
+    runs.erase(old_run->run_id);
+  } else if (const auto* old_job = std::get_if<DeleteJob>(&mutation)) {
+    jobs.erase(old_job->job_id);
+    std::erase(job_order, old_job->job_id);
   } else if (const auto* chunk = std::get_if<PutChunk>(&mutation)) {
     if (!runs.contains(chunk->run_id)) return "chunk without run " + chunk->run_id;
     chunks.emplace(std::tuple(chunk->run_id, chunk->attempt, chunk->seq), chunk->chunk);

@@ -172,6 +172,48 @@ TEST_F(IngestTest, RunsOfLongAgoAreReadFromTheStore) {
   EXPECT_THAT(TakeLoads(), IsEmpty());
 }
 
+TEST_F(IngestTest, WhatWasForgottenIsUnknown) {
+  EXPECT_TRUE(absl::IsFailedPrecondition(core_->ForgetRun("j-1", "j-1.1", &actions_))) << "it has not ended";
+  EXPECT_TRUE(absl::IsFailedPrecondition(core_->ForgetJob("j-1", &actions_)));
+  Started(session_, "j-1.1");
+  Finished(session_, "j-1.1");
+  (void)Said(session_);
+  ASSERT_TRUE(core_->ForgetRun("j-1", "j-1.1", &actions_).ok());
+  ASSERT_TRUE(core_->ForgetJob("j-1", &actions_).ok());
+  Settle();
+  EXPECT_FALSE(kept_.runs.contains("j-1.1"));
+  EXPECT_FALSE(kept_.jobs.contains("j-1"));
+  Chunk(session_, "j-1.1", 7);
+  EXPECT_THAT(TakeLoads(), ElementsAre("j-1.1"));
+  Answer("j-1.1");
+  EXPECT_THAT(Said(session_), ElementsAre("reject j-1.1/1"));
+}
+
+TEST_F(IngestTest, ARunOfWhichRecordsWaitIsNotForgotten) {
+  Started(session_, "j-1.1");
+  Finished(session_, "j-1.1");
+  Restart();
+  const SessionId again = Connect("a");
+  (void)Said(again);
+  Chunk(again, "j-1.1", 7);  // waits for the run to be read
+  EXPECT_TRUE(absl::IsUnavailable(core_->ForgetRun("j-1", "j-1.1", &actions_)));
+  Answer("j-1.1");
+  EXPECT_THAT(Said(again), ElementsAre("ack j-1.1/1 7"));
+  EXPECT_TRUE(core_->ForgetRun("j-1", "j-1.1", &actions_).ok());
+}
+
+TEST_F(IngestTest, AForgottenRequestMakesANewJob) {
+  Finished(session_, "j-1.1");
+  ASSERT_TRUE(Submit(Spec(), "again").ok());
+  Started(session_, "j-2.1");
+  Finished(session_, "j-2.1");
+  EXPECT_EQ(Submit(Spec(), "again")->job_id(), "j-2");
+  ASSERT_TRUE(core_->ForgetRun("j-2", "j-2.1", &actions_).ok());
+  ASSERT_TRUE(core_->ForgetJob("j-2", &actions_).ok());
+  Settle();
+  EXPECT_NE(Submit(Spec(), "again")->job_id(), "j-2");
+}
+
 TEST_F(IngestTest, AnAnswerForASessionThatIsGoneIsDropped) {
   Chunk(session_, "j-nowhere.1", 1);
   Disconnect(session_);

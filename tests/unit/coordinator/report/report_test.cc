@@ -219,6 +219,51 @@ TEST_F(ReportTest, LeavesOutAChunkThatCannotBeDecodedAndSaysSo) {
   }
 }
 
+TEST_F(ReportTest, SummariesStandForSamplesThatWereThinned) {
+  metrics::ChunkBuilder builder;
+  v1::Run run;
+  run.set_run_id("j-0000000001.5");
+  run.set_job_id(kStaircaseJob);
+  run.set_device_id(kDevice);
+  run.set_state(v1::Run::ENDED);
+  run.add_attempts()->set_attempt(1);
+  storage::WriteBatch batch = {storage::PutRun{.run = run}};
+  storage::ThinChunks thin{
+      .run_id = run.run_id(), .attempt = 1, .first_seq = 2, .last_seq = 3, .summary = {}, .events = {}};
+  for (int i = 0; i < 3; ++i) {
+    metrics::SampleRow row = metrics::EmptyRow();
+    row[metrics::IndexOf(MetricId::kLoadAvg1)] = 100 * i;
+    builder.AddSample(std::chrono::milliseconds(1000 * i), row);
+    const v1::Chunk chunk = builder.Finish();
+    if (i == 0) thin.summary = chunk.header();
+    if (i == 1) {
+      *thin.summary.mutable_end_offset() = chunk.header().end_offset();
+      metrics::MergeSummary(chunk.header().summaries(0), thin.summary.mutable_summaries(0));
+    }
+    batch.push_back(storage::PutChunk{
+        .run_id = run.run_id(), .attempt = 1, .seq = static_cast<std::uint64_t>(i) + 2, .chunk = chunk});
+  }
+  v1::Event event;
+  event.set_message("kept");
+  builder.AddSample({}, metrics::EmptyRow());
+  builder.AddEvent(event);
+  thin.events = builder.Finish();
+  batch.push_back(std::move(thin));
+  batch.push_back(storage::MarkThinned{.run_id = run.run_id(), .time = base::SystemTime(), .done = true});
+  Write(std::move(batch));
+
+  const v1::Report report = MustBuild({}, {run.run_id()}, {.include_samples = true});
+  const v1::SampleSeries& samples = report.runs(0).samples();
+  EXPECT_THAT(samples.offset_ms(), ElementsAre(1000, 2000));
+  ASSERT_EQ(samples.columns_size(), 1);
+  EXPECT_THAT(samples.columns(0).values(), ElementsAre(0.5, 2));
+  ASSERT_EQ(report.runs(0).events_size(), 1);
+  EXPECT_EQ(report.runs(0).events(0).message(), "kept");
+  EXPECT_EQ(report.runs(0).rollups(0).count(), 3);
+  ASSERT_EQ(report.warnings_size(), 1);
+  EXPECT_THAT(report.warnings(0), HasSubstr("were thinned to summaries"));
+}
+
 TEST_F(ReportTest, BoundsTheEventsOfARunAndSaysSo) {
   constexpr std::uint64_t kPerChunk = 2500;
   storage::WriteBatch batch;

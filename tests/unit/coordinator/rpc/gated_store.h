@@ -57,6 +57,26 @@ class GatedStore final : public storage::Store {
       const std::function<absl::Status(std::uint64_t, const v1::Chunk&)>& visit) override {
     return base_->ReadChunksWithEvents(run_id, attempt, visit);
   }
+  absl::Status ReadWholeChunks(std::string_view run_id, std::uint32_t attempt,
+                               const std::function<absl::Status(std::uint64_t, const v1::Chunk&)>& visit) override {
+    return base_->ReadWholeChunks(run_id, attempt, visit);
+  }
+  absl::Status ReadSummaries(std::string_view run_id, std::uint32_t attempt,
+                             const std::function<absl::Status(std::uint64_t, const v1::ChunkHeader&)>& visit) override {
+    return base_->ReadSummaries(run_id, attempt, visit);
+  }
+  absl::StatusOr<std::vector<std::uint64_t>> ChunkPositions(std::string_view run_id, std::uint32_t attempt) override {
+    return base_->ChunkPositions(run_id, attempt);
+  }
+  absl::StatusOr<std::vector<v1::Run>> RunsToThin(const storage::CreationKey& after, base::SystemTime created_before,
+                                                  std::size_t limit) override {
+    return base_->RunsToThin(after, created_before, limit);
+  }
+  absl::StatusOr<std::vector<v1::Job>> JobsCreatedBefore(const storage::CreationKey& after,
+                                                         base::SystemTime created_before, std::size_t limit) override {
+    return base_->JobsCreatedBefore(after, created_before, limit);
+  }
+  absl::StatusOr<storage::SpaceUse> GetSpaceUse() override { return base_->GetSpaceUse(); }
   absl::StatusOr<std::vector<v1::MetricSummary>> GetRollups(std::string_view run_id, std::uint32_t attempt) override {
     return base_->GetRollups(run_id, attempt);
   }
