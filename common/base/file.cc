@@ -54,7 +54,7 @@ absl::Status WriteAll(int fd, std::string_view data) {
   return absl::OkStatus();
 }
 
-absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_view content) {
+absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_view content, unsigned mode) {
   const std::filesystem::path directory = path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
   // Opened first, so that nothing can fail between the rename and making it durable but the disk itself.
   BALLAST_ASSIGN_OR_RETURN(const Fd directory_fd, OpenFile(directory, O_RDONLY | O_DIRECTORY));
@@ -63,7 +63,7 @@ absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_
   if (!fd.valid()) return ErrnoStatus(errno, fmt::format("create a temporary file beside {}", path.string()));
   absl::Status status = [&]() -> absl::Status {
     BALLAST_RETURN_IF_ERROR(WithContext(WriteAll(fd.get(), content), temporary));
-    if (::fchmod(fd.get(), 0644) != 0) return ErrnoStatus(errno, fmt::format("chmod {}", temporary));
+    if (::fchmod(fd.get(), mode) != 0) return ErrnoStatus(errno, fmt::format("chmod {}", temporary));
     if (::fsync(fd.get()) != 0) return ErrnoStatus(errno, fmt::format("fsync {}", temporary));
     if (::rename(temporary.c_str(), path.c_str()) != 0) {
       return ErrnoStatus(errno, fmt::format("rename {} to {}", temporary, path.string()));

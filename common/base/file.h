@@ -23,8 +23,9 @@ namespace ballast::base {
 [[nodiscard]] absl::Status WriteAll(int fd, std::string_view data);
 
 // Replaces a file: a temporary file beside it, fsync, rename, fsync of the directory. On failure the old file is
-// untouched and nothing is left behind.
-[[nodiscard]] absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_view content);
+// untouched and nothing is left behind. The file has `mode` from its first byte on, or a narrower one.
+[[nodiscard]] absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_view content,
+                                               unsigned mode = 0644);
 
 // Makes sure that `path` is a directory in which this process can write, creating it and its parents where missing.
 // FAILED_PRECONDITION when something else has that name.
