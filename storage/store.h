@@ -12,11 +12,13 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "ballast/v1/admin_service.pb.h"
 #include "ballast/v1/client_service.pb.h"
 #include "ballast/v1/device.pb.h"
 #include "ballast/v1/job.pb.h"
 #include "ballast/v1/planning.pb.h"
 #include "ballast/v1/run.pb.h"
+#include "ballast/v1/security.pb.h"
 #include "ballast/v1/telemetry.pb.h"
 #include "common/base/clock.h"
 
@@ -48,6 +50,11 @@ struct PutChunk {
   std::uint32_t attempt = 0;
   std::uint64_t seq = 0;
   v1::Chunk chunk;
+};
+// Inserts or replaces the certificate with this serial number. ALREADY_EXISTS where another was issued for its
+// token_id.
+struct PutCertificate {
+  v1::Certificate certificate;
 };
 
 // Inserts or replaces the reservation with this reservation_id.
@@ -110,9 +117,9 @@ struct ReleaseSpace {
   std::uint64_t max_bytes = 0;
 };
 
-using Mutation =
-    std::variant<PutJob, PutRun, PutDevice, DeleteDevice, PutChunk, PutReservation, DeleteReservation, PutSchedule,
-                 DeleteSchedule, ThinChunks, MarkThinned, DeleteChunks, DeleteRun, DeleteJob, ReleaseSpace>;
+using Mutation = std::variant<PutJob, PutRun, PutDevice, DeleteDevice, PutChunk, PutReservation, DeleteReservation,
+                              PutSchedule, DeleteSchedule, ThinChunks, MarkThinned, DeleteChunks, DeleteRun, DeleteJob,
+                              ReleaseSpace, PutCertificate>;
 using WriteBatch = std::vector<Mutation>;
 
 // What the coordinator needs to go on where it stopped.
@@ -226,6 +233,14 @@ class Store {
   // Summaries over all chunks of an attempt, ordered by metric_id. Empty where there are none.
   [[nodiscard]] virtual absl::StatusOr<std::vector<v1::MetricSummary>> GetRollups(std::string_view run_id,
                                                                                   std::uint32_t attempt) = 0;
+
+  // NOT_FOUND.
+  [[nodiscard]] virtual absl::StatusOr<v1::Certificate> GetCertificate(std::string_view serial) = 0;
+  // Latest first (by create_time, then by serial number). Pages as in ListJobs.
+  [[nodiscard]] virtual absl::StatusOr<v1::ListCertificatesResponse> ListCertificates(
+      const v1::ListCertificatesRequest& request) = 0;
+  // Every certificate that was revoked, by serial number.
+  [[nodiscard]] virtual absl::StatusOr<std::vector<v1::Certificate>> RevokedCertificates() = 0;
 };
 
 }  // namespace ballast::storage

@@ -92,6 +92,24 @@ CREATE TABLE rollups (
 ) STRICT, WITHOUT ROWID;
 )sql";
 
+// Who may come in.
+constexpr const char* kStep2 = R"sql(
+CREATE TABLE certificates (
+  serial TEXT NOT NULL PRIMARY KEY,
+  create_time_ns INTEGER NOT NULL,
+  role INTEGER NOT NULL,
+  name TEXT NOT NULL,
+  revoked INTEGER NOT NULL,
+  token_id TEXT NOT NULL,
+  message BLOB NOT NULL
+) STRICT;
+CREATE INDEX certificates_by_time ON certificates (create_time_ns, serial, role);
+CREATE INDEX certificates_by_name ON certificates (name, create_time_ns, serial, role);
+CREATE INDEX certificates_revoked ON certificates (serial) WHERE revoked = 1;
+-- What makes a join token good for one certificate.
+CREATE UNIQUE INDEX certificates_by_token ON certificates (token_id) WHERE token_id <> '';
+)sql";
+
 // Plans. A program that does not know them would neither keep a reservation nor submit what is scheduled, and could not
 // read a run that has no device yet.
 constexpr const char* kStep3 = R"sql(
@@ -130,6 +148,7 @@ CREATE INDEX thinned_chunks_with_events ON thinned_chunks (run_id, attempt, firs
 
 constexpr std::array kMigrations = {
     Migration{.version = 1, .oldest_compatible_version = 1, .sql = kStep1},
+    Migration{.version = 2, .oldest_compatible_version = 1, .sql = kStep2},
     Migration{.version = 3, .oldest_compatible_version = 3, .sql = kStep3},
     Migration{.version = 4, .oldest_compatible_version = 4, .sql = kStep4},
 };

@@ -5,6 +5,7 @@
 #include <chrono>
 
 #include "common/base/status.h"
+#include "storage/sqlite/certificates.h"
 #include "storage/sqlite/columns.h"
 #include "storage/sqlite/retention_mutations.h"
 
@@ -254,6 +255,10 @@ absl::Status ApplyMutation(Connection* connection, const PutChunk& put) {
   if (status.ok()) return status;
   return base::WithContext(status,
                            fmt::format("store chunk {} of run {}, attempt {}", put.seq, put.run_id, put.attempt));
+}
+
+absl::Status ApplyMutation(Connection* connection, const PutCertificate& put) {
+  return StoreCertificate(connection, put.certificate);
 }
 
 }  // namespace

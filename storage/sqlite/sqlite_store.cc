@@ -7,6 +7,7 @@
 #include "common/base/fd.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
+#include "storage/sqlite/certificates.h"
 #include "storage/sqlite/connection.h"
 #include "storage/sqlite/database_lock.h"
 #include "storage/sqlite/lists.h"
@@ -118,6 +119,18 @@ class SqliteStore final : public Store {
 
   absl::StatusOr<std::vector<v1::MetricSummary>> GetRollups(std::string_view run_id, std::uint32_t attempt) override {
     return Read(storage::GetRollups, run_id, attempt);
+  }
+
+  absl::StatusOr<v1::Certificate> GetCertificate(std::string_view serial) override {
+    return Read(storage::GetCertificate, serial);
+  }
+
+  absl::StatusOr<v1::ListCertificatesResponse> ListCertificates(const v1::ListCertificatesRequest& request) override {
+    return Read(storage::ListCertificates, request);
+  }
+
+  absl::StatusOr<std::vector<v1::Certificate>> RevokedCertificates() override {
+    return Read(storage::RevokedCertificates);
   }
 
  private:

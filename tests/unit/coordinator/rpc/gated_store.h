@@ -80,6 +80,13 @@ class GatedStore final : public storage::Store {
   absl::StatusOr<std::vector<v1::MetricSummary>> GetRollups(std::string_view run_id, std::uint32_t attempt) override {
     return base_->GetRollups(run_id, attempt);
   }
+  absl::StatusOr<v1::Certificate> GetCertificate(std::string_view serial) override {
+    return base_->GetCertificate(serial);
+  }
+  absl::StatusOr<v1::ListCertificatesResponse> ListCertificates(const v1::ListCertificatesRequest& request) override {
+    return base_->ListCertificates(request);
+  }
+  absl::StatusOr<std::vector<v1::Certificate>> RevokedCertificates() override { return base_->RevokedCertificates(); }
 
  private:
   using Waiting = std::pair<storage::WriteBatch, std::function<void(absl::Status)>>;

@@ -1,0 +1,24 @@
+// Certificates in the database.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "ballast/v1/admin_service.pb.h"
+#include "ballast/v1/security.pb.h"
+#include "storage/sqlite/connection.h"
+
+namespace ballast::storage {
+
+// As PutCertificate in Store::Write.
+[[nodiscard]] absl::Status StoreCertificate(Connection* connection, const v1::Certificate& certificate);
+
+// As the methods of Store with these names.
+[[nodiscard]] absl::StatusOr<v1::Certificate> GetCertificate(Connection* connection, std::string_view serial);
+[[nodiscard]] absl::StatusOr<v1::ListCertificatesResponse> ListCertificates(Connection* connection,
+                                                                            const v1::ListCertificatesRequest& request);
+[[nodiscard]] absl::StatusOr<std::vector<v1::Certificate>> RevokedCertificates(Connection* connection);
+
+}  // namespace ballast::storage
