@@ -19,6 +19,7 @@
 #include "common/base/shutdown_signal.h"
 #include "common/base/status.h"
 #include "common/base/units.h"
+#include "coordinator/rpc/access_commands.h"
 #include "coordinator/rpc/coordinator_flags.h"
 #include "coordinator/rpc/maintenance_flags.h"
 #include "coordinator/rpc/next_step.h"
@@ -138,6 +139,12 @@ int MaintainAndTell(std::vector<std::string> arguments) {
   return 0;
 }
 
+int Print(const absl::StatusOr<std::string>& text) {
+  if (!text.ok()) return Fail(text.status());
+  std::cout << *text;
+  return 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -148,9 +155,15 @@ int main(int argc, char** argv) {
   if (!command.ok()) {
     return Fail(kUsage, command.status(), base::NextStepOf(command.status()).value_or("ballast-coordinator --help"));
   }
-  if (command->kind == coordinator::CoordinatorCommand::Kind::kPrint) {
-    std::cout << command->text;
-    return 0;
+  switch (command->kind) {
+    case coordinator::CoordinatorCommand::Kind::kPrint:
+      return Print(command->text);
+    case coordinator::CoordinatorCommand::Kind::kInit:
+      return Print(coordinator::InitAuthority(*command));
+    case coordinator::CoordinatorCommand::Kind::kToken:
+      return Print(coordinator::MakeToken(*command));
+    case coordinator::CoordinatorCommand::Kind::kServe:
+      return Serve(command->config);
   }
-  return Serve(command->config);
+  return kFailed;
 }

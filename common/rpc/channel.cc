@@ -83,15 +83,9 @@ absl::StatusOr<bool> IsLocalAddress(const std::string& address) {
   return IsLoopbackHost(std::string(host));
 }
 
-absl::StatusOr<std::shared_ptr<grpc::Channel>> CreateChannel(const std::string& address, bool insecure) {
-  BALLAST_ASSIGN_OR_RETURN(const bool local, IsLocalAddress(address));
-  if (!local && !insecure) {
-    return absl::FailedPreconditionError(
-        fmt::format("plain text to {} would leave this machine; connect to a loopback address or a unix socket, or "
-                    "accept it with --insecure",
-                    address));
-  }
-  grpc::ChannelArguments arguments;
+std::shared_ptr<grpc::Channel> CreateChannelWith(const std::string& address, bool local,
+                                                 const std::shared_ptr<grpc::ChannelCredentials>& credentials,
+                                                 grpc::ChannelArguments arguments) {
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, local ? kLocalKeepaliveTimeMs : kKeepaliveTimeMs);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, local ? kLocalKeepaliveTimeoutMs : kKeepaliveTimeoutMs);
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
@@ -103,7 +97,40 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> CreateChannel(const std::string& 
   arguments.SetMaxSendMessageSize(kMaxMessageBytes);
   // A proxy of the environment cannot reach this machine's own loopback.
   if (local) arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+  return grpc::CreateCustomChannel(address, credentials, arguments);
+}
+
+absl::StatusOr<std::shared_ptr<grpc::Channel>> CreateChannel(const std::string& address, bool insecure) {
+  BALLAST_ASSIGN_OR_RETURN(const bool local, IsLocalAddress(address));
+  if (!local && !insecure) {
+    return absl::FailedPreconditionError(
+        fmt::format("plain text to {} would leave this machine; join that coordinator with a token, connect to a "
+                    "loopback address or a unix socket, or accept plain text with --insecure",
+                    address));
+  }
+  return CreateChannelWith(address, local, grpc::InsecureChannelCredentials());
+}
+
+absl::StatusOr<std::shared_ptr<grpc::Channel>> CreateChannel(const std::string& address,
+                                                             const tls::Identity& identity) {
+  BALLAST_ASSIGN_OR_RETURN(const bool local, IsLocalAddress(address));
+  if (IsUnixAddress(address)) return CreateChannelWith(address, local, grpc::InsecureChannelCredentials());
+  grpc::SslCredentialsOptions options;
+  options.pem_root_certs = identity.authority_pem;
+  options.pem_private_key = identity.private_key_pem;
+  options.pem_cert_chain = identity.certificate_pem;
+  grpc::ChannelArguments arguments;
+  arguments.SetSslTargetNameOverride(tls::kServerName);
+  return CreateChannelWith(address, local, grpc::SslCredentials(options), arguments);
+}
+
+absl::StatusOr<std::shared_ptr<grpc::Channel>> CreateChannel(const std::string& address, bool insecure,
+                                                             const tls::Identity* identity) {
+  return identity == nullptr ? CreateChannel(address, insecure) : CreateChannel(address, *identity);
+}
+
+bool IsUnixAddress(const std::string& address) {
+  return std::string_view(address).starts_with(kUnixPrefix);
 }
 
 std::unique_ptr<grpc::ClientContext> MakeContext(std::chrono::milliseconds timeout) {

@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/tls/identity.h"
 #include "grpcpp/grpcpp.h"
 
 namespace ballast::rpc {
@@ -21,6 +22,24 @@ inline constexpr int kMaxMessageBytes = 32 << 20;
 // A channel to a coordinator, with keepalive. FAILED_PRECONDITION when plain text would leave the machine and
 // `insecure` is false. Does not connect.
 [[nodiscard]] absl::StatusOr<std::shared_ptr<grpc::Channel>> CreateChannel(const std::string& address, bool insecure);
+
+// A channel with TLS on both sides (1.2 at least): this one shows the identity's certificate, and takes no coordinator
+// but one whose certificate the identity's authority issued. With a unix socket it is plain text: what can open that is
+// decided by its permissions. INVALID_ARGUMENT: no address. Does not connect.
+[[nodiscard]] absl::StatusOr<std::shared_ptr<grpc::Channel>> CreateChannel(const std::string& address,
+                                                                           const tls::Identity& identity);
+
+// As the two above: with the identity where there is one.
+[[nodiscard]] absl::StatusOr<std::shared_ptr<grpc::Channel>> CreateChannel(const std::string& address, bool insecure,
+                                                                           const tls::Identity* identity);
+
+// Whether the address is that of a unix socket.
+[[nodiscard]] bool IsUnixAddress(const std::string& address);
+
+// A channel with these credentials and the settings of every other; nothing is checked. For this folder.
+[[nodiscard]] std::shared_ptr<grpc::Channel> CreateChannelWith(
+    const std::string& address, bool local, const std::shared_ptr<grpc::ChannelCredentials>& credentials,
+    grpc::ChannelArguments arguments = {});
 
 // A context with a deadline: every unary call has one.
 [[nodiscard]] std::unique_ptr<grpc::ClientContext> MakeContext(

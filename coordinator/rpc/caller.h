@@ -18,7 +18,11 @@ struct Caller {
 };
 
 // Thread-safe. Whether the certificate may be used at all (revoked, expired, wrong role) was decided before the call
-// came to its service.
+// came to its service (AccessControl).
 [[nodiscard]] Caller CallerOf(const grpc::ServerContextBase& context);
+
+// The certificate that the other side showed in its handshake, in PEM: unchecked, but the key is its own. Empty where
+// there is none.
+[[nodiscard]] std::string CertificateOf(const grpc::AuthContext& context);
 
 }  // namespace ballast::coordinator

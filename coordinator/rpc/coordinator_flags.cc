@@ -19,6 +19,8 @@ constexpr char kFooter[] =
     "Examples:\n"
     "  ballast-coordinator --data-dir /var/lib/ballast/coordinator\n"
     "  ballast-coordinator --config /etc/ballast/coordinator.yaml --listen unix:/run/ballast/coordinator.sock\n"
+    "  ballast-coordinator init --data-dir /var/lib/ballast/coordinator --server-name lab.example.org\n"
+    "  ballast-coordinator token --data-dir /var/lib/ballast/coordinator --role worker --ttl 15m\n"
     "\n"
     "Of the database alone: ballast-coordinator backup, restore and compact (each has --help).\n"
     "Prints `listening on ADDR` on standard output when it is ready. Exit codes: 0 ended by SIGTERM or SIGINT,\n"
@@ -41,6 +43,10 @@ constexpr std::array kConfigFlags = {
     config::ConfigFlag{"--log-level", "log_level", "LEVEL", "trace, debug, info, warn or error [info]"},
     config::ConfigFlag{"--insecure", "insecure", nullptr, "Accept plain text on addresses other than loopback"},
 };
+// Of the commands beside serving.
+constexpr std::array kDirectoryFlags = {
+    config::ConfigFlag{"--data-dir", "data_dir", "DIR", "The coordinator's directory"},
+};
 
 }  // namespace
 
@@ -53,6 +59,22 @@ absl::StatusOr<CoordinatorCommand> ParseCoordinatorCommand(std::vector<std::stri
   app.add_flag("--version", print_version, "Print the version and exit");
 
   CoordinatorCommand command;
+  config::ConfigFlags init_flags(kDirectoryFlags);
+  CLI::App* const init = app.add_subcommand("init", "Make a certificate authority: from then on TLS everywhere");
+  init_flags.AddTo(init);
+  init->add_option("--server-name", command.server_names,
+                   "Name or address that devices and users know this machine by, beside those it knows itself; may be "
+                   "given several times")
+      ->option_text("NAME")
+      ->allow_extra_args(false);
+  config::ConfigFlags token_flags(kDirectoryFlags);
+  CLI::App* const token =
+      app.add_subcommand("token", "Make a join token: good for one certificate; works while the coordinator runs");
+  token_flags.AddTo(token);
+  token->add_option("--role", command.role, "worker, client or admin")->option_text("ROLE")->required();
+  token->add_option("--name", command.name, "The only name it may be used for (it takes that over) [any that is free]")
+      ->option_text("NAME");
+  token->add_option("--ttl", command.ttl, "How long it is valid, at most 7d [15m]")->option_text("TIME");
   BALLAST_ASSIGN_OR_RETURN(command.text, config::ConfigFlags::Parse(&app, std::move(arguments)));
   if (!command.text.empty()) {
     command.kind = CoordinatorCommand::Kind::kPrint;
@@ -63,7 +85,15 @@ absl::StatusOr<CoordinatorCommand> ParseCoordinatorCommand(std::vector<std::stri
     command.text = fmt::format("ballast-coordinator {}\n", base::kVersion);
     return command;
   }
-  BALLAST_RETURN_IF_ERROR(flags.Read(&command.config));
+  if (init->parsed()) {
+    command.kind = CoordinatorCommand::Kind::kInit;
+    BALLAST_RETURN_IF_ERROR(init_flags.Read(&command.config));
+  } else if (token->parsed()) {
+    command.kind = CoordinatorCommand::Kind::kToken;
+    BALLAST_RETURN_IF_ERROR(token_flags.Read(&command.config));
+  } else {
+    BALLAST_RETURN_IF_ERROR(flags.Read(&command.config));
+  }
   return command;
 }
 

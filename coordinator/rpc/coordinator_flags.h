@@ -14,10 +14,16 @@ struct CoordinatorCommand {
   enum class Kind {
     kServe,  // be a coordinator, with `config`
     kPrint,  // print `text` and end
+    kInit,   // make a certificate authority in `config`'s data directory
+    kToken,  // make a join token
   };
   Kind kind = Kind::kServe;
   v1::CoordinatorConfig config;
   std::string text;
+  std::vector<std::string> server_names;  // of kInit: beside those of `config`
+  std::string role;                       // of kToken, as written, as are the next two
+  std::string name;                       // empty: any
+  std::string ttl;                        // empty: the default
 };
 
 // Reads the arguments (without the program's name), and the configuration file they name; flags win over the file.

@@ -5,6 +5,7 @@
 
 #include "common/rpc/channel.h"
 #include "coordinator/rpc/answer.h"
+#include "coordinator/rpc/caller.h"
 #include "coordinator/rpc/watch_stream.h"
 
 namespace ballast::coordinator {
@@ -33,7 +34,10 @@ void JobService::AddWaitReasons(std::chrono::system_clock::time_point deadline, 
 }
 
 grpc::Status JobService::SubmitJob(grpc::ServerContext* context, const v1::SubmitJobRequest* request, v1::Job* reply) {
-  absl::StatusOr<v1::Job> job = intake_->Submit(*request, context->deadline());
+  v1::SubmitJobRequest named = *request;
+  // Who a certificate says it is counts, not who somebody says he is.
+  if (const Caller caller = CallerOf(*context); caller.authenticated) named.set_submitter(caller.name);
+  absl::StatusOr<v1::Job> job = intake_->Submit(named, context->deadline());
   if (job.ok()) AddWaitReasons(context->deadline(), {&*job});
   return Answer(std::move(job), reply);
 }
@@ -63,9 +67,9 @@ grpc::Status JobService::CancelJob(grpc::ServerContext* context, const v1::Cance
   return Answer(std::move(job), reply);
 }
 
-grpc::ServerWriteReactor<v1::JobUpdate>* JobService::WatchJob(grpc::CallbackServerContext* /*context*/,
+grpc::ServerWriteReactor<v1::JobUpdate>* JobService::WatchJob(grpc::CallbackServerContext* context,
                                                               const v1::WatchJobRequest* request) {
-  return WatchStream::Start(actor_, store_, gate_, request->job_id());
+  return WatchStream::Start(actor_, store_, gate_, request->job_id(), access_, context);
 }
 
 }  // namespace ballast::coordinator

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "ballast/v1/client_service.grpc.pb.h"
+#include "coordinator/rpc/access_control.h"
 #include "coordinator/rpc/actor.h"
 #include "coordinator/rpc/job_intake.h"
 #include "coordinator/rpc/reading_gate.h"
@@ -13,10 +14,11 @@
 
 namespace ballast::coordinator {
 
-// What it is given must outlive it. Thread-safe.
+// What it is given must outlive it; `access` is null where nobody has a certificate. Thread-safe.
 class JobService final : public v1::JobService::WithCallbackMethod_WatchJob<v1::JobService::Service> {
  public:
-  JobService(Actor* actor, storage::Store* store, JobIntake* intake) : actor_(actor), store_(store), intake_(intake) {}
+  JobService(Actor* actor, storage::Store* store, JobIntake* intake, AccessControl* access)
+      : actor_(actor), store_(store), intake_(intake), access_(access) {}
 
   // Waits for readings of the store that outlive their calls, and lets none begin any more. Call it before the store
   // goes away.
@@ -37,6 +39,7 @@ class JobService final : public v1::JobService::WithCallbackMethod_WatchJob<v1::
   Actor* const actor_;
   storage::Store* const store_;
   JobIntake* const intake_;
+  AccessControl* const access_;
   const std::shared_ptr<ReadingGate> gate_ = std::make_shared<ReadingGate>();
 };
 

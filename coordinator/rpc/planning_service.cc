@@ -9,20 +9,35 @@
 #include "common/config/field_rules.h"
 #include "common/rpc/channel.h"
 #include "coordinator/rpc/answer.h"
+#include "coordinator/rpc/caller.h"
 
 namespace ballast::coordinator {
 namespace {
 
 // Without certificates nobody is known to be an administrator.
-constexpr bool kAdministrator = false;
+bool IsAdministrator(const Caller& caller) {
+  return caller.authenticated && caller.role == v1::ADMIN;
+}
+
+// Whose something is: who a certificate says it is, not who somebody says he is; an administrator may act for another.
+std::string OwnerOf(const Caller& caller, const std::string& said) {
+  if (!caller.authenticated || (IsAdministrator(caller) && !said.empty())) return said;
+  return caller.name;
+}
+
+const std::string& RequesterOf(const Caller& caller, const std::string& said) {
+  return caller.authenticated ? caller.name : said;
+}
 
 }  // namespace
 
 grpc::Status ReservationService::CreateReservation(grpc::ServerContext* context,
                                                    const v1::CreateReservationRequest* request,
                                                    v1::Reservation* reply) {
+  v1::CreateReservationRequest named = *request;
+  named.set_holder(OwnerOf(CallerOf(*context), request->holder()));
   return Answer(actor_->Call<v1::Reservation>(context->deadline(),
-                                              [wanted = *request, reservation_id = ids_->Next()](
+                                              [wanted = std::move(named), reservation_id = ids_->Next()](
                                                   core::Core& core, const core::Instant& now, core::Actions* actions) {
                                                 return core.CreateReservation(now, reservation_id, wanted, actions);
                                               }),
@@ -47,11 +62,12 @@ grpc::Status ReservationService::ListReservations(grpc::ServerContext* context,
 
 grpc::Status ReservationService::EndReservation(grpc::ServerContext* context, const v1::EndReservationRequest* request,
                                                 v1::Reservation* reply) {
+  const Caller caller = CallerOf(*context);
   return Answer(actor_->Call<v1::Reservation>(
                     context->deadline(),
-                    [asked = *request](core::Core& core, const core::Instant& now, core::Actions* actions) {
-                      return core.EndReservation(now, asked.reservation_id(), asked.requester(), kAdministrator,
-                                                 actions);
+                    [asked = *request, caller](core::Core& core, const core::Instant& now, core::Actions* actions) {
+                      return core.EndReservation(now, asked.reservation_id(), RequesterOf(caller, asked.requester()),
+                                                 IsAdministrator(caller), actions);
                     }),
                 reply);
 }
@@ -59,6 +75,8 @@ grpc::Status ReservationService::EndReservation(grpc::ServerContext* context, co
 grpc::Status ScheduleService::PutSchedule(grpc::ServerContext* context, const v1::PutScheduleRequest* request,
                                           v1::Schedule* reply) {
   v1::Schedule schedule = request->schedule();
+  const Caller caller = CallerOf(*context);
+  schedule.set_submitter(OwnerOf(caller, schedule.submitter()));
   // What its job names is looked for again each time: what is kept is what was written.
   if (const absl::Status status = intake_->Check(context->deadline(), schedule.mutable_job()); !status.ok()) {
     return rpc::ToGrpc(base::WithContext(status, "job"));
@@ -67,9 +85,9 @@ grpc::Status ScheduleService::PutSchedule(grpc::ServerContext* context, const v1
   const auto& message = static_cast<const google::protobuf::Message&>(schedule);
   if (const absl::Status status = config::Validate(message); !status.ok()) return rpc::ToGrpc(status);
   return Answer(actor_->Call<v1::Schedule>(context->deadline(),
-                                           [schedule = std::move(schedule)](core::Core& core, const core::Instant& now,
-                                                                            core::Actions* actions) {
-                                             return core.SetSchedule(now, schedule, kAdministrator, actions);
+                                           [schedule = std::move(schedule), administrator = IsAdministrator(caller)](
+                                               core::Core& core, const core::Instant& now, core::Actions* actions) {
+                                             return core.SetSchedule(now, schedule, administrator, actions);
                                            }),
                 reply);
 }
@@ -93,10 +111,12 @@ grpc::Status ScheduleService::ListSchedules(grpc::ServerContext* context, const 
 
 grpc::Status ScheduleService::DeleteSchedule(grpc::ServerContext* context, const v1::DeleteScheduleRequest* request,
                                              v1::Schedule* reply) {
+  const Caller caller = CallerOf(*context);
   return Answer(actor_->Call<v1::Schedule>(
                     context->deadline(),
-                    [asked = *request](core::Core& core, const core::Instant& now, core::Actions* actions) {
-                      return core.RemoveSchedule(now, asked.schedule_id(), asked.requester(), kAdministrator, actions);
+                    [asked = *request, caller](core::Core& core, const core::Instant& now, core::Actions* actions) {
+                      return core.RemoveSchedule(now, asked.schedule_id(), RequesterOf(caller, asked.requester()),
+                                                 IsAdministrator(caller), actions);
                     }),
                 reply);
 }

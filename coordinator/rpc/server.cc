@@ -17,7 +17,9 @@
 #include "coordinator/models/model_library.h"
 #include "coordinator/retention/retention.h"
 #include "coordinator/rpc/actor.h"
+#include "coordinator/rpc/admin_service.h"
 #include "coordinator/rpc/device_service.h"
+#include "coordinator/rpc/enrollment_service.h"
 #include "coordinator/rpc/job_ids.h"
 #include "coordinator/rpc/job_intake.h"
 #include "coordinator/rpc/job_service.h"
@@ -29,6 +31,7 @@
 #include "coordinator/rpc/run_service.h"
 #include "coordinator/rpc/scheduling_options.h"
 #include "coordinator/rpc/wanted_jobs.h"
+#include "coordinator/rpc/secure_port.h"
 #include "coordinator/rpc/worker_service.h"
 #include "grpc/support/log.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
@@ -66,12 +69,14 @@ class GrpcServer final : public Server {
   void Stop() override;
 
  private:
+  absl::Status Secure(const v1::CoordinatorConfig& config, bool local);
   void SetServing(bool serving);
   void BeginRetention(const v1::RetentionConfig& config);
 
   storage::Store* const store_;
   const base::Clock& clock_;
   std::string address_;
+  std::unique_ptr<SecurePort> secure_port_;  // null: plain text. Sessions refer to it until they are gone
   std::unique_ptr<models::ModelLibrary> models_;
   v1::EnvironmentCatalogue environments_;
   std::unique_ptr<JobIds> job_ids_;
@@ -87,6 +92,8 @@ class GrpcServer final : public Server {
   std::unique_ptr<DeviceService> device_service_;
   std::unique_ptr<ModelService> model_service_;
   std::unique_ptr<WorkerService> worker_service_;
+  std::unique_ptr<EnrollmentService> enrollment_service_;
+  std::unique_ptr<AdminService> admin_service_;
   ReportService report_service_;
   std::mutex serving_mutex_;
   bool serving_ = false;                  // guarded by serving_mutex_
@@ -99,18 +106,39 @@ void LogFromGrpc(gpr_log_func_args* args) {
   base::Log().debug("grpc: {}", args->message);
 }
 
-absl::Status GrpcServer::Begin(const v1::CoordinatorConfig& config) {
-  BALLAST_ASSIGN_OR_RETURN(const bool local, rpc::IsLocalAddress(config.listen()));
-  if (!local && !config.insecure()) {
+// Whether the address is served with TLS or in plain text; a word of warning where that is dangerous.
+absl::Status GrpcServer::Secure(const v1::CoordinatorConfig& config, bool local) {
+  const bool has_authority = Pki::Exists(config.data_dir());
+  // What can open a unix socket is decided by its permissions.
+  if (has_authority && !rpc::IsUnixAddress(config.listen())) {
+    if (config.insecure())
+      base::Log().warn("--insecure has no effect: there are certificates in {}/pki", config.data_dir());
+    BALLAST_ASSIGN_OR_RETURN(secure_port_, SecurePort::Open(config, store_, &clock_, [](const Refusal& refusal) {
+                               base::Log().warn("{} refused: {}", refusal.method,
+                                                std::string(refusal.status.message()));
+                             }));
+    base::Log().info("TLS on {}; certificate authority {}", config.listen(),
+                     secure_port_->pki().authority().fingerprint());
+    return absl::OkStatus();
+  }
+  if (local) return absl::OkStatus();
+  if (!config.insecure()) {
     return WithNextStep(
         absl::FailedPreconditionError(fmt::format(
-            "plain text on {} could be read and written by anyone on the network; listen on a loopback address or a "
-            "unix socket, or accept it with --insecure",
+            "plain text on {} could be read and written by anyone on the network; make certificates, listen on a "
+            "loopback address or a unix socket, or accept it with --insecure",
             config.listen())),
-        "--listen 127.0.0.1:7850, --listen unix:/PATH, or --insecure");
+        fmt::format(
+            "ballast-coordinator init --data-dir {}, --listen 127.0.0.1:7850, --listen unix:/PATH, or --insecure",
+            config.data_dir()));
   }
-  if (!local)
-    base::Log().warn("plain text on {}: anyone who reaches this port can read and run everything", config.listen());
+  base::Log().warn("plain text on {}: anyone who reaches this port can read and run everything", config.listen());
+  return absl::OkStatus();
+}
+
+absl::Status GrpcServer::Begin(const v1::CoordinatorConfig& config) {
+  BALLAST_ASSIGN_OR_RETURN(const bool local, rpc::IsLocalAddress(config.listen()));
+  BALLAST_RETURN_IF_ERROR(Secure(config, local));
   BALLAST_RETURN_IF_ERROR(CheckCanListen(config.listen()));
 
   const absl::StatusOr<std::string> greatest = store_->GreatestJobId();
@@ -140,22 +168,28 @@ absl::Status GrpcServer::Begin(const v1::CoordinatorConfig& config) {
   absl::StatusOr<std::unique_ptr<Actor>> actor = Actor::Start(store_, &clock_, std::move(options));
   if (!actor.ok()) return OfStore(actor.status());
   actor_ = *std::move(actor);
+  AccessControl* const access = secure_port_ == nullptr ? nullptr : &secure_port_->access();
+  CertificateDesk* const desk = secure_port_ == nullptr ? nullptr : &secure_port_->desk();
   job_intake_ = std::make_unique<JobIntake>(actor_.get(), store_, job_ids_.get(), models_.get(), &environments_);
   wanted_jobs_.Start(actor_.get(), job_intake_.get());
-  job_service_ = std::make_unique<JobService>(actor_.get(), store_, job_intake_.get());
+  job_service_ = std::make_unique<JobService>(actor_.get(), store_, job_intake_.get(), access);
   reservation_service_ = std::make_unique<ReservationService>(actor_.get(), reservation_ids_.get());
   schedule_service_ = std::make_unique<ScheduleService>(actor_.get(), job_intake_.get());
   run_service_ = std::make_unique<RunService>(*store_);
   device_service_ = std::make_unique<DeviceService>(actor_.get(), store_);
   model_service_ = std::make_unique<ModelService>(models_.get(), store_);
-  worker_service_ = std::make_unique<WorkerService>(actor_.get(), models_.get());
+  worker_service_ = std::make_unique<WorkerService>(actor_.get(), models_.get(), access);
+  enrollment_service_ = std::make_unique<EnrollmentService>(desk);
+  admin_service_ = std::make_unique<AdminService>(desk, store_);
 
   gpr_set_log_function(LogFromGrpc);
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
   int port = 0;
-  builder.AddListeningPort(config.listen(), grpc::InsecureServerCredentials(), &port);
+  builder.AddListeningPort(config.listen(),
+                           secure_port_ == nullptr ? grpc::InsecureServerCredentials() : secure_port_->Credentials(),
+                           &port);
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTimeMs);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
@@ -172,6 +206,8 @@ absl::Status GrpcServer::Begin(const v1::CoordinatorConfig& config) {
   builder.RegisterService(&report_service_);
   builder.RegisterService(model_service_.get());
   builder.RegisterService(worker_service_.get());
+  builder.RegisterService(enrollment_service_.get());
+  builder.RegisterService(admin_service_.get());
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   if (server == nullptr || (port == 0 && !config.listen().starts_with("unix:"))) {
     BALLAST_RETURN_IF_ERROR(CheckCanListen(config.listen()));  // taken meanwhile?

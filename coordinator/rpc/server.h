@@ -12,13 +12,14 @@
 namespace ballast::coordinator {
 
 // Serves workers and clients: the services of ballast.v1, gRPC health checking (SERVING only while everything can be
-// stored) and server reflection. Plain text, so on loopback addresses and unix sockets only, unless the configuration
-// says `insecure`. Thread-safe.
+// stored) and server reflection. Where the data directory has a certificate authority, with TLS, and every call by who
+// may make it (AccessControl), but on unix sockets. Else plain text, so on loopback addresses and unix sockets only,
+// unless the configuration says `insecure`. Thread-safe.
 class Server {
  public:
   // Starts serving. The configuration was checked and has its defaults; the store and the clock must outlive the
   // server. Blocks on the disk. INVALID_ARGUMENT: no address. FAILED_PRECONDITION: plain text would leave the machine.
-  // ALREADY_EXISTS: the address is in use. Codes of the store and of CheckCanListen. Errors
+  // ALREADY_EXISTS: the address is in use. Codes of the store, of SecurePort::Open and of CheckCanListen. Errors
   // have their next step (NextStepOf).
   [[nodiscard]] static absl::StatusOr<std::unique_ptr<Server>> Start(const v1::CoordinatorConfig& config,
                                                                      storage::Store* store,

@@ -19,10 +19,16 @@ std::string Subject(const v1::JobUpdate& update) {
 }  // namespace
 
 WatchStream* WatchStream::Start(Actor* actor, storage::Store* store, std::shared_ptr<ReadingGate> gate,
-                                std::string job_id) {
+                                std::string job_id, AccessControl* access, grpc::CallbackServerContext* context) {
   std::shared_ptr<WatchStream> stream(new WatchStream(actor, store, std::move(gate), std::move(job_id)));
   stream->self_ = stream;
   actor->Watch(stream->job_id_, stream);
+  if (access != nullptr) {
+    stream->open_call_ =
+        access->Register(*context, [weak = std::weak_ptr<WatchStream>(stream), context](const absl::Status& status) {
+          if (const std::shared_ptr<WatchStream> live = weak.lock()) live->Expel(status, context);
+        });
+  }
   return stream.get();
 }
 
@@ -102,6 +108,17 @@ void WatchStream::OnWriteDone(bool ok) {
   WriteNext();
 }
 
+void WatchStream::Expel(const absl::Status& status, grpc::CallbackServerContext* context) {
+  const std::lock_guard lock(mutex_);
+  if (finished_) return;
+  if (!end_.has_value()) end_ = rpc::ToGrpc(status);
+  if (writing_) {
+    context->TryCancel();  // a write that is stuck would hold the end up for ever
+  } else {
+    FinishNow();
+  }
+}
+
 void WatchStream::FinishNow() {
   if (std::exchange(finished_, true)) return;
   waiting_.clear();
@@ -116,6 +133,7 @@ void WatchStream::OnCancel() {
 }
 
 void WatchStream::OnDone() {
+  open_call_ = {};
   actor_->SweepWatchers(job_id_);
   const std::shared_ptr<WatchStream> last = std::move(self_);
 }

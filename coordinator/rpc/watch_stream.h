@@ -9,6 +9,7 @@
 #include <unordered_map>
 
 #include "ballast/v1/client_service.grpc.pb.h"
+#include "coordinator/rpc/access_control.h"
 #include "coordinator/rpc/actor.h"
 #include "coordinator/rpc/reading_gate.h"
 #include "coordinator/rpc/sinks.h"
@@ -26,8 +27,9 @@ class WatchStream final : public grpc::ServerWriteReactor<v1::JobUpdate>,
                           public std::enable_shared_from_this<WatchStream> {
  public:
   // Starts serving; the store is used only within `gate`, and the actor until OnDone. The stream keeps itself alive
-  // until OnDone.
-  static WatchStream* Start(Actor* actor, storage::Store* store, std::shared_ptr<ReadingGate> gate, std::string job_id);
+  // until OnDone. `access` is null where nobody has a certificate; else the stream ends with the one it came with.
+  static WatchStream* Start(Actor* actor, storage::Store* store, std::shared_ptr<ReadingGate> gate, std::string job_id,
+                            AccessControl* access, grpc::CallbackServerContext* context);
 
   void Update(const v1::JobUpdate& update) override;
   void Finish(absl::Status status) override;
@@ -43,6 +45,8 @@ class WatchStream final : public grpc::ServerWriteReactor<v1::JobUpdate>,
   void OnDone() override;
 
   void ReadStore();
+  // Ends the stream at once: what waits to be sent is dropped.
+  void Expel(const absl::Status& status, grpc::CallbackServerContext* context);
   // With mutex_ held.
   void WriteNext();
   void FinishNow();
@@ -53,6 +57,7 @@ class WatchStream final : public grpc::ServerWriteReactor<v1::JobUpdate>,
   const std::string job_id_;
   std::shared_ptr<WatchStream> self_;     // until OnDone
   std::shared_ptr<WatchStream> reading_;  // while alarm_ is set; not held by the alarm, which this owns
+  AccessControl::OpenCall open_call_;     // until OnDone
   grpc::Alarm alarm_;                     // brings the reading of the store to a thread of gRPC
 
   mutable std::mutex mutex_;

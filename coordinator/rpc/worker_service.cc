@@ -39,7 +39,7 @@ absl::Status ReadPiece(const models::ServedFile& file, std::uint64_t position, s
 
 grpc::ServerBidiReactor<v1::WorkerMessage, v1::CoordinatorMessage>* WorkerService::Connect(
     grpc::CallbackServerContext* context) {
-  return WorkerSession::Start(actor_, context, hello_timeout_);
+  return WorkerSession::Start(actor_, access_, context, hello_timeout_);
 }
 
 grpc::Status WorkerService::FetchModel(grpc::ServerContext* context, const v1::FetchModelRequest* request,
@@ -58,6 +58,7 @@ absl::Status WorkerService::Fetch(const v1::FetchModelRequest& request, grpc::Se
     return absl::OutOfRangeError(fmt::format("{} has {} bytes, and the ones from {} on are wanted", file.path.string(),
                                              file.size_bytes, request.offset_bytes()));
   }
+  const Caller caller = CallerOf(*context);
   v1::FilePiece piece;
   if (request.accept_local_path() && std::string_view(context->peer()).starts_with("unix:")) {
     piece.set_local_path(file.path.string());
@@ -71,6 +72,7 @@ absl::Status WorkerService::Fetch(const v1::FetchModelRequest& request, grpc::Se
     piece.set_offset_bytes(position);
     status = ReadPiece(file, position, size, piece.mutable_content());
     if (stopping_) status = absl::UnavailableError("the coordinator is stopping");
+    if (status.ok() && access_ != nullptr) status = access_->CheckRevoked(caller.serial);
     if (!status.ok()) break;
     if (!writer->Write(piece)) status = absl::CancelledError("the worker has gone");
     if (status.ok()) position += size;

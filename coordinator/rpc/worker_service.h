@@ -6,6 +6,7 @@
 
 #include "ballast/v1/worker_service.grpc.pb.h"
 #include "coordinator/models/model_library.h"
+#include "coordinator/rpc/access_control.h"
 #include "coordinator/rpc/actor.h"
 
 namespace ballast::coordinator {
@@ -14,9 +15,10 @@ namespace ballast::coordinator {
 // Thread-safe.
 class WorkerService final : public v1::WorkerService::WithCallbackMethod_Connect<v1::WorkerService::Service> {
  public:
-  WorkerService(Actor* actor, models::ModelLibrary* library,
+  // `access` is null where nobody has a certificate.
+  WorkerService(Actor* actor, models::ModelLibrary* library, AccessControl* access = nullptr,
                 std::chrono::milliseconds hello_timeout = std::chrono::seconds(10))
-      : actor_(actor), library_(library), hello_timeout_(hello_timeout) {}
+      : actor_(actor), library_(library), access_(access), hello_timeout_(hello_timeout) {}
 
   // Ends fetches that are going on with UNAVAILABLE: workers come back and go on where they were.
   void Stop() { stopping_ = true; }
@@ -34,6 +36,7 @@ class WorkerService final : public v1::WorkerService::WithCallbackMethod_Connect
 
   Actor* const actor_;
   models::ModelLibrary* const library_;
+  AccessControl* const access_;
   const std::chrono::milliseconds hello_timeout_;
   std::atomic<int> fetch_count_{0};
   std::atomic<bool> stopping_{false};

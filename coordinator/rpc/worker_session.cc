@@ -23,7 +23,7 @@ constexpr std::size_t kMaxOutgoingBytes = 16U << 20U;
 
 }  // namespace
 
-WorkerSession* WorkerSession::Start(Actor* actor, grpc::CallbackServerContext* context,
+WorkerSession* WorkerSession::Start(Actor* actor, AccessControl* access, grpc::CallbackServerContext* context,
                                     std::chrono::milliseconds hello_timeout) {
   std::shared_ptr<WorkerSession> session(new WorkerSession(actor, context));
   session->self_ = session;
@@ -37,8 +37,16 @@ WorkerSession* WorkerSession::Start(Actor* actor, grpc::CallbackServerContext* c
                                   fmt::format("no hello within {} ms; a worker says it first", hello_timeout.count()));
         self->FinishNow();
       });
-  const std::lock_guard lock(session->mutex_);
-  session->ReadNext();
+  {
+    const std::lock_guard lock(session->mutex_);
+    session->ReadNext();
+  }
+  if (access != nullptr) {
+    session->open_call_ =
+        access->Register(*context, [weak = std::weak_ptr<WorkerSession>(session)](const absl::Status& status) {
+          if (const std::shared_ptr<WorkerSession> live = weak.lock()) live->Expel(status);
+        });
+  }
   return session.get();
 }
 
@@ -70,6 +78,17 @@ void WorkerSession::OnReadDone(bool ok) {
       return;
     }
     device_id_ = incoming_.hello().device_id();
+    if (caller_.authenticated && device_id_ != caller_.name) {
+      end_ = grpc::Status(
+          grpc::StatusCode::PERMISSION_DENIED,
+          fmt::format(
+              "this certificate is that of device {}, and the worker says that it is device {}; start it without "
+              "--device-id, or join with a token for the other name",
+              base::Quoted(caller_.name), base::Quoted(device_id_)));
+      base::Log().warn("{}: {}", context_->peer(), end_->error_message());
+      FinishNow();
+      return;
+    }
     session_ = actor_->OpenSession(shared_from_this());
   }
   if (incoming_.has_record() && incoming_.record().has_chunk()) CheckChunk(incoming_.mutable_record());
@@ -145,6 +164,20 @@ void WorkerSession::Finish(absl::Status status) {
   WriteNext();
 }
 
+void WorkerSession::Expel(const absl::Status& status) {
+  const std::lock_guard lock(mutex_);
+  if (finished_) return;
+  if (!end_.has_value()) {
+    base::Log().warn("device {} is sent away: {}", base::Quoted(device_id_), std::string(status.message()));
+    end_ = rpc::ToGrpc(status);
+  }
+  if (writing_) {
+    context_->TryCancel();  // a write that is stuck would hold the end up for ever
+  } else {
+    FinishNow();
+  }
+}
+
 void WorkerSession::FinishNow() {
   if (std::exchange(finished_, true)) return;
   outgoing_.clear();
@@ -161,6 +194,7 @@ void WorkerSession::OnCancel() {
 
 void WorkerSession::OnDone() {
   hello_alarm_.Cancel();
+  open_call_ = {};
   core::SessionId session = 0;
   {
     const std::lock_guard lock(mutex_);

@@ -10,7 +10,9 @@
 #include <string>
 
 #include "ballast/v1/worker_service.grpc.pb.h"
+#include "coordinator/rpc/access_control.h"
 #include "coordinator/rpc/actor.h"
+#include "coordinator/rpc/caller.h"
 #include "grpcpp/alarm.h"
 #include "grpcpp/grpcpp.h"
 
@@ -23,7 +25,8 @@ class WorkerSession final : public grpc::ServerBidiReactor<v1::WorkerMessage, v1
                             public std::enable_shared_from_this<WorkerSession> {
  public:
   // Starts serving a stream; gRPC deletes nothing, the session keeps itself alive until OnDone.
-  static WorkerSession* Start(Actor* actor, grpc::CallbackServerContext* context,
+  // `access` is null where nobody has a certificate; else the session ends with the certificate it came with.
+  static WorkerSession* Start(Actor* actor, AccessControl* access, grpc::CallbackServerContext* context,
                               std::chrono::milliseconds hello_timeout);
 
   void Send(v1::CoordinatorMessage message) override;
@@ -31,12 +34,16 @@ class WorkerSession final : public grpc::ServerBidiReactor<v1::WorkerMessage, v1
   void Release(std::size_t messages, std::size_t bytes) override;
 
  private:
-  WorkerSession(Actor* actor, grpc::CallbackServerContext* context) : actor_(actor), context_(context) {}
+  WorkerSession(Actor* actor, grpc::CallbackServerContext* context)
+      : actor_(actor), context_(context), caller_(CallerOf(*context)) {}
 
   void OnReadDone(bool ok) override;
   void OnWriteDone(bool ok) override;
   void OnCancel() override;
   void OnDone() override;
+
+  // Ends the stream at once: what waits to be sent is dropped.
+  void Expel(const absl::Status& status);
 
   // All with mutex_ held.
   void WriteNext();
@@ -47,9 +54,11 @@ class WorkerSession final : public grpc::ServerBidiReactor<v1::WorkerMessage, v1
 
   Actor* const actor_;
   grpc::CallbackServerContext* const context_;
+  const Caller caller_;
   std::shared_ptr<WorkerSession> self_;      // until OnDone
   std::shared_ptr<WorkerSession> awaiting_;  // while hello_alarm_ is set; not held by the alarm, which this owns
   grpc::Alarm hello_alarm_;
+  AccessControl::OpenCall open_call_;  // until OnDone
 
   std::mutex mutex_;
   core::SessionId session_ = 0;  // 0 until the first message

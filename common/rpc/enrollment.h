@@ -1,0 +1,24 @@
+// How a worker or a client gets its certificate, and the next one.
+#pragma once
+
+#include <chrono>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "common/tls/identity.h"
+#include "common/tls/join_token.h"
+
+namespace ballast::rpc {
+
+// Exchanges a join token for an identity with a new key. The token leaves only once the server has shown the authority
+// that the token names, and a certificate by it. `name` is asked for; a token may name another, which stands then.
+// UNAUTHENTICATED: the server is another, or it does not take the token; UNAVAILABLE: nobody answers;
+// FAILED_PRECONDITION: what answers speaks no TLS; codes of EnrollmentService.Enroll. Messages name the address.
+[[nodiscard]] absl::StatusOr<tls::Identity> Enroll(const tls::JoinTarget& target, const std::string& name,
+                                                   std::chrono::milliseconds timeout);
+
+// The next identity, with a new key, for one that is valid. Codes as above.
+[[nodiscard]] absl::StatusOr<tls::Identity> Renew(const std::string& address, const tls::Identity& identity,
+                                                  std::chrono::milliseconds timeout);
+
+}  // namespace ballast::rpc

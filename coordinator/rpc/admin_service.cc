@@ -1,0 +1,34 @@
+#include "coordinator/rpc/admin_service.h"
+
+#include "common/rpc/channel.h"
+
+namespace ballast::coordinator {
+namespace {
+
+template <typename T>
+grpc::Status Answer(absl::StatusOr<T> result, T* reply) {
+  if (!result.ok()) return rpc::ToGrpc(result.status());
+  reply->Swap(&*result);
+  return grpc::Status::OK;
+}
+
+}  // namespace
+
+grpc::Status AdminService::CreateJoinToken(grpc::ServerContext* /*context*/, const v1::CreateJoinTokenRequest* request,
+                                           v1::CreateJoinTokenResponse* reply) {
+  return desk_ == nullptr ? rpc::ToGrpc(NoAuthority()) : Answer(desk_->CreateToken(*request), reply);
+}
+
+grpc::Status AdminService::ListCertificates(grpc::ServerContext* /*context*/,
+                                            const v1::ListCertificatesRequest* request,
+                                            v1::ListCertificatesResponse* reply) {
+  return Answer(store_->ListCertificates(*request), reply);
+}
+
+grpc::Status AdminService::RevokeCertificates(grpc::ServerContext* context,
+                                              const v1::RevokeCertificatesRequest* request,
+                                              v1::RevokeCertificatesResponse* reply) {
+  return desk_ == nullptr ? rpc::ToGrpc(NoAuthority()) : Answer(desk_->Revoke(*request, CallerOf(*context)), reply);
+}
+
+}  // namespace ballast::coordinator

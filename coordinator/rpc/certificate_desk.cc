@@ -1,0 +1,184 @@
+#include "coordinator/rpc/certificate_desk.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "common/base/logging.h"
+#include "common/base/status.h"
+#include "common/base/text.h"
+#include "common/tls/certificate.h"
+#include "common/tls/join_token.h"
+
+namespace ballast::coordinator {
+namespace {
+
+constexpr std::size_t kMaxRequestBytes = 16U << 10U;
+constexpr std::size_t kMaxReasonBytes = 256;
+
+absl::Status CheckRequestSize(const std::string& request_pem) {
+  if (request_pem.size() <= kMaxRequestBytes) return absl::OkStatus();
+  return absl::InvalidArgumentError(fmt::format("the request for a certificate has {} bytes; at most {} are accepted",
+                                                request_pem.size(), kMaxRequestBytes));
+}
+
+absl::Status TokenWasUsed() {
+  return absl::UnauthenticatedError(
+      "the join token was used already; each is good for one certificate, ask for another");
+}
+
+}  // namespace
+
+absl::Status NoAuthority() {
+  return absl::FailedPreconditionError(
+      "this coordinator has no certificate authority; `ballast-coordinator init` makes one, and a restart takes it up");
+}
+
+absl::Status CertificateDesk::LoadRevoked() {
+  BALLAST_ASSIGN_OR_RETURN(const std::vector<v1::Certificate> revoked, store_->RevokedCertificates());
+  for (const v1::Certificate& certificate : revoked) access_->Revoke(certificate);
+  return absl::OkStatus();
+}
+
+std::chrono::nanoseconds CertificateDesk::LifetimeOf(v1::Role role) const {
+  return base::FromProto(role == v1::WORKER ? lifetimes_.worker_lifetime() : lifetimes_.client_lifetime());
+}
+
+absl::StatusOr<std::vector<v1::Certificate>> CertificateDesk::CertificatesOf(const std::string& name, v1::Role role) {
+  std::vector<v1::Certificate> found;
+  v1::ListCertificatesRequest request;
+  request.set_name(name);
+  request.set_role(role);
+  request.set_page_size(1000);
+  do {
+    BALLAST_ASSIGN_OR_RETURN(v1::ListCertificatesResponse page, store_->ListCertificates(request));
+    for (v1::Certificate& certificate : *page.mutable_certificates()) {
+      if (!certificate.has_revoke_time()) found.push_back(std::move(certificate));
+    }
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty());
+  return found;
+}
+
+absl::StatusOr<v1::EnrollResponse> CertificateDesk::Issue(const std::string& request_pem, v1::Role role,
+                                                          const std::string& name) {
+  const base::SystemTime now = clock_->Now();
+  v1::EnrollResponse response;
+  BALLAST_ASSIGN_OR_RETURN(*response.mutable_certificate_pem(),
+                           pki_->authority().IssueClient(request_pem, role, name, now, LifetimeOf(role)));
+  response.set_authority_pem(pki_->authority().certificate_pem());
+  BALLAST_ASSIGN_OR_RETURN(const tls::CertificateFacts facts, tls::ReadCertificate(response.certificate_pem()));
+  v1::Certificate* const certificate = response.mutable_certificate();
+  certificate->set_serial(facts.serial);
+  certificate->set_role(role);
+  certificate->set_name(name);
+  *certificate->mutable_create_time() = base::ToProto(now);
+  *certificate->mutable_expire_time() = base::ToProto(facts.not_after);
+  return response;
+}
+
+absl::StatusOr<v1::EnrollResponse> CertificateDesk::Enroll(const v1::EnrollRequest& request) {
+  const base::SystemTime now = clock_->Now();
+  BALLAST_ASSIGN_OR_RETURN(const tls::JoinToken token, tls::CheckJoinToken(request.token(), pki_->token_secret(), now));
+  BALLAST_RETURN_IF_ERROR(CheckRequestSize(request.certificate_request_pem()));
+  const std::string& name = token.name.empty() ? request.name() : token.name;
+  BALLAST_RETURN_IF_ERROR(tls::CheckHolderName(token.role, name));
+
+  const std::scoped_lock lock(mutex_);
+  BALLAST_ASSIGN_OR_RETURN(std::vector<v1::Certificate> before, CertificatesOf(name, token.role));
+  std::erase_if(before, [&](const v1::Certificate& one) { return base::FromProto(one.expire_time()) < now; });
+  const auto same_token = [&](const v1::Certificate& one) { return one.token_id() == token.token_id; };
+  if (std::ranges::any_of(before, same_token)) return TokenWasUsed();
+  if (!before.empty() && token.name.empty()) {
+    return absl::AlreadyExistsError(fmt::format(
+        "{} {} has a valid certificate already; join under another name, or ask for a token that names this "
+        "one (`token --role {} --name {}`), which takes it over",
+        tls::RoleText(token.role), base::Quoted(name), tls::RoleText(token.role), name));
+  }
+  BALLAST_ASSIGN_OR_RETURN(v1::EnrollResponse response, Issue(request.certificate_request_pem(), token.role, name));
+  response.mutable_certificate()->set_token_id(token.token_id);
+  storage::WriteBatch batch = {storage::PutCertificate{response.certificate()}};
+  for (v1::Certificate& old : before) {
+    *old.mutable_revoke_time() = base::ToProto(now);
+    old.set_revoke_reason("taken over with a join token for this name");
+    batch.push_back(storage::PutCertificate{old});
+  }
+  const absl::Status stored = store_->WriteAndWait(std::move(batch));
+  if (absl::IsAlreadyExists(stored)) return TokenWasUsed();
+  BALLAST_RETURN_IF_ERROR(stored);
+  for (const v1::Certificate& old : before) access_->Revoke(old);
+  base::Log().info("{} {} joined; certificate {}", tls::RoleText(token.role), base::Quoted(name),
+                   response.certificate().serial());
+  return response;
+}
+
+absl::StatusOr<v1::EnrollResponse> CertificateDesk::Renew(const v1::RenewRequest& request, const Caller& caller) {
+  if (!caller.authenticated) return absl::UnauthenticatedError("only the holder of a certificate can renew it");
+  BALLAST_RETURN_IF_ERROR(CheckRequestSize(request.certificate_request_pem()));
+  const std::scoped_lock lock(mutex_);
+  // It may have been revoked since the call was let in.
+  BALLAST_RETURN_IF_ERROR(access_->CheckRevoked(caller.serial));
+  BALLAST_ASSIGN_OR_RETURN(v1::EnrollResponse response,
+                           Issue(request.certificate_request_pem(), caller.role, caller.name));
+  response.mutable_certificate()->set_renews_serial(caller.serial);
+  BALLAST_RETURN_IF_ERROR(store_->WriteAndWait({storage::PutCertificate{response.certificate()}}));
+  base::Log().info("{} {} renewed its certificate; it is {} now", tls::RoleText(caller.role), base::Quoted(caller.name),
+                   response.certificate().serial());
+  return response;
+}
+
+absl::StatusOr<v1::CreateJoinTokenResponse> CertificateDesk::CreateToken(const v1::CreateJoinTokenRequest& request) {
+  const std::chrono::nanoseconds ttl = request.has_ttl() ? base::FromProto(request.ttl()) : tls::kDefaultTokenTtl;
+  v1::CreateJoinTokenResponse response;
+  BALLAST_ASSIGN_OR_RETURN(*response.mutable_token(),
+                           tls::MakeJoinToken(request.role(), request.name(), ttl, clock_->Now(),
+                                              pki_->authority().fingerprint(), pki_->token_secret()));
+  return response;
+}
+
+absl::StatusOr<v1::RevokeCertificatesResponse> CertificateDesk::Revoke(const v1::RevokeCertificatesRequest& request,
+                                                                       const Caller& caller) {
+  if (request.serial().empty() == request.name().empty()) {
+    return absl::InvalidArgumentError("name what is revoked: a serial number or a name, one of the two");
+  }
+  if (request.reason().size() > kMaxReasonBytes) {
+    return absl::InvalidArgumentError(fmt::format("a reason has at most {} bytes", kMaxReasonBytes));
+  }
+  const std::scoped_lock lock(mutex_);
+  v1::RevokeCertificatesResponse response;
+  std::vector<v1::Certificate> wanted;
+  if (!request.serial().empty()) {
+    BALLAST_ASSIGN_OR_RETURN(v1::Certificate one, store_->GetCertificate(request.serial()));
+    wanted.push_back(std::move(one));
+  } else {
+    v1::ListCertificatesRequest any;
+    any.set_name(request.name());
+    any.set_page_size(1);
+    BALLAST_ASSIGN_OR_RETURN(const v1::ListCertificatesResponse first, store_->ListCertificates(any));
+    if (first.certificates().empty()) {
+      return absl::NotFoundError(fmt::format("there is no certificate of {}", base::Quoted(request.name())));
+    }
+    BALLAST_ASSIGN_OR_RETURN(wanted, CertificatesOf(request.name(), v1::ROLE_UNSPECIFIED));
+  }
+  storage::WriteBatch batch;
+  for (v1::Certificate& one : wanted) {
+    if (!one.has_revoke_time()) {
+      *one.mutable_revoke_time() = base::ToProto(clock_->Now());
+      one.set_revoke_reason(fmt::format("{}{}{}", caller.name.empty() ? "" : fmt::format("by {}", caller.name),
+                                        caller.name.empty() || request.reason().empty() ? "" : ": ", request.reason()));
+      batch.push_back(storage::PutCertificate{one});
+    }
+    *response.add_certificates() = one;
+  }
+  if (!batch.empty()) BALLAST_RETURN_IF_ERROR(store_->WriteAndWait(std::move(batch)));
+  for (const v1::Certificate& one : response.certificates()) {
+    access_->Revoke(one);
+    base::Log().warn("certificate {} of {} {} is revoked ({})", one.serial(), tls::RoleText(one.role()),
+                     base::Quoted(one.name()), one.revoke_reason());
+  }
+  return response;
+}
+
+}  // namespace ballast::coordinator
