@@ -1,10 +1,12 @@
 // The program `ballast-worker`: wires the agent's parts together, or becomes a runner.
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,6 +28,7 @@
 #include "worker/agent/recovery.h"
 #include "worker/agent/run_supervisor.h"
 #include "worker/agent/self_protection.h"
+#include "worker/agent/session/membership.h"
 #include "worker/agent/session/model_client.h"
 #include "worker/agent/session/session.h"
 #include "worker/agent/spool.h"
@@ -45,12 +48,29 @@ constexpr int kFailed = 1;
 constexpr int kUsage = 2;
 // On SIGTERM: for the runner to go, for its end to reach the disk, and for that to reach the coordinator.
 constexpr std::chrono::seconds kStopTimeout(2);
+constexpr std::chrono::milliseconds kFirstJoinPause = std::chrono::seconds(1);
+constexpr std::chrono::milliseconds kLongestJoinPause = std::chrono::seconds(30);
+constexpr std::string_view kMendIdentity = "do what the message says; identity.pem lies in the data directory";
 // After this time everything that only a start needs has happened.
 constexpr std::chrono::seconds kStartTime(3);
 
 int Fail(int exit_code, const absl::Status& status, std::string_view next_step) {
   std::cerr << fmt::format("error: {}\n  try: {}\n", std::string(status.message()), next_step);
   return exit_code;
+}
+
+// Joins; while nobody answers, again and again until a signal comes (CANCELLED).
+absl::Status Join(const std::string& target, const std::string& device_id, agent::Membership* membership,
+                  const base::ShutdownSignal& shutdown) {
+  std::chrono::milliseconds pause = kFirstJoinPause;
+  while (true) {
+    const absl::Status status = membership->Join(target, device_id);
+    if (!absl::IsUnavailable(status) && !absl::IsDeadlineExceeded(status)) return status;
+    base::Log().warn("{}; trying again in {} s", std::string(status.message()),
+                     std::chrono::ceil<std::chrono::seconds>(pause).count());
+    if (shutdown.Wait(pause)) return absl::CancelledError("stopped");
+    pause = std::min(pause * 2, kLongestJoinPause);
+  }
 }
 
 int Serve(const v1::WorkerConfig& config) {
@@ -63,16 +83,37 @@ int Serve(const v1::WorkerConfig& config) {
   // Before any thread, so that every one has the signals blocked.
   const absl::StatusOr<base::ShutdownSignal> shutdown = base::ShutdownSignal::Create();
   if (!shutdown.ok()) return Fail(kFailed, shutdown.status(), "raise the limit of open files (ulimit -n)");
-  if (const auto channel = ballast::rpc::CreateChannel(config.coordinator(), config.insecure()); !channel.ok()) {
-    return Fail(kFailed, channel.status(), "give another --coordinator, or accept plain text with --insecure");
-  }
   const auto directory = agent::DataDirectory::Open(config.data_dir());
   if (!directory.ok()) {
     return Fail(kFailed, directory.status(), "give each worker a --data-dir of its own that it can write in");
   }
-  const absl::StatusOr<std::string> device_id =
+  absl::StatusOr<std::string> device_id =
       config.device_id().empty() ? directory->DeviceId() : absl::StatusOr<std::string>(config.device_id());
   if (!device_id.ok()) return Fail(kFailed, device_id.status(), "give the device's identifier with --device-id");
+  const auto membership = agent::Membership::Open(directory->path() / "identity.pem");
+  if (!membership.ok()) return Fail(kFailed, membership.status(), kMendIdentity);
+  if ((*membership)->NeedsToJoin() && !config.join().empty()) {
+    const absl::Status joined = Join(config.join(), *device_id, membership->get(), *shutdown);
+    if (absl::IsCancelled(joined)) return 0;
+    if (!joined.ok()) return Fail(kFailed, joined, "ask for a join token: ballast token create --role worker");
+  }
+  const std::shared_ptr<const ballast::tls::Identity> identity = (*membership)->identity();
+  if (identity != nullptr) {
+    // A token may name another; then that stands.
+    if (!config.device_id().empty() && config.device_id() != identity->facts.name) {
+      return Fail(
+          kFailed,
+          absl::FailedPreconditionError(fmt::format("the certificate is that of device {}, and --device-id says {}",
+                                                    identity->facts.name, config.device_id())),
+          "leave --device-id out, or remove identity.pem from the data directory and join with a token for that name");
+    }
+    device_id = identity->facts.name;
+  }
+  const std::string coordinator = agent::CoordinatorAddress(config);
+  if (const auto channel = ballast::rpc::CreateChannel(coordinator, config.insecure(), identity.get()); !channel.ok()) {
+    return Fail(kFailed, channel.status(),
+                "join with --join TOKEN@HOST:PORT, give another --coordinator, or accept plain text with --insecure");
+  }
 
   const auto commands =
       agent::CommandCatalogue::Create(config.commands(), std::filesystem::absolute(directory->path()).string());
@@ -96,12 +137,16 @@ int Serve(const v1::WorkerConfig& config) {
   };
   const v1::DeviceFacts first_facts = facts();
   for (const std::string& limitation : first_facts.limitations()) base::Log().info("{}", limitation);
-  if (config.insecure())
-    base::Log().warn("--insecure: what is sent to {} can be read and changed on its way", config.coordinator());
+  if (config.insecure() && identity != nullptr) {
+    base::Log().warn("--insecure has no effect: this worker has a certificate");
+  } else if (config.insecure()) {
+    base::Log().warn("--insecure: what is sent to {} can be read and changed on its way", coordinator);
+  }
 
   const auto scratch = directory->ScratchDirectory();
   if (!scratch.ok()) return Fail(kFailed, scratch.status(), "give another --data-dir, or remove what is in the way");
-  agent::ModelClient model_client(config.coordinator(), config.insecure());
+  const auto tls_identity = [&membership] { return (*membership)->identity(); };
+  agent::ModelClient model_client(coordinator, config.insecure(), tls_identity);
   const auto models = agent::ModelCache::Open(
       {.directory = directory->path() / "models", .quota_bytes = config.model_quota_bytes()}, &model_client);
   if (!models.ok()) return Fail(kFailed, models.status(), "give another --data-dir, or remove what is in the way");
@@ -111,18 +156,20 @@ int Serve(const v1::WorkerConfig& config) {
                                    .cgroup_home = cgroup_home.get(),
                                    .models = models->get(),
                                    .commands = &*commands,
-                                    .llama_server = config.llama_server(),
-                                    .device = first_facts,
-                                    .peer_clock = &peer_clock},
+                                   .llama_server = config.llama_server(),
+                                   .device = first_facts,
+                                   .peer_clock = &peer_clock},
                                   spool->get());
-  agent::Session session({.coordinator = config.coordinator(),
+  agent::Session session({.coordinator = coordinator,
                           .insecure = config.insecure(),
+                          .tls_identity = tls_identity,
                           .identity = {.device_id = *device_id,
                                        .labels = {config.labels().begin(), config.labels().end()},
                                        .reconnect_max = std::chrono::ceil<std::chrono::milliseconds>(
                                            base::FromProto(config.reconnect_max()))},
                           .facts = facts},
                          spool->get(), &supervisor, &peer_clock);
+  (*membership)->StartRenewing(coordinator, [&session] { session.Replace(); });
 
   std::optional<int> signal = shutdown->Wait(kStartTime);
   if (!signal) {
@@ -130,6 +177,7 @@ int Serve(const v1::WorkerConfig& config) {
     signal = shutdown->Wait();
   }
   base::Log().info("stopping on signal {}", signal.value_or(0));
+  (*membership)->StopRenewing();
   supervisor.Stop("the worker was stopped", kStopTimeout);
   if (const absl::Status status = (*spool)->Flush(kStopTimeout); !status.ok()) {
     base::Log().warn("not everything reached the disk: {}", std::string(status.message()));

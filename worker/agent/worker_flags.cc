@@ -22,6 +22,7 @@ constexpr char kDescription[] =
 constexpr char kFooter[] =
     "Examples:\n"
     "  ballast-worker --data-dir /var/lib/ballast/worker\n"
+    "  ballast-worker --data-dir /var/lib/ballast/worker --join TOKEN@lab.example.org:7850\n"
     "  ballast-worker --config /etc/ballast/worker.yaml --labels class=low-end,site=lab-1\n"
     "  ballast-worker --run-environment 2gb.yaml -- ./program --its-own-flags\n"
     "\n"
@@ -43,6 +44,8 @@ constexpr std::array kConfigFlags = {
     config::ConfigFlag{"--reconnect-max", "reconnect_max", "TIME", "Longest time between two tries to connect [30s]"},
     config::ConfigFlag{"--log-level", "log_level", "LEVEL", "trace, debug, info, warn or error [info]"},
     config::ConfigFlag{"--labels", "labels", "K=V,…", "Labels, by which jobs choose devices"},
+    config::ConfigFlag{"--join", "join", "TOKEN@ADDR",
+                       "Join the coordinator at HOST:PORT with a token, where there is no certificate yet"},
     config::ConfigFlag{"--insecure", "insecure", nullptr, "Send plain text to addresses other than loopback"},
 };
 
@@ -96,6 +99,14 @@ absl::StatusOr<WorkerCommand> ParseWorkerCommand(std::vector<std::string> argume
     }));
   }
   return command;
+}
+
+std::string CoordinatorAddress(const v1::WorkerConfig& config) {
+  v1::WorkerConfig defaults;
+  config::ApplyDefaults(&defaults);
+  const std::size_t at = config.join().rfind('@');
+  if (at == std::string::npos || config.coordinator() != defaults.coordinator()) return config.coordinator();
+  return config.join().substr(at + 1);
 }
 
 }  // namespace ballast::agent

@@ -29,4 +29,7 @@ struct WorkerCommand {
 // problem` for the file.
 [[nodiscard]] absl::StatusOr<WorkerCommand> ParseWorkerCommand(std::vector<std::string> arguments);
 
+// Where the coordinator is: that of `join`, where `coordinator` is left at its default.
+[[nodiscard]] std::string CoordinatorAddress(const v1::WorkerConfig& config);
+
 }  // namespace ballast::agent

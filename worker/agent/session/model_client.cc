@@ -11,7 +11,9 @@ namespace ballast::agent {
 absl::Status ModelClient::Fetch(const v1::FetchModelRequest& request,
                                 const std::function<absl::Status(const v1::FilePiece&)>& visit,
                                 std::chrono::steady_clock::time_point deadline, const std::stop_token& stop) {
-  BALLAST_ASSIGN_OR_RETURN(const std::shared_ptr<grpc::Channel> channel, rpc::CreateChannel(coordinator_, insecure_));
+  const std::shared_ptr<const tls::Identity> identity = identity_ ? identity_() : nullptr;
+  BALLAST_ASSIGN_OR_RETURN(const std::shared_ptr<grpc::Channel> channel,
+                           rpc::CreateChannel(coordinator_, insecure_, identity.get()));
   const std::unique_ptr<v1::WorkerService::Stub> stub = v1::WorkerService::NewStub(channel);
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
   const std::unique_ptr<grpc::ClientContext> context = rpc::MakeContext(left);

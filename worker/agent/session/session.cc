@@ -10,12 +10,15 @@
 #include "common/base/logging.h"
 #include "common/base/status.h"
 #include "common/rpc/channel.h"
+#include "common/rpc/peer_inspection.h"
 
 namespace ballast::agent {
 namespace {
 
 // How long the coordinator may take to answer the end of the stream.
 constexpr std::chrono::milliseconds kGoodbyeTimeout(300);
+// For a look at who answers where no session comes about.
+constexpr std::chrono::milliseconds kInspectionTimeout(1000);
 
 std::chrono::nanoseconds Now() {
   return base::RealClock().Monotonic();
@@ -80,69 +83,113 @@ void Session::OnRejected(const v1::AssignmentRejected& rejected) {
   changed_.notify_all();
 }
 
+Session::Connection::~Connection() {
+  if (stream == nullptr) return;
+  context.TryCancel();
+  if (listener.joinable()) listener.join();
+  (void)stream->Finish();
+}
+
+void Session::Replace() {
+  const std::scoped_lock lock(mutex_);
+  replace_ = true;
+  changed_.notify_all();
+}
+
 void Session::Loop() {
   while (true) {
     const std::uint64_t welcomes_before = welcome_count();
-    const absl::Status status = RunOnce();
+    const std::optional<absl::Status> status = RunOnce();
+    if (!status) continue;
+    previous_.reset();
     std::unique_lock lock(mutex_);
     if (stopping_) return;
-    const std::chrono::milliseconds wait = core_.End(status);
-    if (welcome_count_ > welcomes_before) last_problem_.clear();
+    const std::chrono::milliseconds wait = core_.End(*status);
+    if (welcome_count_ > welcomes_before) {
+      last_problem_.clear();
+      last_cause_.clear();
+    }
     lock.unlock();
-    Explain(status);
+    Explain(*status);
     lock.lock();
-    changed_.wait_for(lock, wait, [this] { return stopping_; });
+    changed_.wait_for(lock, wait, [this] { return stopping_ || replace_; });
     if (stopping_) return;
   }
 }
 
-void Session::Explain(const absl::Status& status) {
-  std::string problem(status.message());
+void Session::Explain(absl::Status status) {
   if (absl::IsAborted(status)) {
     base::Log().error(
         "another worker connects as device '{}' ({}); two machines must not share an identifier: give one of them its "
         "own "
         "with --device-id, or remove the file device_id from its data directory if that was copied",
-        options_.identity.device_id, problem);
+        options_.identity.device_id, std::string(status.message()));
     return;
   }
-  if (problem == last_problem_) {
-    base::Log().debug("coordinator {}: {}", options_.coordinator, problem);
+  std::string cause(status.message());
+  if (cause == last_cause_) {
+    base::Log().debug("coordinator {}: {}", options_.coordinator, cause);
     return;
   }
+  last_cause_ = std::move(cause);
+  if (absl::IsUnavailable(status)) {
+    // gRPC says no more than that it could not connect.
+    const std::shared_ptr<const tls::Identity> identity = options_.tls_identity ? options_.tls_identity() : nullptr;
+    const absl::Status found = rpc::InspectPeer(options_.coordinator, identity.get(), kInspectionTimeout);
+    if (!found.ok()) status = found;
+  }
+  std::string problem(status.message());
+  if (problem == last_problem_) return;
   base::Log().log(IsRefusal(status) ? spdlog::level::err : spdlog::level::warn,
                   "coordinator {}: {}; trying again from now on, at most {} s apart", options_.coordinator, problem,
                   std::chrono::ceil<std::chrono::seconds>(options_.identity.reconnect_max).count());
   last_problem_ = std::move(problem);
 }
 
-absl::Status Session::RunOnce() {
+std::optional<absl::Status> Session::RunOnce() {
   v1::DeviceFacts facts = options_.facts();
-  BALLAST_ASSIGN_OR_RETURN(const std::shared_ptr<grpc::Channel> channel,
-                           rpc::CreateChannel(options_.coordinator, options_.insecure));
-  const std::unique_ptr<v1::WorkerService::Stub> stub = v1::WorkerService::NewStub(channel);
-  grpc::ClientContext context;  // without a deadline: a session lasts as long as it can
+  {
+    const std::scoped_lock lock(mutex_);
+    replace_ = false;  // before the identity is asked for: the next one asks for the next session
+  }
+  const std::shared_ptr<const tls::Identity> identity = options_.tls_identity ? options_.tls_identity() : nullptr;
+  auto channel = rpc::CreateChannel(options_.coordinator, options_.insecure, identity.get());
+  if (!channel.ok()) return channel.status();
+  auto connection = std::make_unique<Connection>();
+  connection->channel = *std::move(channel);
+  connection->stub = v1::WorkerService::NewStub(connection->channel);
   v1::WorkerMessage hello;
   {
     const std::scoped_lock lock(mutex_);
     if (stopping_) return absl::CancelledError("the worker is stopping");
-    context_ = &context;
-    ended_ = false;
+    context_ = &connection->context;
     hello = core_.Begin(Now(), std::move(facts));
   }
   reader_.Rewind();
-  const std::unique_ptr<Stream> stream = stub->Connect(&context);
-  absl::Status problem;
+  connection->stream = connection->stub->Connect(&connection->context);
+  connection->listener = std::jthread([this, raw = connection.get()] { Listen(*raw); });
+  const absl::Status problem = connection->stream->Write(hello) ? Talk(*connection) : absl::OkStatus();
+  previous_.reset();
   {
-    const std::jthread listener([this, raw = stream.get()] { Listen(raw); });
-    problem = stream->Write(hello) ? Talk(stream.get()) : absl::OkStatus();
-    // Where this side ends the session, the other gets the time to take what was written before.
-    stream->WritesDone();
-    std::unique_lock lock(mutex_);
-    if (problem.ok()) changed_.wait_for(lock, kGoodbyeTimeout, [this] { return ended_; });
-    if (!ended_) context.TryCancel();
+    const std::scoped_lock lock(mutex_);
+    if (problem.ok() && replace_ && !connection->ended && !stopping_) {
+      connection->replaced = true;
+      context_ = nullptr;
+      changed_.notify_all();
+      previous_ = std::move(connection);
+      return std::nullopt;
+    }
   }
-  const grpc::Status status = stream->Finish();
+  // Where this side ends the session, the other gets the time to take what was written before.
+  connection->stream->WritesDone();
+  {
+    std::unique_lock lock(mutex_);
+    if (problem.ok()) changed_.wait_for(lock, kGoodbyeTimeout, [&] { return connection->ended; });
+    if (!connection->ended) connection->context.TryCancel();
+  }
+  connection->listener.join();
+  const grpc::Status status = connection->stream->Finish();
+  connection->stream.reset();
   {
     const std::scoped_lock lock(mutex_);
     context_ = nullptr;
@@ -153,19 +200,25 @@ absl::Status Session::RunOnce() {
   return rpc::FromGrpc(status);
 }
 
-absl::Status Session::Talk(Stream* stream) {
+absl::Status Session::Talk(Connection& connection) {
+  Stream* const stream = connection.stream.get();
   while (true) {
     SessionCore::Step step;
+    bool welcomed = false;
     {
       const std::scoped_lock lock(mutex_);
-      if (ended_ || stopping_) return absl::OkStatus();
+      if (connection.ended || stopping_ || (replace_ && core_.welcomed())) return absl::OkStatus();
       changed_since_ = false;
       step = core_.Next(Now());
+      welcomed = core_.welcomed();
     }
+    if (welcomed) previous_.reset();
     switch (step.kind) {
       case SessionCore::Step::Kind::kWait: {
         std::unique_lock lock(mutex_);
-        changed_.wait_for(lock, step.until - Now(), [this] { return ended_ || stopping_ || changed_since_; });
+        changed_.wait_for(lock, step.until - Now(), [&] {
+          return connection.ended || stopping_ || (replace_ && core_.welcomed()) || changed_since_;
+        });
         break;
       }
       case SessionCore::Step::Kind::kSend:
@@ -190,17 +243,18 @@ absl::Status Session::Talk(Stream* stream) {
   }
 }
 
-void Session::Listen(Stream* stream) {
+void Session::Listen(Connection& connection) {
   v1::CoordinatorMessage message;
-  while (stream->Read(&message)) {
+  while (connection.stream->Read(&message)) {
+    {
+      const std::scoped_lock lock(mutex_);
+      if (connection.replaced) continue;  // what it brings is said again in the other session
+      core_.Hear(Now(), message);
+      if (message.has_welcome()) ++welcome_count_;
+    }
     if (message.has_welcome()) {
       base::Log().info("connected to coordinator {} (version {}) as device {}", options_.coordinator,
                        message.welcome().coordinator_version(), options_.identity.device_id);
-    }
-    {
-      const std::scoped_lock lock(mutex_);
-      core_.Hear(Now(), message);
-      if (message.has_welcome()) ++welcome_count_;
     }
     CarryOut(message, supervisor_, spool_);
     const std::scoped_lock lock(mutex_);
@@ -208,7 +262,7 @@ void Session::Listen(Stream* stream) {
     changed_.notify_all();
   }
   const std::scoped_lock lock(mutex_);
-  ended_ = true;
+  connection.ended = true;
   changed_.notify_all();
 }
 

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -72,6 +73,9 @@ class FakeCoordinator final : public v1::WorkerService::Service {
     std::vector<v1::RunProgress> progress;
     std::vector<v1::AssignmentRejected> rejected;
     int refused_sessions = 0;
+    int open_sessions = 0;
+    int most_open_sessions = 0;
+    int ended_sessions = 0;
   };
   [[nodiscard]] bool WaitFor(const std::function<bool(const Received&)>& condition) {
     std::unique_lock lock(mutex_);
@@ -106,6 +110,7 @@ class FakeCoordinator final : public v1::WorkerService::Service {
         return refusal_;
       }
       received_.hellos.push_back(message.hello());
+      received_.most_open_sessions = std::max(received_.most_open_sessions, ++received_.open_sessions);
       stream_ = stream;
       context_ = context;
       end_ = grpc::Status::OK;
@@ -119,8 +124,13 @@ class FakeCoordinator final : public v1::WorkerService::Service {
     }
     while (stream->Read(&message)) Take(stream, message);
     const std::scoped_lock lock(mutex_);
-    stream_ = nullptr;
-    context_ = nullptr;
+    --received_.open_sessions;
+    ++received_.ended_sessions;
+    changed_.notify_all();
+    if (stream_ == stream) {
+      stream_ = nullptr;
+      context_ = nullptr;
+    }
     return end_;
   }
 

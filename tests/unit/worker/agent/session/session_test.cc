@@ -138,6 +138,19 @@ TEST_F(SessionTest, ComesBackByItselfWhenTheCoordinatorDoes) {
   EXPECT_THAT(SeqsOf(coordinator_.received().records), ElementsAre(1, 2, 3));
 }
 
+TEST_F(SessionTest, AReplacedSessionEndsOnlyWhenTheNextIsWelcome) {
+  StartSession();
+  ASSERT_TRUE(coordinator_.WaitFor([](const Received& received) { return !received.heartbeats.empty(); }));
+  session_->Replace();
+  ASSERT_TRUE(WaitForHello(2));
+  ASSERT_TRUE(coordinator_.WaitFor([](const Received& received) { return received.ended_sessions == 1; }));
+  EXPECT_EQ(coordinator_.received().most_open_sessions, 2) << "the device was never without a session";
+  SpoolAttempt(key_, 1);
+  ASSERT_TRUE(WaitForEmptySpool());
+  EXPECT_EQ(session_->welcome_count(), 2U);
+  EXPECT_THAT(coordinator_.received().hellos, SizeIs(2));
+}
+
 TEST_F(SessionTest, TriesAgainWhereTheWelcomeDoesNotCome) {
   coordinator_.set_welcome(false);
   StartSession(milliseconds(20));
