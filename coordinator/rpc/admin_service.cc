@@ -1,18 +1,9 @@
 #include "coordinator/rpc/admin_service.h"
 
 #include "common/rpc/channel.h"
+#include "coordinator/rpc/answer.h"
 
 namespace ballast::coordinator {
-namespace {
-
-template <typename T>
-grpc::Status Answer(absl::StatusOr<T> result, T* reply) {
-  if (!result.ok()) return rpc::ToGrpc(result.status());
-  reply->Swap(&*result);
-  return grpc::Status::OK;
-}
-
-}  // namespace
 
 grpc::Status AdminService::CreateJoinToken(grpc::ServerContext* /*context*/, const v1::CreateJoinTokenRequest* request,
                                            v1::CreateJoinTokenResponse* reply) {
