@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "cli/render/text_width.h"
+
 namespace ballast::cli {
 namespace {
 
@@ -36,9 +38,9 @@ std::string FormatError(const absl::Status& status) {
     if (line.empty()) continue;
     const std::size_t place = PlaceLength(line);
     if (place == 0) {
-      text += fmt::format("error: {}\n", line);
+      text += fmt::format("error: {}\n", Printable(line));
     } else {
-      text += fmt::format("error: {}\n  at {}\n", line.substr(place + 2), line.substr(0, place));
+      text += fmt::format("error: {}\n  at {}\n", Printable(line.substr(place + 2)), Printable(line.substr(0, place)));
     }
   }
   if (text.empty()) text = fmt::format("error: {}\n", absl::StatusCodeToString(status.code()));
@@ -47,10 +49,10 @@ std::string FormatError(const absl::Status& status) {
     while (!lines.empty()) {
       const std::string_view line = lines.substr(0, lines.find('\n'));
       lines.remove_prefix(line.size() == lines.size() ? line.size() : line.size() + 1);
-      text += fmt::format("  | {}\n", line);
+      text += fmt::format("  | {}\n", Printable(line));
     }
   }
-  if (const auto next_step = base::NextStepOf(status)) text += fmt::format("  try: {}\n", *next_step);
+  if (const auto next_step = base::NextStepOf(status)) text += fmt::format("  try: {}\n", Printable(*next_step));
   return text;
 }
 

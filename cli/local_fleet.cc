@@ -164,7 +164,10 @@ absl::StatusOr<std::filesystem::path> UsersCatalogue(const Context& context) {
 }
 
 LocalFleet::LocalFleet(std::filesystem::path directory, Context& context)
-    : directory_(std::move(directory)), context_(context) {}
+    : directory_(std::move(directory)), context_(context) {
+  // Whoever uses the private coordinator is the user, and may name any file that the user can read.
+  worker_config_.mutable_policy()->add_model_directories("/");
+}
 
 absl::StatusOr<std::unique_ptr<LocalFleet>> LocalFleet::Open(const std::filesystem::path& data_directory, Role role,
                                                              Context& context) {
@@ -223,7 +226,7 @@ void LocalFleet::End(Child* child, bool patient) {
 }
 
 absl::StatusOr<LocalFleet::Child> LocalFleet::StartChild(const std::string& program, std::vector<std::string> arguments,
-                                                         const std::string& name, int stdout_fd) {
+                                                         const std::string& name, int stdout_fd, int config_fd) {
   BALLAST_ASSIGN_OR_RETURN(const auto path, FindProgram(program, context_));
   Child child;
   child.name = name;
@@ -245,7 +248,7 @@ absl::StatusOr<LocalFleet::Child> LocalFleet::StartChild(const std::string& prog
                         {stdout_fd >= 0 ? stdout_fd : log.get(), STDOUT_FILENO},
                         {log.get(), STDERR_FILENO},
                         {lock_.get(), kInheritedLockFd}};
-  if (worker_config_.valid()) options.passed_fds.push_back({worker_config_.get(), kInheritedConfigFd});
+  if (config_fd >= 0) options.passed_fds.push_back({config_fd, kInheritedConfigFd});
   options.parent_death_signal = SIGKILL;
   auto started = base::ChildProcess::Start(options);
   if (!started.ok())
@@ -300,23 +303,22 @@ absl::Status LocalFleet::StartCoordinator() {
   return absl::OkStatus();
 }
 
-absl::Status LocalFleet::OfferCommand(const v1::CommandDefinition& command) {
-  v1::WorkerConfig config;
-  *config.add_commands() = command;
-  // It holds the user's environment variables, and they may be secret: it never reaches a disk.
-  worker_config_.Reset(::memfd_create("ballast-worker-config", MFD_CLOEXEC));
-  if (!worker_config_.valid()) return base::ErrnoStatus(errno, "memfd_create");
-  return base::WriteAll(worker_config_.get(), config::WriteYaml(config));
+void LocalFleet::OfferCommand(const v1::CommandDefinition& command) {
+  worker_config_.clear_commands();
+  *worker_config_.add_commands() = command;
 }
 
 absl::Status LocalFleet::StartWorker() {
   if (!owner()) return absl::FailedPreconditionError("only the owner of the private coordinator starts its worker");
   if (worker_.process.running()) return absl::OkStatus();
-  std::vector<std::string> arguments = {"--coordinator", address(), "--data-dir", (directory_ / "worker").string()};
-  if (worker_config_.valid()) {
-    arguments.insert(arguments.end(), {"--config", fmt::format("/dev/fd/{}", kInheritedConfigFd)});
-  }
-  BALLAST_ASSIGN_OR_RETURN(worker_, StartChild("ballast-worker", arguments, "worker", -1));
+  // It may hold the user's environment variables, and they may be secret: it never reaches a disk.
+  const base::Fd config(::memfd_create("ballast-worker-config", MFD_CLOEXEC));
+  if (!config.valid()) return base::ErrnoStatus(errno, "memfd_create");
+  BALLAST_RETURN_IF_ERROR(base::WriteAll(config.get(), config::WriteYaml(worker_config_)));
+  const std::vector<std::string> arguments = {
+      "--coordinator", address(), "--data-dir", (directory_ / "worker").string(),
+      "--config",      fmt::format("/dev/fd/{}", kInheritedConfigFd)};
+  BALLAST_ASSIGN_OR_RETURN(worker_, StartChild("ballast-worker", arguments, "worker", -1, config.get()));
   return absl::OkStatus();
 }
 

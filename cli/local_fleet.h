@@ -43,9 +43,8 @@ class LocalFleet {
   // `unix:/PATH`.
   [[nodiscard]] std::string address() const { return "unix:" + socket_.string(); }
 
-  // What the worker that is started may run for jobs, beside nothing else. Kept in a file of the data directory that
-  // only this user can read, until this goes. Codes of ErrnoStatus.
-  [[nodiscard]] absl::Status OfferCommand(const v1::CommandDefinition& command);
+  // What the worker that is started next may run for jobs, beside nothing else.
+  void OfferCommand(const v1::CommandDefinition& command);
 
   // Starts the worker; owner only. It connects by itself: wait for its device. UNAVAILABLE when the program cannot be
   // run.
@@ -80,14 +79,14 @@ class LocalFleet {
 
   [[nodiscard]] absl::Status StartCoordinator();
   [[nodiscard]] absl::StatusOr<Child> StartChild(const std::string& program, std::vector<std::string> arguments,
-                                                 const std::string& name, int stdout_fd);
+                                                 const std::string& name, int stdout_fd, int config_fd = -1);
   [[nodiscard]] absl::Status Ended(Child& child, const std::string& what) const;
   static void End(Child* child, bool patient);
 
   std::filesystem::path directory_;
   Context& context_;
   std::filesystem::path socket_;
-  base::Fd worker_config_;       // in memory; invalid where the worker needs none
+  v1::WorkerConfig worker_config_;
   base::Fd lock_;                // valid for the owner alone
   base::Fd coordinator_stdout_;  // stays open, so that the coordinator never writes into a closed pipe
   Child coordinator_;

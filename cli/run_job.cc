@@ -144,7 +144,7 @@ absl::StatusOr<ExitCode> RunJob(v1::JobSpec spec, const ResultFlags& flags, Cont
   BALLAST_ASSIGN_OR_RETURN(const auto session, Session::Open(context, flags.connection, Session::Use::kRun));
   if (session->owner()) {
     BALLAST_RETURN_IF_ERROR(CancelLeftovers(*session, context));
-    if (command != nullptr) BALLAST_RETURN_IF_ERROR(session->OfferCommand(*command));
+    if (command != nullptr) session->OfferCommand(*command);
     BALLAST_RETURN_IF_ERROR(session->StartWorker());
   }
   BALLAST_ASSIGN_OR_RETURN(const v1::Job job, Submit(spec, *session, context));

@@ -48,9 +48,7 @@ class Session {
   [[nodiscard]] const std::string& local_device() const { return local_device_; }
 
   // Owner only: the one command that the worker which is started next may run.
-  [[nodiscard]] absl::Status OfferCommand(const v1::CommandDefinition& command) {
-    return fleet_->OfferCommand(command);
-  }
+  void OfferCommand(const v1::CommandDefinition& command) { fleet_->OfferCommand(command); }
 
   // Owner only: starts the worker and waits until its device is connected. FAILED_PRECONDITION when the device is
   // drained.

@@ -23,6 +23,7 @@
 #include "worker/agent/command_catalogue.h"
 #include "worker/agent/data_directory.h"
 #include "worker/agent/device_facts.h"
+#include "worker/agent/device_policy.h"
 #include "worker/agent/model_cache.h"
 #include "worker/agent/peer_clock.h"
 #include "worker/agent/recovery.h"
@@ -132,6 +133,7 @@ int Serve(const v1::WorkerConfig& config) {
     agent::AddFactsOf(*cgroup_home, &collected);
     agent::AddRuntimeFacts(config.llama_server(), &collected);
     commands->AddFacts(&collected);
+    agent::AddPolicyFacts(config.policy(), &collected);
     for (const std::string& limitation : protection.limitations) collected.add_limitations(limitation);
     return collected;
   };
@@ -148,7 +150,10 @@ int Serve(const v1::WorkerConfig& config) {
   const auto tls_identity = [&membership] { return (*membership)->identity(); };
   agent::ModelClient model_client(coordinator, config.insecure(), tls_identity);
   const auto models = agent::ModelCache::Open(
-      {.directory = directory->path() / "models", .quota_bytes = config.model_quota_bytes()}, &model_client);
+      {.directory = directory->path() / "models",
+       .quota_bytes = config.model_quota_bytes(),
+       .named_directories = {config.policy().model_directories().begin(), config.policy().model_directories().end()}},
+      &model_client);
   if (!models.ok()) return Fail(kFailed, models.status(), "give another --data-dir, or remove what is in the way");
   agent::PeerClock peer_clock;
   agent::RunSupervisor supervisor({.runner_program = "/proc/self/exe",
@@ -158,6 +163,7 @@ int Serve(const v1::WorkerConfig& config) {
                                    .commands = &*commands,
                                    .llama_server = config.llama_server(),
                                    .device = first_facts,
+                                   .policy = config.policy(),
                                    .peer_clock = &peer_clock},
                                   spool->get());
   agent::Session session({.coordinator = coordinator,

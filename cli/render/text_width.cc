@@ -115,11 +115,14 @@ std::string Truncate(std::string_view text, std::size_t columns) {
 }
 
 std::string Printable(std::string_view text) {
+  // Marks that turn the direction of what follows make text read as something else.
+  constexpr std::array<Range, 2> kTurning = {{{0x202A, 0x202E}, {0x2066, 0x2069}}};
   std::string printable;
   printable.reserve(text.size());
   while (!text.empty()) {
     const Character character = First(text);
-    const bool control = character.code < 0x20 || (character.code >= 0x7F && character.code < 0xA0);
+    const bool control = character.code < 0x20 || (character.code >= 0x7F && character.code < 0xA0) ||
+                         Contains(kTurning, character.code);
     if (character.valid && !control) {
       printable += text.substr(0, character.size);
     } else {

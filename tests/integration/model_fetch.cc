@@ -57,7 +57,7 @@ int main(int argc, char** argv) {
   model.mutable_file()->set_size_bytes(std::stoull(argv[4]));
   agent::ModelClient client(argv[1], false);
   StoppingFetcher fetcher(&client, argc > 5 ? std::stoull(argv[5]) : 0);
-  const auto cache = agent::ModelCache::Open({.directory = argv[2]}, &fetcher);
+  const auto cache = agent::ModelCache::Open({.directory = argv[2], .named_directories = {"/"}}, &fetcher);
   if (!cache.ok()) {
     std::cerr << cache.status() << "\n";
     return 1;

@@ -11,6 +11,7 @@
 #include "common/base/logging.h"
 #include "common/base/status.h"
 #include "common/base/units.h"
+#include "worker/agent/device_policy.h"
 #include "worker/agent/load_plan.h"
 #include "worker/agent/load_verdict.h"
 #include "worker/agent/quiet_watch.h"
@@ -289,7 +290,8 @@ void ActiveRun::FollowPressure() {
 
 std::optional<nanoseconds> ActiveRun::Timeout() const {
   if (asked_ || preparing_ || (pressure_ && (pressure_->ended() || pressure_->finished()))) return std::nullopt;
-  return RunTimeout(spec(), Planned());
+  const nanoseconds timeout = RunTimeout(spec(), Planned());
+  return std::min(timeout, LongestRun(options_.policy).value_or(timeout));
 }
 
 void ActiveRun::AskForEnd(AskedEnd asked) {

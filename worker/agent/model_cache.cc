@@ -26,6 +26,7 @@
 #include "common/gguf/model_description.h"
 #include "common/gguf/model_file.h"
 #include "common/gguf/synthetic_model.h"
+#include "worker/agent/named_file.h"
 
 namespace ballast::agent {
 namespace {
@@ -252,21 +253,27 @@ absl::StatusOr<ModelCache::Arrived> ModelCache::BringFile(const Task& task, cons
 }
 
 std::filesystem::path ModelCache::FindLocalFile(const Task& task) {
-  if (!fetcher_->same_machine()) return {};
+  if (!fetcher_->same_machine() || options_.named_directories.empty()) return {};
   v1::FetchModelRequest request;
   request.set_sha256(task.model.file().sha256());
   request.set_accept_local_path(true);
-  std::filesystem::path path;
+  std::string path;
   const auto keep_path = [&path](const v1::FilePiece& piece) -> absl::Status {
     path = piece.local_path();
     return absl::CancelledError("the path is all that is asked for");
   };
   (void)fetcher_->Fetch(request, keep_path, task.deadline, task.stop);  // what went wrong shows when it is fetched
+  if (path.empty()) return {};
+  const absl::StatusOr<NamedFile> file = OpenNamedFile(path, options_.named_directories);
+  if (!file.ok()) {
+    base::Log().info("{} is fetched: {}", NameOf(task.model), std::string(file.status().message()));
+    return {};
+  }
   // The coordinator may see other files under this name: it can be in a container.
-  const absl::StatusOr<base::Fd> fd = base::OpenFile(path, O_RDONLY | O_NONBLOCK);
   struct stat info {};
-  if (!path.is_absolute() || !fd.ok() || ::fstat(fd->get(), &info) != 0 || !S_ISREG(info.st_mode)) return {};
-  return static_cast<std::uint64_t>(info.st_size) == task.model.file().size_bytes() ? path : std::filesystem::path();
+  const bool fits = ::fstat(file->fd.get(), &info) == 0 &&
+                    static_cast<std::uint64_t>(info.st_size) == task.model.file().size_bytes();
+  return fits ? file->path : std::filesystem::path();
 }
 
 absl::Status ModelCache::Transfer(const Task& task, base::PartialFile* file) {

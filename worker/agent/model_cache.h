@@ -10,6 +10,7 @@
 #include <mutex>
 #include <stop_token>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -25,6 +26,8 @@ struct ModelCacheOptions {
   std::uint64_t quota_bytes = std::uint64_t{32} << 30U;
   // Stays free on the disk, which the spool is on as well.
   std::uint64_t reserve_bytes = 64U << 20U;
+  // Where files may lie that a coordinator on this machine names by their path (DevicePolicy.model_directories).
+  std::vector<std::filesystem::path> named_directories{};
   // Bounds of the pause between two tries to reach the coordinator.
   std::chrono::milliseconds min_retry{100};
   std::chrono::milliseconds max_retry{5'000};
@@ -37,7 +40,8 @@ struct ModelCacheOptions {
 //
 // A file is checked when it comes. Later a look at its size and date is enough: who changes it changes its date. Its
 // time of access is when it was used last; what was not used for the longest time goes first where room is needed,
-// and what a lease stands for never. Over a unix socket the coordinator's own file is used where it lies.
+// and what a lease stands for never. Over a unix socket the coordinator's own file is used where it lies,
+// if that is below one of the directories that the device's configuration gives away.
 //
 // One process a directory (the worker's data directory is locked). Thread-safe; outlives its leases.
 class ModelCache final : public ModelSource {

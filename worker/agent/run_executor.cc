@@ -11,6 +11,7 @@
 #include "worker/agent/active_run.h"
 #include "worker/agent/boot_id.h"
 #include "worker/agent/device_facts.h"
+#include "worker/agent/device_policy.h"
 #include "worker/agent/load_plan.h"
 #include "worker/environment/limited_group.h"
 
@@ -52,16 +53,34 @@ bool Has(const v1::DeviceFacts& device, v1::Capability capability) {
   return std::ranges::find(device.capabilities(), capability) != device.capabilities().end();
 }
 
+// Names of models become names of files, and stand in messages.
+absl::Status CheckModels(const v1::Assignment& assignment) {
+  for (const v1::ResolvedModel& model : assignment.models()) {
+    v1::ModelLoad named;  // by the rules of what a job may name
+    named.set_model_id(model.model_id());
+    named.set_quant(model.quant());
+    config::ApplyDefaults(&named);
+    BALLAST_RETURN_IF_ERROR(config::Validate(named));
+    BALLAST_RETURN_IF_ERROR(config::Validate(model));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 std::optional<v1::AssignmentRejected> CheckAssignment(const v1::Assignment& assignment, const v1::DeviceFacts& device,
-                                                      const CommandCatalogue* commands) {
+                                                      const CommandCatalogue* commands,
+                                                      const v1::DevicePolicy& policy) {
   if (!IsUsableRunId(assignment.run_id()) || assignment.attempt() == 0) {
     return Reject(assignment, v1::INVALID, "the assignment names no run and attempt");
   }
-  v1::JobSpec spec = assignment.spec();
-  config::ApplyDefaults(&spec);
-  if (const absl::Status status = config::Validate(spec); !status.ok()) {
+  v1::Assignment complete = assignment;
+  config::ApplyDefaults(complete.mutable_spec());
+  const v1::JobSpec& spec = complete.spec();
+  for (const absl::Status& status : {config::Validate(spec), CheckModels(complete)}) {
+    if (!status.ok()) return Reject(assignment, v1::INVALID, std::string(status.message()));
+  }
+  if (const absl::Status status = CheckDevicePolicy(policy, complete, device); !status.ok()) {
     return Reject(assignment, v1::INVALID, std::string(status.message()));
   }
   for (const NeededCapability& needed : kNeededCapabilities) {
@@ -96,9 +115,10 @@ std::optional<v1::AssignmentRejected> CheckAssignment(const v1::Assignment& assi
 
 std::optional<v1::AssignmentRejected> RunExecutor::Execute(const v1::Assignment& assignment, RunControl* control,
                                                            RunObserver* observer) {
-  if (auto rejected = CheckAssignment(assignment, options_.device, options_.commands)) return rejected;
+  if (auto rejected = CheckAssignment(assignment, options_.device, options_.commands, options_.policy)) return rejected;
   v1::Assignment complete = assignment;
   config::ApplyDefaults(complete.mutable_spec());
+  ApplyDevicePolicy(options_.policy, complete.mutable_spec());
   const AttemptKey key{assignment.run_id(), assignment.attempt()};
 
   std::optional<environment::LimitedGroup> limits;

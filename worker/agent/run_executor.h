@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "ballast/v1/config.pb.h"
 #include "ballast/v1/device.pb.h"
 #include "ballast/v1/run.pb.h"
 #include "ballast/v1/worker_service.pb.h"
@@ -35,6 +36,8 @@ struct RunExecutorOptions {
   std::string llama_server = "llama-server";
   // What this device can do; assignments that need something else are refused.
   v1::DeviceFacts device;
+  // What it lets jobs do; assignments that want more are refused.
+  v1::DevicePolicy policy{};
   const base::Clock* clock = &base::RealClock();
   // How far that clock is from the coordinator's; null where nobody measures it. Outlives the runs.
   const PeerClock* peer_clock = nullptr;
@@ -56,9 +59,9 @@ class RunObserver {
 };
 
 // Why an assignment is not carried out, before anything was started. `commands` may be null.
-[[nodiscard]] std::optional<v1::AssignmentRejected> CheckAssignment(const v1::Assignment& assignment,
-                                                                    const v1::DeviceFacts& device,
-                                                                    const CommandCatalogue* commands = nullptr);
+[[nodiscard]] std::optional<v1::AssignmentRejected> CheckAssignment(
+    const v1::Assignment& assignment, const v1::DeviceFacts& device, const CommandCatalogue* commands = nullptr,
+    const v1::DevicePolicy& policy = v1::DevicePolicy::default_instance());
 
 // Stateless between runs. Use it from one thread that lives as long as the process (see RunnerProcess::Start).
 class RunExecutor {

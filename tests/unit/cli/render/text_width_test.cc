@@ -33,6 +33,7 @@ TEST(TextWidthTest, WhatCouldSteerATerminalIsReplaced) {
             "?1m")
       << "a control sequence in one character";
   EXPECT_EQ(Printable("设备 ü"), "设备 ü");
+  EXPECT_EQ(Printable("a\u202Eb\u2066c"), "a?b?c") << "what turns the direction";
   EXPECT_EQ(Printable("a\xC0\xAF"
                       "b\xED\xA0\x80\xF5"),
             "a??b????")

@@ -344,6 +344,7 @@ TEST_F(ModelCacheTest, UsesTheCoordinatorsFileWhereItLies) {
   const std::filesystem::path file = directory_ / "coordinators.gguf";
   ASSERT_TRUE(base::WriteFileAtomically(file, content_).ok());
   fetcher_.local_path = file.string();
+  Open({.named_directories = {directory_}});
   const auto ready = Prepare(model);
   ASSERT_TRUE(ready.ok()) << ready.status();
   EXPECT_EQ(ready->file_source, "present");
@@ -354,9 +355,26 @@ TEST_F(ModelCacheTest, UsesTheCoordinatorsFileWhereItLies) {
 TEST_F(ModelCacheTest, FetchesWhereTheCoordinatorsFileIsNotThatFile) {
   const v1::ResolvedModel model = fetcher_.Add(content_);
   ASSERT_TRUE(base::WriteFileAtomically(directory_ / "short.gguf", "short").ok());
+  Open({.named_directories = {directory_}});
   for (const std::string& path : {(directory_ / "short.gguf").string(), (directory_ / "none").string(),
                                   directory_.string(), std::string("relative")}) {
     fetcher_.local_path = path;
+    EXPECT_EQ(Prepare(model)->file_source, "fetched") << path;
+    std::filesystem::remove(directory_ / (model.file().sha256() + ".gguf"));
+  }
+}
+
+TEST_F(ModelCacheTest, FetchesWhereTheDeviceDoesNotGiveThePathAway) {
+  const v1::ResolvedModel model = fetcher_.Add(content_);
+  const std::filesystem::path file = directory_ / "coordinators.gguf";
+  ASSERT_TRUE(base::WriteFileAtomically(file, content_).ok());
+  std::filesystem::create_directory(directory_ / "models");
+  std::filesystem::create_symlink(file, directory_ / "models" / "link.gguf");
+  for (const auto& [path, directories] : {std::pair{file, std::vector<std::filesystem::path>{}},
+                                         {file, {directory_ / "models"}},
+                                         {directory_ / "models" / "link.gguf", {directory_ / "models"}}}) {
+    Open({.named_directories = directories});
+    fetcher_.local_path = path.string();
     EXPECT_EQ(Prepare(model)->file_source, "fetched") << path;
     std::filesystem::remove(directory_ / (model.file().sha256() + ".gguf"));
   }

@@ -7,6 +7,7 @@
 #include <csignal>
 #include <set>
 #include <thread>
+#include <tuple>
 
 #include "tests/unit/worker/agent/run_fixture.h"
 #include "worker/agent/device_facts.h"
@@ -394,6 +395,29 @@ TEST_F(RunExecutorTest, RefusesWhatTheDeviceCannotDo) {
   rejected = Refuse(assignment);
   ASSERT_TRUE(rejected.has_value());
   EXPECT_EQ(rejected->outcome(), v1::ENVIRONMENT_REFUSED);
+
+  assignment = LongRun();
+  options_.policy.set_max_pressure_percent(60);
+  assignment.mutable_spec()->mutable_workload()->mutable_pressure()->mutable_burst()->set_target_percent(90);
+  rejected = Refuse(assignment);
+  ASSERT_TRUE(rejected.has_value());
+  EXPECT_EQ(rejected->outcome(), v1::INVALID);
+  EXPECT_EQ(rejected->reason(), "policy.max_pressure_percent is 60% on this device; the job wants 90%");
+
+  for (const auto& [model_id, quant, shape] : {std::tuple{"../../etc/passwd", "Q4_K_M", "tiny"},
+                                              {"tiny", "../Q4", "tiny"},
+                                              {"tiny", "Q4_K_M", "../../tmp/x"}}) {
+    assignment = LongRun();
+    v1::ResolvedModel* const model = assignment.add_models();
+    model->set_model_id(model_id);
+    model->set_quant(quant);
+    model->mutable_synthetic()->set_shape(shape);
+    model->mutable_synthetic()->set_seed(1);
+    rejected = Refuse(assignment);
+    ASSERT_TRUE(rejected.has_value()) << model_id << quant << shape;
+    EXPECT_EQ(rejected->outcome(), v1::INVALID);
+    EXPECT_THAT(rejected->reason(), HasSubstr("must match"));
+  }
 
   assignment = LongRun();
   assignment.set_run_id("../../etc");
