@@ -21,6 +21,7 @@ ExitCode RunCommandLine(const std::vector<std::string>& arguments, Context& cont
   AddEnvCommands(tree);
   AddReportCommand(tree);
   AddCompareCommand(tree);
+  AddAuditCommand(tree);
   AddVersionCommand(tree);
   return tree.Execute(arguments, context);
 }

@@ -22,6 +22,7 @@ void AddModelsCommands(CommandTree& tree);
 void AddEnvCommands(CommandTree& tree);
 void AddReportCommand(CommandTree& tree);
 void AddCompareCommand(CommandTree& tree);
+void AddAuditCommand(CommandTree& tree);
 void AddVersionCommand(CommandTree& tree);
 
 // The whole program: all of them, one command line (without the program's name), its exit code.

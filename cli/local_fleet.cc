@@ -315,9 +315,9 @@ absl::Status LocalFleet::StartWorker() {
   const base::Fd config(::memfd_create("ballast-worker-config", MFD_CLOEXEC));
   if (!config.valid()) return base::ErrnoStatus(errno, "memfd_create");
   BALLAST_RETURN_IF_ERROR(base::WriteAll(config.get(), config::WriteYaml(worker_config_)));
-  const std::vector<std::string> arguments = {
-      "--coordinator", address(), "--data-dir", (directory_ / "worker").string(),
-      "--config",      fmt::format("/dev/fd/{}", kInheritedConfigFd)};
+  const std::vector<std::string> arguments = {"--coordinator", address(),
+                                              "--data-dir",    (directory_ / "worker").string(),
+                                              "--config",      fmt::format("/dev/fd/{}", kInheritedConfigFd)};
   BALLAST_ASSIGN_OR_RETURN(worker_, StartChild("ballast-worker", arguments, "worker", -1, config.get()));
   return absl::OkStatus();
 }

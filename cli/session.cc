@@ -60,6 +60,7 @@ absl::Status Session::ConnectOnce(Use use) {
   models_ = v1::ModelService::NewStub(channel_);
   reservations_ = v1::ReservationService::NewStub(channel_);
   schedules_ = v1::ScheduleService::NewStub(channel_);
+  admin_ = v1::AdminService::NewStub(channel_);
   return WaitUntilConnected();
 }
 

@@ -13,6 +13,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "ballast/v1/admin_service.grpc.pb.h"
 #include "ballast/v1/client_service.grpc.pb.h"
 #include "ballast/v1/planning_service.grpc.pb.h"
 #include "cli/context.h"
@@ -159,6 +160,8 @@ class Session {
       return *reservations_;
     } else if constexpr (std::is_same_v<Stub, v1::ScheduleService::Stub>) {
       return *schedules_;
+    } else if constexpr (std::is_same_v<Stub, v1::AdminService::Stub>) {
+      return *admin_;
     } else {
       static_assert(std::is_same_v<Stub, v1::ReportService::Stub>);
       return *reports_;
@@ -179,6 +182,7 @@ class Session {
   std::unique_ptr<v1::ModelService::Stub> models_;
   std::unique_ptr<v1::ReservationService::Stub> reservations_;
   std::unique_ptr<v1::ScheduleService::Stub> schedules_;
+  std::unique_ptr<v1::AdminService::Stub> admin_;
 };
 
 }  // namespace ballast::cli

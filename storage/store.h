@@ -117,9 +117,19 @@ struct ReleaseSpace {
   std::uint64_t max_bytes = 0;
 };
 
+// Adds an entry to the audit log, with the next entry_id; the one in the message is ignored.
+struct AppendAudit {
+  v1::AuditEntry entry;
+};
+// Removes the entries of the audit log that are older than `time`, from the first on: those before the first that is
+// not older.
+struct DeleteAuditBefore {
+  google::protobuf::Timestamp time;
+};
+
 using Mutation = std::variant<PutJob, PutRun, PutDevice, DeleteDevice, PutChunk, PutReservation, DeleteReservation,
                               PutSchedule, DeleteSchedule, ThinChunks, MarkThinned, DeleteChunks, DeleteRun, DeleteJob,
-                              ReleaseSpace, PutCertificate>;
+                              ReleaseSpace, PutCertificate, AppendAudit, DeleteAuditBefore>;
 using WriteBatch = std::vector<Mutation>;
 
 // What the coordinator needs to go on where it stopped.
@@ -241,6 +251,9 @@ class Store {
       const v1::ListCertificatesRequest& request) = 0;
   // Every certificate that was revoked, by serial number.
   [[nodiscard]] virtual absl::StatusOr<std::vector<v1::Certificate>> RevokedCertificates() = 0;
+  // The audit log, latest first. Pages as in ListJobs.
+  [[nodiscard]] virtual absl::StatusOr<v1::ListAuditEntriesResponse> ListAuditEntries(
+      const v1::ListAuditEntriesRequest& request) = 0;
 };
 
 }  // namespace ballast::storage

@@ -202,6 +202,28 @@ std::vector<Field<v1::Schedule>> ScheduleFields() {
   };
 }
 
+std::vector<Field<v1::AuditEntry>> AuditFields() {
+  using Entry = v1::AuditEntry;
+  const auto count = [](const Entry& e) { return std::to_string(std::max(e.count(), 1U)); };
+  return {
+      {"entry_id", "", Align::kRight, [](const Entry& e) { return std::to_string(e.entry_id()); }},
+      {"time", "TIME", Align::kLeft, [](const Entry& e) { return LocalTime(e.has_time(), e.time()); },
+       [](const Entry& e) { return Rfc3339(e.has_time(), e.time()); }},
+      {"name", "NAME", Align::kLeft, [](const Entry& e) { return e.name().empty() ? "-" : e.name(); },
+       [](const Entry& e) { return e.name(); }},
+      {"role", "ROLE", Align::kLeft,
+       [](const Entry& e) { return e.role() == v1::ROLE_UNSPECIFIED ? "-" : v1::Role_Name(e.role()); },
+       [](const Entry& e) { return e.role() == v1::ROLE_UNSPECIFIED ? "" : v1::Role_Name(e.role()); }},
+      {"serial", "", Align::kLeft, [](const Entry& e) { return e.serial(); }},
+      {"peer", "FROM", Align::kLeft, [](const Entry& e) { return e.peer(); }},
+      {"action", "ACTION", Align::kLeft, [](const Entry& e) { return e.action(); }},
+      {"subject", "SUBJECT", Align::kLeft, [](const Entry& e) { return e.subject(); }},
+      {"code", "ANSWER", Align::kLeft, [](const Entry& e) { return e.code(); }},
+      {"count", "TIMES", Align::kRight, count},
+      {"message", "MESSAGE", Align::kLeft, [](const Entry& e) { return e.message(); }},
+  };
+}
+
 std::vector<Field<v1::ModelEntry>> ModelEntryFields() {
   using Entry = v1::ModelEntry;
   return {

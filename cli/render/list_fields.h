@@ -8,6 +8,7 @@
 #include "ballast/v1/model.pb.h"
 #include "ballast/v1/planning.pb.h"
 #include "ballast/v1/run.pb.h"
+#include "ballast/v1/security.pb.h"
 #include "cli/render/records.h"
 
 namespace ballast::cli {
@@ -17,6 +18,7 @@ namespace ballast::cli {
 [[nodiscard]] std::vector<Field<v1::Device>> DeviceFields();
 [[nodiscard]] std::vector<Field<v1::Reservation>> ReservationFields();
 [[nodiscard]] std::vector<Field<v1::Schedule>> ScheduleFields();
+[[nodiscard]] std::vector<Field<v1::AuditEntry>> AuditFields();
 [[nodiscard]] std::vector<Field<v1::ModelEntry>> ModelEntryFields();
 
 }  // namespace ballast::cli

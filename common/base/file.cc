@@ -12,10 +12,14 @@
 #include <fmt/format.h>
 
 #include "common/base/status.h"
+#include "common/base/text.h"
 
 namespace ballast::base {
 
 absl::StatusOr<Fd> OpenFile(const std::filesystem::path& path, int flags, unsigned mode) {
+  if (path.native().find('\0') != std::string::npos) {  // the kernel would open what stands before it
+    return absl::InvalidArgumentError(fmt::format("open {}: a zero byte in a path", Quoted(path.native())));
+  }
   int fd = -1;
   do {
     fd = ::open(path.c_str(), flags | O_CLOEXEC, mode);

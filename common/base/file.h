@@ -12,7 +12,8 @@
 
 namespace ballast::base {
 
-// Opens a file (O_CLOEXEC is added to `flags`). Codes as in ErrnoStatus; the message names the path.
+// Opens a file (O_CLOEXEC is added to `flags`). INVALID_ARGUMENT for a path with a zero byte; codes as in ErrnoStatus;
+// the message names the path.
 [[nodiscard]] absl::StatusOr<Fd> OpenFile(const std::filesystem::path& path, int flags, unsigned mode = 0644);
 
 // The content of a file. RESOURCE_EXHAUSTED when it is larger than `max_bytes`.

@@ -11,7 +11,9 @@
 #include <fmt/format.h>
 
 #include "common/base/file.h"
+#include "common/base/sha256.h"
 #include "common/base/status.h"
+#include "common/base/text.h"
 #include "common/models/catalogue.h"
 
 namespace ballast::models {
@@ -95,6 +97,10 @@ absl::StatusOr<v1::ResolvedModel> ModelLibrary::Resolve(const v1::CatalogueModel
 }
 
 absl::StatusOr<ServedFile> ModelLibrary::OpenFile(const std::string& sha256) {
+  if (!base::IsSha256(sha256)) {  // it becomes part of a path
+    return absl::InvalidArgumentError(
+        fmt::format("{} is not a SHA-256 in lower-case hexadecimal digits", base::Quoted(sha256)));
+  }
   ServedFile served;
   served.path = store_->PathOf(sha256);
   absl::StatusOr<base::Fd> fd = base::OpenFile(served.path, O_RDONLY);

@@ -50,7 +50,8 @@ class ModelLibrary {
                                                           const v1::CatalogueLevel& level,
                                                           std::chrono::system_clock::time_point deadline);
 
-  // Opens a file that Resolve gave the digest of. NOT_FOUND, DATA_LOSS where it is not what it was.
+  // Opens a file that Resolve gave the digest of. INVALID_ARGUMENT for what is no digest, NOT_FOUND, DATA_LOSS where it
+  // is not what it was.
   [[nodiscard]] absl::StatusOr<ServedFile> OpenFile(const std::string& sha256);
 
   // Nothing is removed while such a lock is held: from the resolution of a job until it is stored.

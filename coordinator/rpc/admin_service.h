@@ -1,7 +1,9 @@
-// AdminService over the certificate desk and the store.
+// AdminService over the certificate desk, the store and the audit log.
 #pragma once
 
 #include "ballast/v1/admin_service.grpc.pb.h"
+#include "coordinator/rpc/admission.h"
+#include "coordinator/rpc/audit_log.h"
 #include "coordinator/rpc/certificate_desk.h"
 #include "storage/store.h"
 
@@ -11,7 +13,8 @@ namespace ballast::coordinator {
 // given outlives it. Thread-safe.
 class AdminService final : public v1::AdminService::Service {
  public:
-  AdminService(CertificateDesk* desk, storage::Store* store) : desk_(desk), store_(store) {}
+  AdminService(CertificateDesk* desk, storage::Store* store, Admission* admission, AuditLog* audit)
+      : desk_(desk), store_(store), admission_(admission), audit_(audit) {}
 
   grpc::Status CreateJoinToken(grpc::ServerContext* context, const v1::CreateJoinTokenRequest* request,
                                v1::CreateJoinTokenResponse* reply) override;
@@ -19,10 +22,14 @@ class AdminService final : public v1::AdminService::Service {
                                 v1::ListCertificatesResponse* reply) override;
   grpc::Status RevokeCertificates(grpc::ServerContext* context, const v1::RevokeCertificatesRequest* request,
                                   v1::RevokeCertificatesResponse* reply) override;
+  grpc::Status ListAuditEntries(grpc::ServerContext* context, const v1::ListAuditEntriesRequest* request,
+                                v1::ListAuditEntriesResponse* reply) override;
 
  private:
   CertificateDesk* const desk_;
   storage::Store* const store_;
+  Admission* const admission_;
+  AuditLog* const audit_;
 };
 
 }  // namespace ballast::coordinator

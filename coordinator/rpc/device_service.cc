@@ -1,26 +1,13 @@
 #include "coordinator/rpc/device_service.h"
 
-#include <functional>
 #include <utility>
 
 #include "common/rpc/channel.h"
 
 namespace ballast::coordinator {
-namespace {
-
-using DeviceBody = std::function<absl::StatusOr<v1::Device>(core::Core&, const core::Instant&, core::Actions*)>;
-
-grpc::Status CallForDevice(Actor* actor, grpc::ServerContext* context, DeviceBody body, v1::Device* reply) {
-  absl::StatusOr<v1::Device> device = actor->Call<v1::Device>(context->deadline(), std::move(body));
-  if (!device.ok()) return rpc::ToGrpc(device.status());
-  reply->Swap(&*device);
-  return grpc::Status::OK;
-}
-
-}  // namespace
-
 grpc::Status DeviceService::GetDevice(grpc::ServerContext* context, const v1::GetDeviceRequest* request,
                                       v1::Device* reply) {
+  if (grpc::Status refused = admission_->Admit(context, "GetDevice"); !refused.ok()) return refused;
   absl::StatusOr<v1::Device> device = actor_->Call<v1::Device>(
       context->deadline(), [device_id = request->device_id()](core::Core& core, const core::Instant&, core::Actions*) {
         return core.GetDevice(device_id);
@@ -34,6 +21,7 @@ grpc::Status DeviceService::GetDevice(grpc::ServerContext* context, const v1::Ge
 
 grpc::Status DeviceService::ListDevices(grpc::ServerContext* context, const v1::ListDevicesRequest* request,
                                         v1::ListDevicesResponse* reply) {
+  if (grpc::Status refused = admission_->Admit(context, "ListDevices"); !refused.ok()) return refused;
   absl::StatusOr<v1::ListDevicesResponse> stored = store_->ListDevices(*request);
   if (!stored.ok()) return rpc::ToGrpc(stored.status());
   // The store knows who there is; the core knows when each was heard last.
@@ -51,10 +39,18 @@ grpc::Status DeviceService::ListDevices(grpc::ServerContext* context, const v1::
   return grpc::Status::OK;
 }
 
+grpc::Status DeviceService::Change(grpc::ServerContext* context, std::string_view action, const std::string& device_id,
+                                   DeviceBody body, v1::Device* reply) {
+  if (grpc::Status refused = admission_->Admit(context, action); !refused.ok()) return refused;
+  absl::StatusOr<v1::Device> device = actor_->Call<v1::Device>(context->deadline(), std::move(body));
+  if (device.ok()) reply->Swap(&*device);
+  return audit_->Done(*context, {.action = action, .subject = device_id}, rpc::ToGrpc(device.status()));
+}
+
 grpc::Status DeviceService::LabelDevice(grpc::ServerContext* context, const v1::LabelDeviceRequest* request,
                                         v1::Device* reply) {
-  return CallForDevice(
-      actor_, context,
+  return Change(
+      context, "LabelDevice", request->device_id(),
       [labels = *request](core::Core& core, const core::Instant& now, core::Actions* actions) {
         return core.LabelDevice(now, labels, actions);
       },
@@ -63,8 +59,8 @@ grpc::Status DeviceService::LabelDevice(grpc::ServerContext* context, const v1::
 
 grpc::Status DeviceService::DrainDevice(grpc::ServerContext* context, const v1::DrainDeviceRequest* request,
                                         v1::Device* reply) {
-  return CallForDevice(
-      actor_, context,
+  return Change(
+      context, "DrainDevice", request->device_id(),
       [device_id = request->device_id()](core::Core& core, const core::Instant& now, core::Actions* actions) {
         return core.SetDrained(now, device_id, true, actions);
       },
@@ -73,8 +69,8 @@ grpc::Status DeviceService::DrainDevice(grpc::ServerContext* context, const v1::
 
 grpc::Status DeviceService::ResumeDevice(grpc::ServerContext* context, const v1::ResumeDeviceRequest* request,
                                          v1::Device* reply) {
-  return CallForDevice(
-      actor_, context,
+  return Change(
+      context, "ResumeDevice", request->device_id(),
       [device_id = request->device_id()](core::Core& core, const core::Instant& now, core::Actions* actions) {
         return core.SetDrained(now, device_id, false, actions);
       },
@@ -83,8 +79,8 @@ grpc::Status DeviceService::ResumeDevice(grpc::ServerContext* context, const v1:
 
 grpc::Status DeviceService::RemoveDevice(grpc::ServerContext* context, const v1::RemoveDeviceRequest* request,
                                          v1::Device* reply) {
-  return CallForDevice(
-      actor_, context,
+  return Change(
+      context, "RemoveDevice", request->device_id(),
       [device_id = request->device_id()](core::Core& core, const core::Instant& now, core::Actions* actions) {
         return core.RemoveDevice(now, device_id, actions);
       },

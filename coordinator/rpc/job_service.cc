@@ -9,6 +9,16 @@
 #include "coordinator/rpc/watch_stream.h"
 
 namespace ballast::coordinator {
+namespace {
+
+// A watcher that hears why there is nothing to see.
+class RefusedWatch final : public grpc::ServerWriteReactor<v1::JobUpdate> {
+ public:
+  explicit RefusedWatch(grpc::Status refused) { Finish(std::move(refused)); }
+  void OnDone() override { delete this; }
+};
+
+}  // namespace
 
 void JobService::AddWaitReasons(std::chrono::system_clock::time_point deadline, const std::vector<v1::Job*>& jobs) {
   std::vector<v1::Job> open;
@@ -34,15 +44,22 @@ void JobService::AddWaitReasons(std::chrono::system_clock::time_point deadline, 
 }
 
 grpc::Status JobService::SubmitJob(grpc::ServerContext* context, const v1::SubmitJobRequest* request, v1::Job* reply) {
+  if (grpc::Status refused = admission_->Admit(context, "SubmitJob"); !refused.ok()) return refused;
   v1::SubmitJobRequest named = *request;
   // Who a certificate says it is counts, not who somebody says he is.
   if (const Caller caller = CallerOf(*context); caller.authenticated) named.set_submitter(caller.name);
   absl::StatusOr<v1::Job> job = intake_->Submit(named, context->deadline());
   if (job.ok()) AddWaitReasons(context->deadline(), {&*job});
-  return Answer(std::move(job), reply);
+  grpc::Status answer = Answer(std::move(job), reply);
+  return audit_->Done(*context,
+                      {.action = "SubmitJob",
+                       .subject = answer.ok() ? reply->job_id() : request->spec().display_name(),
+                       .claimed_name = request->submitter()},
+                      std::move(answer));
 }
 
 grpc::Status JobService::GetJob(grpc::ServerContext* context, const v1::GetJobRequest* request, v1::Job* reply) {
+  if (grpc::Status refused = admission_->Admit(context, "GetJob"); !refused.ok()) return refused;
   absl::StatusOr<v1::Job> job = store_->GetJob(request->job_id());
   if (job.ok()) AddWaitReasons(context->deadline(), {&*job});
   return Answer(std::move(job), reply);
@@ -50,6 +67,7 @@ grpc::Status JobService::GetJob(grpc::ServerContext* context, const v1::GetJobRe
 
 grpc::Status JobService::ListJobs(grpc::ServerContext* context, const v1::ListJobsRequest* request,
                                   v1::ListJobsResponse* reply) {
+  if (grpc::Status refused = admission_->Admit(context, "ListJobs"); !refused.ok()) return refused;
   absl::StatusOr<v1::ListJobsResponse> jobs = store_->ListJobs(*request);
   if (jobs.ok())
     AddWaitReasons(context->deadline(), {jobs->mutable_jobs()->pointer_begin(), jobs->mutable_jobs()->pointer_end()});
@@ -57,6 +75,7 @@ grpc::Status JobService::ListJobs(grpc::ServerContext* context, const v1::ListJo
 }
 
 grpc::Status JobService::CancelJob(grpc::ServerContext* context, const v1::CancelJobRequest* request, v1::Job* reply) {
+  if (grpc::Status refused = admission_->Admit(context, "CancelJob"); !refused.ok()) return refused;
   absl::StatusOr<v1::Job> job = actor_->Call<v1::Job>(
       context->deadline(),
       [job_id = request->job_id()](core::Core& core, const core::Instant& now, core::Actions* actions) {
@@ -64,11 +83,14 @@ grpc::Status JobService::CancelJob(grpc::ServerContext* context, const v1::Cance
       });
   // A job that the core does not hold has ended, and stays as it is; or there is none.
   if (job.status().code() == absl::StatusCode::kNotFound) job = store_->GetJob(request->job_id());
-  return Answer(std::move(job), reply);
+  return audit_->Done(*context, {.action = "CancelJob", .subject = request->job_id()}, Answer(std::move(job), reply));
 }
 
 grpc::ServerWriteReactor<v1::JobUpdate>* JobService::WatchJob(grpc::CallbackServerContext* context,
                                                               const v1::WatchJobRequest* request) {
+  if (grpc::Status refused = admission_->Admit(context, "WatchJob"); !refused.ok()) {
+    return new RefusedWatch(std::move(refused));
+  }
   return WatchStream::Start(actor_, store_, gate_, request->job_id(), access_, context);
 }
 

@@ -8,6 +8,8 @@
 #include "ballast/v1/client_service.grpc.pb.h"
 #include "coordinator/rpc/access_control.h"
 #include "coordinator/rpc/actor.h"
+#include "coordinator/rpc/admission.h"
+#include "coordinator/rpc/audit_log.h"
 #include "coordinator/rpc/job_intake.h"
 #include "coordinator/rpc/reading_gate.h"
 #include "storage/store.h"
@@ -17,8 +19,9 @@ namespace ballast::coordinator {
 // What it is given must outlive it; `access` is null where nobody has a certificate. Thread-safe.
 class JobService final : public v1::JobService::WithCallbackMethod_WatchJob<v1::JobService::Service> {
  public:
-  JobService(Actor* actor, storage::Store* store, JobIntake* intake, AccessControl* access)
-      : actor_(actor), store_(store), intake_(intake), access_(access) {}
+  JobService(Actor* actor, storage::Store* store, JobIntake* intake, AccessControl* access, Admission* admission,
+             AuditLog* audit)
+      : actor_(actor), store_(store), intake_(intake), access_(access), admission_(admission), audit_(audit) {}
 
   // Waits for readings of the store that outlive their calls, and lets none begin any more. Call it before the store
   // goes away.
@@ -40,6 +43,8 @@ class JobService final : public v1::JobService::WithCallbackMethod_WatchJob<v1::
   storage::Store* const store_;
   JobIntake* const intake_;
   AccessControl* const access_;
+  Admission* const admission_;
+  AuditLog* const audit_;
   const std::shared_ptr<ReadingGate> gate_ = std::make_shared<ReadingGate>();
 };
 

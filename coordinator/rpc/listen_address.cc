@@ -48,7 +48,9 @@ absl::Status CheckDirectory(const std::string& address, const std::filesystem::p
       "give a --listen address with a socket in a directory that this user can write and that has room");
 }
 
-absl::Status CheckUnix(const std::string& address) {
+}  // namespace
+
+absl::Status CheckUnixSocket(const std::string& address) {
   const std::string path = address.substr(kUnixPrefix.size());
   const base::Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!fd.valid()) return base::ErrnoStatus(errno, "create a unix socket");
@@ -79,14 +81,13 @@ absl::Status CheckUnix(const std::string& address) {
                       "stop the program it belongs to, or give another --listen address");
 }
 
-// What the system says against a TCP address.
-absl::Status Refused(int error_number, const std::string& address) {
+absl::Status CannotListen(int error_number, const std::string& address) {
   if (error_number == EADDRINUSE) return InUse(address);
   return WithNextStep(base::ErrnoStatus(error_number, fmt::format("listen on {}", address)),
                       error_number == EACCES ? "give a port from 1024 on: those below need privileges" : kOtherAddress);
 }
 
-absl::Status CheckTcp(const std::string& address) {
+absl::StatusOr<AddressList> ResolveListenAddress(const std::string& address) {
   const std::size_t colon = address.rfind(':');
   std::string host = address.substr(0, colon);
   if (host.size() > 2 && host.front() == '[') host = host.substr(1, host.size() - 2);
@@ -99,26 +100,7 @@ absl::Status CheckTcp(const std::string& address) {
     return WithNextStep(absl::NotFoundError(fmt::format("listen on {}: {}", address, ::gai_strerror(error))),
                         kOtherAddress);
   }
-  const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owner(found, &::freeaddrinfo);
-  for (const addrinfo* entry = found; entry != nullptr; entry = entry->ai_next) {
-    const base::Fd fd(::socket(entry->ai_family, entry->ai_socktype | SOCK_CLOEXEC, entry->ai_protocol));
-    if (!fd.valid()) {
-      if (errno == EAFNOSUPPORT) continue;
-      return Refused(errno, address);
-    }
-    const int on = 1;  // as gRPC does: connections of a server that has just ended are no obstacle
-    ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    if (::bind(fd.get(), entry->ai_addr, entry->ai_addrlen) == 0) continue;
-    if (errno == EADDRNOTAVAIL && entry != found) continue;  // `localhost` names IPv6 also where there is none
-    return Refused(errno, address);
-  }
-  return absl::OkStatus();
-}
-
-}  // namespace
-
-absl::Status CheckCanListen(const std::string& address) {
-  return address.starts_with(kUnixPrefix) ? CheckUnix(address) : CheckTcp(address);
+  return AddressList(found, &::freeaddrinfo);
 }
 
 std::string WithPort(const std::string& address, int port) {

@@ -16,24 +16,29 @@
 
 namespace ballast::coordinator {
 
-grpc::Status ModelService::ListModels(grpc::ServerContext* /*context*/, const v1::ListModelsRequest* request,
+grpc::Status ModelService::ListModels(grpc::ServerContext* context, const v1::ListModelsRequest* request,
                                       v1::ListModelsResponse* reply) {
+  if (grpc::Status refused = admission_->Admit(context, "ListModels"); !refused.ok()) return refused;
   absl::StatusOr<std::vector<v1::ModelEntry>> entries = library_->List(request->model_id());
   if (!entries.ok()) return rpc::ToGrpc(entries.status());
   for (v1::ModelEntry& entry : *entries) reply->add_entries()->Swap(&entry);
   return grpc::Status::OK;
 }
 
-grpc::Status ModelService::PushModel(grpc::ServerContext* /*context*/, PushStream* stream) {
-  return rpc::ToGrpc(Push(stream));
+grpc::Status ModelService::PushModel(grpc::ServerContext* context, PushStream* stream) {
+  if (grpc::Status refused = admission_->Admit(context, "PushModel"); !refused.ok()) return refused;
+  std::string model;
+  grpc::Status answer = rpc::ToGrpc(Push(stream, &model));
+  return audit_->Done(*context, {.action = "PushModel", .subject = model}, std::move(answer));
 }
 
-absl::Status ModelService::Push(PushStream* stream) {
+absl::Status ModelService::Push(PushStream* stream, std::string* model) {
   v1::PushModelRequest request;
   if (!stream->Read(&request) || !request.has_start()) {
     return absl::InvalidArgumentError("the first message of a push must be start");
   }
   const v1::PushModelStart start = request.start();
+  *model = fmt::format("{} {}", start.model_id(), start.quant());
   BALLAST_RETURN_IF_ERROR(config::Validate(start));
   BALLAST_ASSIGN_OR_RETURN(const std::unique_ptr<models::ModelStore::Push> push,
                            library_->store().Begin(start, stop_.get_token()));
@@ -56,12 +61,13 @@ absl::Status ModelService::Push(PushStream* stream) {
   return absl::OkStatus();
 }
 
-grpc::Status ModelService::RemoveModel(grpc::ServerContext* /*context*/, const v1::RemoveModelRequest* request,
+grpc::Status ModelService::RemoveModel(grpc::ServerContext* context, const v1::RemoveModelRequest* request,
                                        v1::ModelEntry* reply) {
+  if (grpc::Status refused = admission_->Admit(context, "RemoveModel"); !refused.ok()) return refused;
   absl::StatusOr<v1::ModelEntry> removed = Remove(*request);
-  if (!removed.ok()) return rpc::ToGrpc(removed.status());
-  reply->Swap(&*removed);
-  return grpc::Status::OK;
+  if (removed.ok()) reply->Swap(&*removed);
+  const std::string model = fmt::format("{} {}", request->model_id(), request->quant());
+  return audit_->Done(*context, {.action = "RemoveModel", .subject = model}, rpc::ToGrpc(removed.status()));
 }
 
 absl::StatusOr<v1::ModelEntry> ModelService::Remove(const v1::RemoveModelRequest& request) {
@@ -98,8 +104,9 @@ absl::Status ModelService::CheckUnneeded(const std::string& sha256) {
   }
 }
 
-grpc::Status ModelService::AdviseModel(grpc::ServerContext* /*context*/, const v1::AdviseModelRequest* request,
+grpc::Status ModelService::AdviseModel(grpc::ServerContext* context, const v1::AdviseModelRequest* request,
                                        v1::ModelAdvice* reply) {
+  if (grpc::Status refused = admission_->Admit(context, "AdviseModel"); !refused.ok()) return refused;
   // Without a name the library would describe every model there is, and the answer is a refusal in any case.
   absl::StatusOr<std::vector<v1::ModelEntry>> entries;
   if (!request->model_id().empty()) entries = library_->List(request->model_id());

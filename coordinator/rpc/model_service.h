@@ -2,9 +2,12 @@
 #pragma once
 
 #include <stop_token>
+#include <string>
 
 #include "ballast/v1/client_service.grpc.pb.h"
 #include "coordinator/models/model_library.h"
+#include "coordinator/rpc/admission.h"
+#include "coordinator/rpc/audit_log.h"
 #include "storage/store.h"
 
 namespace ballast::coordinator {
@@ -12,7 +15,8 @@ namespace ballast::coordinator {
 // What it is given must outlive it. Thread-safe.
 class ModelService final : public v1::ModelService::Service {
  public:
-  ModelService(models::ModelLibrary* library, storage::Store* store) : library_(library), store_(store) {}
+  ModelService(models::ModelLibrary* library, storage::Store* store, Admission* admission, AuditLog* audit)
+      : library_(library), store_(store), admission_(admission), audit_(audit) {}
 
   // Ends pushes that are going on with UNAVAILABLE; what came of them stays for the next time.
   void Stop() { stop_.request_stop(); }
@@ -29,13 +33,16 @@ class ModelService final : public v1::ModelService::Service {
  private:
   using PushStream = grpc::ServerReaderWriter<v1::PushModelResponse, v1::PushModelRequest>;
 
-  [[nodiscard]] absl::Status Push(PushStream* stream);
+  // `model` becomes the model and level that are pushed.
+  [[nodiscard]] absl::Status Push(PushStream* stream, std::string* model);
   [[nodiscard]] absl::StatusOr<v1::ModelEntry> Remove(const v1::RemoveModelRequest& request);
   // FAILED_PRECONDITION where a job that has not ended needs the file.
   [[nodiscard]] absl::Status CheckUnneeded(const std::string& sha256);
 
   models::ModelLibrary* const library_;
   storage::Store* const store_;
+  Admission* const admission_;
+  AuditLog* const audit_;
   std::stop_source stop_;
 };
 

@@ -34,19 +34,27 @@ const std::string& RequesterOf(const Caller& caller, const std::string& said) {
 grpc::Status ReservationService::CreateReservation(grpc::ServerContext* context,
                                                    const v1::CreateReservationRequest* request,
                                                    v1::Reservation* reply) {
+  if (grpc::Status refused = admission_->Admit(context, "CreateReservation"); !refused.ok()) return refused;
   v1::CreateReservationRequest named = *request;
   named.set_holder(OwnerOf(CallerOf(*context), request->holder()));
-  return Answer(actor_->Call<v1::Reservation>(context->deadline(),
-                                              [wanted = std::move(named), reservation_id = ids_->Next()](
-                                                  core::Core& core, const core::Instant& now, core::Actions* actions) {
-                                                return core.CreateReservation(now, reservation_id, wanted, actions);
-                                              }),
-                reply);
+  grpc::Status answer =
+      Answer(actor_->Call<v1::Reservation>(context->deadline(),
+                                           [wanted = std::move(named), reservation_id = ids_->Next()](
+                                               core::Core& core, const core::Instant& now, core::Actions* actions) {
+                                             return core.CreateReservation(now, reservation_id, wanted, actions);
+                                           }),
+             reply);
+  return audit_->Done(*context,
+                      {.action = "CreateReservation",
+                       .subject = answer.ok() ? reply->reservation_id() : request->note(),
+                       .claimed_name = request->holder()},
+                      std::move(answer));
 }
 
 grpc::Status ReservationService::ListReservations(grpc::ServerContext* context,
                                                   const v1::ListReservationsRequest* request,
                                                   v1::ListReservationsResponse* reply) {
+  if (grpc::Status refused = admission_->Admit(context, "ListReservations"); !refused.ok()) return refused;
   return Answer(actor_->Call<v1::ListReservationsResponse>(
                     context->deadline(),
                     [holder = request->holder()](core::Core& core, const core::Instant&,
@@ -62,18 +70,25 @@ grpc::Status ReservationService::ListReservations(grpc::ServerContext* context,
 
 grpc::Status ReservationService::EndReservation(grpc::ServerContext* context, const v1::EndReservationRequest* request,
                                                 v1::Reservation* reply) {
+  if (grpc::Status refused = admission_->Admit(context, "EndReservation"); !refused.ok()) return refused;
   const Caller caller = CallerOf(*context);
-  return Answer(actor_->Call<v1::Reservation>(
-                    context->deadline(),
-                    [asked = *request, caller](core::Core& core, const core::Instant& now, core::Actions* actions) {
-                      return core.EndReservation(now, asked.reservation_id(), RequesterOf(caller, asked.requester()),
-                                                 IsAdministrator(caller), actions);
-                    }),
-                reply);
+  grpc::Status answer =
+      Answer(actor_->Call<v1::Reservation>(
+                 context->deadline(),
+                 [asked = *request, caller](core::Core& core, const core::Instant& now, core::Actions* actions) {
+                   return core.EndReservation(now, asked.reservation_id(), RequesterOf(caller, asked.requester()),
+                                              IsAdministrator(caller), actions);
+                 }),
+             reply);
+  return audit_->Done(
+      *context,
+      {.action = "EndReservation", .subject = request->reservation_id(), .claimed_name = request->requester()},
+      std::move(answer));
 }
 
 grpc::Status ScheduleService::PutSchedule(grpc::ServerContext* context, const v1::PutScheduleRequest* request,
                                           v1::Schedule* reply) {
+  if (grpc::Status refused = admission_->Admit(context, "PutSchedule"); !refused.ok()) return refused;
   v1::Schedule schedule = request->schedule();
   const Caller caller = CallerOf(*context);
   schedule.set_submitter(OwnerOf(caller, schedule.submitter()));
@@ -84,16 +99,23 @@ grpc::Status ScheduleService::PutSchedule(grpc::ServerContext* context, const v1
   config::ApplyDefaults(&schedule);
   const auto& message = static_cast<const google::protobuf::Message&>(schedule);
   if (const absl::Status status = config::Validate(message); !status.ok()) return rpc::ToGrpc(status);
-  return Answer(actor_->Call<v1::Schedule>(context->deadline(),
-                                           [schedule = std::move(schedule), administrator = IsAdministrator(caller)](
-                                               core::Core& core, const core::Instant& now, core::Actions* actions) {
-                                             return core.SetSchedule(now, schedule, administrator, actions);
-                                           }),
-                reply);
+  grpc::Status answer =
+      Answer(actor_->Call<v1::Schedule>(context->deadline(),
+                                        [schedule = std::move(schedule), administrator = IsAdministrator(caller)](
+                                            core::Core& core, const core::Instant& now, core::Actions* actions) {
+                                          return core.SetSchedule(now, schedule, administrator, actions);
+                                        }),
+             reply);
+  return audit_->Done(*context,
+                      {.action = "PutSchedule",
+                       .subject = request->schedule().schedule_id(),
+                       .claimed_name = request->schedule().submitter()},
+                      std::move(answer));
 }
 
 grpc::Status ScheduleService::ListSchedules(grpc::ServerContext* context, const v1::ListSchedulesRequest* request,
                                             v1::ListSchedulesResponse* reply) {
+  if (grpc::Status refused = admission_->Admit(context, "ListSchedules"); !refused.ok()) return refused;
   return Answer(
       actor_->Call<v1::ListSchedulesResponse>(
           context->deadline(),
@@ -111,14 +133,19 @@ grpc::Status ScheduleService::ListSchedules(grpc::ServerContext* context, const 
 
 grpc::Status ScheduleService::DeleteSchedule(grpc::ServerContext* context, const v1::DeleteScheduleRequest* request,
                                              v1::Schedule* reply) {
+  if (grpc::Status refused = admission_->Admit(context, "DeleteSchedule"); !refused.ok()) return refused;
   const Caller caller = CallerOf(*context);
-  return Answer(actor_->Call<v1::Schedule>(
-                    context->deadline(),
-                    [asked = *request, caller](core::Core& core, const core::Instant& now, core::Actions* actions) {
-                      return core.RemoveSchedule(now, asked.schedule_id(), RequesterOf(caller, asked.requester()),
-                                                 IsAdministrator(caller), actions);
-                    }),
-                reply);
+  grpc::Status answer =
+      Answer(actor_->Call<v1::Schedule>(
+                 context->deadline(),
+                 [asked = *request, caller](core::Core& core, const core::Instant& now, core::Actions* actions) {
+                   return core.RemoveSchedule(now, asked.schedule_id(), RequesterOf(caller, asked.requester()),
+                                              IsAdministrator(caller), actions);
+                 }),
+             reply);
+  return audit_->Done(
+      *context, {.action = "DeleteSchedule", .subject = request->schedule_id(), .claimed_name = request->requester()},
+      std::move(answer));
 }
 
 }  // namespace ballast::coordinator

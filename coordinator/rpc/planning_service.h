@@ -3,6 +3,8 @@
 
 #include "ballast/v1/planning_service.grpc.pb.h"
 #include "coordinator/rpc/actor.h"
+#include "coordinator/rpc/admission.h"
+#include "coordinator/rpc/audit_log.h"
 #include "coordinator/rpc/job_ids.h"
 #include "coordinator/rpc/job_intake.h"
 
@@ -11,7 +13,8 @@ namespace ballast::coordinator {
 // What it is given must outlive it. Thread-safe.
 class ReservationService final : public v1::ReservationService::Service {
  public:
-  ReservationService(Actor* actor, JobIds* ids) : actor_(actor), ids_(ids) {}
+  ReservationService(Actor* actor, JobIds* ids, Admission* admission, AuditLog* audit)
+      : actor_(actor), ids_(ids), admission_(admission), audit_(audit) {}
 
   grpc::Status CreateReservation(grpc::ServerContext* context, const v1::CreateReservationRequest* request,
                                  v1::Reservation* reply) override;
@@ -23,12 +26,15 @@ class ReservationService final : public v1::ReservationService::Service {
  private:
   Actor* const actor_;
   JobIds* const ids_;
+  Admission* const admission_;
+  AuditLog* const audit_;
 };
 
 // What it is given must outlive it. Thread-safe.
 class ScheduleService final : public v1::ScheduleService::Service {
  public:
-  ScheduleService(Actor* actor, JobIntake* intake) : actor_(actor), intake_(intake) {}
+  ScheduleService(Actor* actor, JobIntake* intake, Admission* admission, AuditLog* audit)
+      : actor_(actor), intake_(intake), admission_(admission), audit_(audit) {}
 
   grpc::Status PutSchedule(grpc::ServerContext* context, const v1::PutScheduleRequest* request,
                            v1::Schedule* reply) override;
@@ -40,6 +46,8 @@ class ScheduleService final : public v1::ScheduleService::Service {
  private:
   Actor* const actor_;
   JobIntake* const intake_;
+  Admission* const admission_;
+  AuditLog* const audit_;
 };
 
 }  // namespace ballast::coordinator

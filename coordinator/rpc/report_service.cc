@@ -41,16 +41,18 @@ absl::StatusOr<std::string> Print(storage::Store& store, const v1::ExportReportR
 
 }  // namespace
 
-grpc::Status ReportService::GetReport(grpc::ServerContext* /*context*/, const v1::GetReportRequest* request,
+grpc::Status ReportService::GetReport(grpc::ServerContext* context, const v1::GetReportRequest* request,
                                       v1::Report* response) {
+  if (grpc::Status refused = admission_->Admit(context, "GetReport"); !refused.ok()) return refused;
   absl::StatusOr<v1::Report> report = report::BuildReport(store_, *request, report::ReportOptions(), clock_);
   if (!report.ok()) return rpc::ToGrpc(report.status());
   *response = *std::move(report);
   return grpc::Status::OK;
 }
 
-grpc::Status ReportService::ExportReport(grpc::ServerContext* /*context*/, const v1::ExportReportRequest* request,
+grpc::Status ReportService::ExportReport(grpc::ServerContext* context, const v1::ExportReportRequest* request,
                                          grpc::ServerWriter<v1::ExportPiece>* writer) {
+  if (grpc::Status refused = admission_->Admit(context, "ExportReport"); !refused.ok()) return refused;
   const absl::StatusOr<std::string> text = Print(store_, *request, clock_);
   if (!text.ok()) return rpc::ToGrpc(text.status());
   v1::ExportPiece piece;
@@ -61,8 +63,9 @@ grpc::Status ReportService::ExportReport(grpc::ServerContext* /*context*/, const
   return grpc::Status::OK;
 }
 
-grpc::Status ReportService::CompareRuns(grpc::ServerContext* /*context*/, const v1::CompareRunsRequest* request,
+grpc::Status ReportService::CompareRuns(grpc::ServerContext* context, const v1::CompareRunsRequest* request,
                                         v1::Comparison* response) {
+  if (grpc::Status refused = admission_->Admit(context, "CompareRuns"); !refused.ok()) return refused;
   absl::StatusOr<v1::Comparison> comparison = report::BuildComparison(store_, *request, clock_);
   if (!comparison.ok()) return rpc::ToGrpc(comparison.status());
   *response = *std::move(comparison);

@@ -3,14 +3,17 @@
 
 #include "ballast/v1/client_service.grpc.pb.h"
 #include "common/base/clock.h"
+#include "coordinator/rpc/admission.h"
 #include "storage/store.h"
 
 namespace ballast::coordinator {
 
-// Synchronous; each call blocks its own thread on the disk. Thread-safe. The store and the clock must outlive it.
+// Synchronous; each call blocks its own thread on the disk. Thread-safe. What it is given must
+// outlive it.
 class ReportService final : public v1::ReportService::Service {
  public:
-  ReportService(storage::Store& store, const base::Clock& clock) : store_(store), clock_(clock) {}
+  ReportService(storage::Store& store, const base::Clock& clock, Admission* admission)
+      : store_(store), clock_(clock), admission_(admission) {}
 
   grpc::Status GetReport(grpc::ServerContext* context, const v1::GetReportRequest* request,
                          v1::Report* response) override;
@@ -22,6 +25,7 @@ class ReportService final : public v1::ReportService::Service {
  private:
   storage::Store& store_;
   const base::Clock& clock_;
+  Admission* const admission_;
 };
 
 }  // namespace ballast::coordinator

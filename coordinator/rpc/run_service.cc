@@ -67,15 +67,17 @@ v1::SampleSeries ToSeries(const metrics::DecodedChunk& chunk, const MetricList& 
 
 }  // namespace
 
-grpc::Status RunService::GetRun(grpc::ServerContext* /*context*/, const v1::GetRunRequest* request, v1::Run* response) {
+grpc::Status RunService::GetRun(grpc::ServerContext* context, const v1::GetRunRequest* request, v1::Run* response) {
+  if (grpc::Status refused = admission_->Admit(context, "GetRun"); !refused.ok()) return refused;
   absl::StatusOr<v1::Run> run = store_.GetRun(request->run_id());
   if (!run.ok()) return rpc::ToGrpc(run.status());
   *response = *std::move(run);
   return grpc::Status::OK;
 }
 
-grpc::Status RunService::ListRuns(grpc::ServerContext* /*context*/, const v1::ListRunsRequest* request,
+grpc::Status RunService::ListRuns(grpc::ServerContext* context, const v1::ListRunsRequest* request,
                                   v1::ListRunsResponse* response) {
+  if (grpc::Status refused = admission_->Admit(context, "ListRuns"); !refused.ok()) return refused;
   absl::StatusOr<v1::ListRunsResponse> page = store_.ListRuns(*request);
   if (!page.ok()) return rpc::ToGrpc(page.status());
   *response = *std::move(page);
@@ -84,6 +86,7 @@ grpc::Status RunService::ListRuns(grpc::ServerContext* /*context*/, const v1::Li
 
 grpc::Status RunService::ReadSamples(grpc::ServerContext* context, const v1::ReadSamplesRequest* request,
                                      grpc::ServerWriter<v1::SampleSeries>* writer) {
+  if (grpc::Status refused = admission_->Admit(context, "ReadSamples"); !refused.ok()) return refused;
   const absl::Status status = [&]() -> absl::Status {
     BALLAST_ASSIGN_OR_RETURN(const v1::Run run, store_.GetRun(request->run_id()));
     const std::uint32_t attempt =

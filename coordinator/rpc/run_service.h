@@ -2,14 +2,16 @@
 #pragma once
 
 #include "ballast/v1/client_service.grpc.pb.h"
+#include "coordinator/rpc/admission.h"
 #include "storage/store.h"
 
 namespace ballast::coordinator {
 
-// Synchronous; each call blocks its own thread on the disk. Thread-safe. The store must outlive it.
+// Synchronous; each call blocks its own thread on the disk. Thread-safe. What it is given must
+// outlive it.
 class RunService final : public v1::RunService::Service {
  public:
-  explicit RunService(storage::Store& store) : store_(store) {}
+  RunService(storage::Store& store, Admission* admission) : store_(store), admission_(admission) {}
 
   grpc::Status GetRun(grpc::ServerContext* context, const v1::GetRunRequest* request, v1::Run* response) override;
   grpc::Status ListRuns(grpc::ServerContext* context, const v1::ListRunsRequest* request,
@@ -21,6 +23,7 @@ class RunService final : public v1::RunService::Service {
 
  private:
   storage::Store& store_;
+  Admission* const admission_;
 };
 
 }  // namespace ballast::coordinator

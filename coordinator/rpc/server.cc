@@ -1,7 +1,10 @@
 #include "coordinator/rpc/server.h"
 
+#include <algorithm>
 #include <chrono>
+#include <climits>
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <mutex>
 #include <utility>
@@ -18,6 +21,8 @@
 #include "coordinator/retention/retention.h"
 #include "coordinator/rpc/actor.h"
 #include "coordinator/rpc/admin_service.h"
+#include "coordinator/rpc/admission.h"
+#include "coordinator/rpc/audit_log.h"
 #include "coordinator/rpc/device_service.h"
 #include "coordinator/rpc/enrollment_service.h"
 #include "coordinator/rpc/job_ids.h"
@@ -26,12 +31,14 @@
 #include "coordinator/rpc/listen_address.h"
 #include "coordinator/rpc/model_service.h"
 #include "coordinator/rpc/next_step.h"
+#include "coordinator/rpc/open_files.h"
 #include "coordinator/rpc/planning_service.h"
 #include "coordinator/rpc/report_service.h"
 #include "coordinator/rpc/run_service.h"
 #include "coordinator/rpc/scheduling_options.h"
-#include "coordinator/rpc/wanted_jobs.h"
 #include "coordinator/rpc/secure_port.h"
+#include "coordinator/rpc/tcp_listener.h"
+#include "coordinator/rpc/wanted_jobs.h"
 #include "coordinator/rpc/worker_service.h"
 #include "grpc/support/log.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
@@ -49,18 +56,30 @@ constexpr int kKeepaliveTimeMs = 60'000;
 constexpr int kKeepaliveTimeoutMs = 300'000;
 // Clients that ask more often than this are cut off.
 constexpr int kMinPingIntervalMs = 20'000;
+// Connections without a call are closed after this time; clients connect again by themselves. Workers have a call that
+// never ends.
+constexpr int kMaxIdleMs = 600'000;
+// Files that are open at most when another connection is taken: three times the largest fleet. Each connection costs
+// some memory, whoever makes it.
+constexpr std::size_t kMaxFiles = 32'768;
+// Files that connections leave to the database, models and the rest.
+constexpr std::size_t kReservedFiles = 128;
+// Files that are counted from the beginning.
+constexpr std::size_t kInitialFiles = 256;
+// Headers of one call.
+constexpr int kMaxMetadataBytes = 8 << 10U;
 // Threads of the calls that block (reports, lists); workers and watchers need none.
 constexpr int kMaxThreads = 256;
-// What messages and buffers of all connections may take together; senders wait beyond it.
-constexpr std::size_t kMaxBufferBytes = 512U << 20U;
+// What buffers of one connection take while little goes on, and of all together at most.
+constexpr std::size_t kConnectionBytes = 32U << 10U;
+constexpr std::size_t kMaxConnectionBytes = 448U << 20U;
 constexpr std::chrono::seconds kCallGrace{3};
 // For a run that retention removes to be gone from the disk.
 constexpr std::chrono::seconds kRemovalTimeout{60};
 
 class GrpcServer final : public Server {
  public:
-  GrpcServer(storage::Store* store, const base::Clock& clock)
-      : store_(store), clock_(clock), report_service_(*store, clock) {}
+  GrpcServer(storage::Store* store, const base::Clock& clock) : store_(store), clock_(clock), audit_(store, &clock) {}
   ~GrpcServer() override { Stop(); }
 
   absl::Status Begin(const v1::CoordinatorConfig& config);
@@ -76,10 +95,13 @@ class GrpcServer final : public Server {
   storage::Store* const store_;
   const base::Clock& clock_;
   std::string address_;
+  AuditLog audit_;
   std::unique_ptr<SecurePort> secure_port_;  // null: plain text. Sessions refer to it until they are gone
   std::unique_ptr<models::ModelLibrary> models_;
   v1::EnvironmentCatalogue environments_;
   std::unique_ptr<JobIds> job_ids_;
+  std::unique_ptr<Admission> admission_;
+  std::unique_ptr<EnrollmentLimit> enrollment_limit_;
   std::unique_ptr<JobIds> reservation_ids_;
   WantedJobs wanted_jobs_;  // outlives the actor, which adds to it
   std::unique_ptr<Actor> actor_;
@@ -93,13 +115,19 @@ class GrpcServer final : public Server {
   std::unique_ptr<ModelService> model_service_;
   std::unique_ptr<WorkerService> worker_service_;
   std::unique_ptr<EnrollmentService> enrollment_service_;
+  std::unique_ptr<ReportService> report_service_;
   std::unique_ptr<AdminService> admin_service_;
-  ReportService report_service_;
   std::mutex serving_mutex_;
-  bool serving_ = false;                  // guarded by serving_mutex_
+  bool serving_ = false;  // guarded by serving_mutex_
+  grpc::ResourceQuota quota_{"coordinator"};
+  std::unique_ptr<TcpListener> listener_;
   std::unique_ptr<grpc::Server> server_;  // set under serving_mutex_, since the actor's thread looks at it
   bool stopped_ = false;
 };
+
+int Milliseconds(const google::protobuf::Duration& duration) {
+  return static_cast<int>(base::ToSeconds(base::FromProto(duration)) * 1000);
+}
 
 // What gRPC itself has to say is for those who look for it: what matters to others comes as a status.
 void LogFromGrpc(gpr_log_func_args* args) {
@@ -113,10 +141,12 @@ absl::Status GrpcServer::Secure(const v1::CoordinatorConfig& config, bool local)
   if (has_authority && !rpc::IsUnixAddress(config.listen())) {
     if (config.insecure())
       base::Log().warn("--insecure has no effect: there are certificates in {}/pki", config.data_dir());
-    BALLAST_ASSIGN_OR_RETURN(secure_port_, SecurePort::Open(config, store_, &clock_, [](const Refusal& refusal) {
-                               base::Log().warn("{} refused: {}", refusal.method,
-                                                std::string(refusal.status.message()));
-                             }));
+    BALLAST_ASSIGN_OR_RETURN(
+        secure_port_, SecurePort::Open(config, store_, &clock_, [this](const Refusal& refusal) {
+          base::Log().warn("{} refused: {}", refusal.method, std::string(refusal.status.message()));
+          audit_.Record(refusal.caller, {.action = refusal.method.substr(refusal.method.rfind('/') + 1), .subject = {}},
+                        refusal.status);
+        }));
     base::Log().info("TLS on {}; certificate authority {}", config.listen(),
                      secure_port_->pki().authority().fingerprint());
     return absl::OkStatus();
@@ -139,7 +169,13 @@ absl::Status GrpcServer::Secure(const v1::CoordinatorConfig& config, bool local)
 absl::Status GrpcServer::Begin(const v1::CoordinatorConfig& config) {
   BALLAST_ASSIGN_OR_RETURN(const bool local, rpc::IsLocalAddress(config.listen()));
   BALLAST_RETURN_IF_ERROR(Secure(config, local));
-  BALLAST_RETURN_IF_ERROR(CheckCanListen(config.listen()));
+  const bool over_unix = config.listen().starts_with("unix:");
+  const std::size_t max_open_files = RaiseOpenFileLimit();
+  if (over_unix) {
+    BALLAST_RETURN_IF_ERROR(CheckUnixSocket(config.listen()));
+  } else {
+    BALLAST_ASSIGN_OR_RETURN(listener_, TcpListener::Open(config.listen()));
+  }
 
   const absl::StatusOr<std::string> greatest = store_->GreatestJobId();
   if (!greatest.ok()) return OfStore(greatest.status());
@@ -170,52 +206,82 @@ absl::Status GrpcServer::Begin(const v1::CoordinatorConfig& config) {
   actor_ = *std::move(actor);
   AccessControl* const access = secure_port_ == nullptr ? nullptr : &secure_port_->access();
   CertificateDesk* const desk = secure_port_ == nullptr ? nullptr : &secure_port_->desk();
+  admission_ = std::make_unique<Admission>(config.access_limits(), &clock_, &audit_);
+  enrollment_limit_ = std::make_unique<EnrollmentLimit>(config.access_limits().enrollments_per_minute(), &clock_);
   job_intake_ = std::make_unique<JobIntake>(actor_.get(), store_, job_ids_.get(), models_.get(), &environments_);
   wanted_jobs_.Start(actor_.get(), job_intake_.get());
-  job_service_ = std::make_unique<JobService>(actor_.get(), store_, job_intake_.get(), access);
-  reservation_service_ = std::make_unique<ReservationService>(actor_.get(), reservation_ids_.get());
-  schedule_service_ = std::make_unique<ScheduleService>(actor_.get(), job_intake_.get());
-  run_service_ = std::make_unique<RunService>(*store_);
-  device_service_ = std::make_unique<DeviceService>(actor_.get(), store_);
-  model_service_ = std::make_unique<ModelService>(models_.get(), store_);
-  worker_service_ = std::make_unique<WorkerService>(actor_.get(), models_.get(), access);
-  enrollment_service_ = std::make_unique<EnrollmentService>(desk);
-  admin_service_ = std::make_unique<AdminService>(desk, store_);
+  job_service_ =
+      std::make_unique<JobService>(actor_.get(), store_, job_intake_.get(), access, admission_.get(), &audit_);
+  reservation_service_ =
+      std::make_unique<ReservationService>(actor_.get(), reservation_ids_.get(), admission_.get(), &audit_);
+  schedule_service_ = std::make_unique<ScheduleService>(actor_.get(), job_intake_.get(), admission_.get(), &audit_);
+  run_service_ = std::make_unique<RunService>(*store_, admission_.get());
+  device_service_ = std::make_unique<DeviceService>(actor_.get(), store_, admission_.get(), &audit_);
+  report_service_ = std::make_unique<ReportService>(*store_, clock_, admission_.get());
+  model_service_ = std::make_unique<ModelService>(models_.get(), store_, admission_.get(), &audit_);
+  worker_service_ = std::make_unique<WorkerService>(actor_.get(), models_.get(), access, admission_.get());
+  enrollment_service_ = std::make_unique<EnrollmentService>(desk, enrollment_limit_.get(), admission_.get(), &audit_);
+  admin_service_ = std::make_unique<AdminService>(desk, store_, admission_.get(), &audit_);
 
   gpr_set_log_function(LogFromGrpc);
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
-  int port = 0;
-  builder.AddListeningPort(config.listen(),
-                           secure_port_ == nullptr ? grpc::InsecureServerCredentials() : secure_port_->Credentials(),
-                           &port);
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  const std::shared_ptr<grpc::ServerCredentials> credentials =
+      secure_port_ == nullptr ? grpc::InsecureServerCredentials() : secure_port_->Credentials();
+  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor;
+  int bound = 0;
+  if (over_unix) {
+    builder.AddListeningPort(config.listen(), credentials, &bound);
+  } else {
+    acceptor = builder.experimental().AddExternalConnectionAcceptor(
+        grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, credentials);
+  }
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTimeMs);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kMinPingIntervalMs);
-  builder.SetMaxReceiveMessageSize(rpc::kMaxMessageBytes);
+  const v1::AccessLimits& limits = config.access_limits();
+  // From the connection's first byte to the client's first HTTP/2 settings.
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, Milliseconds(limits.handshake_timeout()));
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, static_cast<int>(limits.streams_per_connection()));
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, kMaxIdleMs);
+  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
+  builder.SetMaxReceiveMessageSize(static_cast<int>(std::min<std::uint64_t>(limits.message_bytes(), INT_MAX)));
   builder.SetMaxSendMessageSize(rpc::kMaxMessageBytes);
-  builder.SetResourceQuota(grpc::ResourceQuota("coordinator").Resize(kMaxBufferBytes).SetMaxThreads(kMaxThreads));
+  // gRPC 1.51 looks at the size of a message when all of it is in memory: what it may have for buffers is what bounds a
+  // message that says it is huge. Beyond it, it ends streams. So there is room for two of the largest messages, and for
+  // what as many connections need as there have been.
+  const auto bound_buffers = [this, messages = 2 * limits.message_bytes()](std::size_t open_files) {
+    quota_.Resize(messages + std::min(open_files * kConnectionBytes, kMaxConnectionBytes));
+  };
+  bound_buffers(kInitialFiles);
+  builder.SetResourceQuota(quota_.SetMaxThreads(kMaxThreads));
   builder.RegisterService(job_service_.get());
   builder.RegisterService(reservation_service_.get());
   builder.RegisterService(schedule_service_.get());
   builder.RegisterService(run_service_.get());
   builder.RegisterService(device_service_.get());
-  builder.RegisterService(&report_service_);
+  builder.RegisterService(report_service_.get());
   builder.RegisterService(model_service_.get());
   builder.RegisterService(worker_service_.get());
   builder.RegisterService(enrollment_service_.get());
   builder.RegisterService(admin_service_.get());
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
-  if (server == nullptr || (port == 0 && !config.listen().starts_with("unix:"))) {
-    BALLAST_RETURN_IF_ERROR(CheckCanListen(config.listen()));  // taken meanwhile?
+  if (server == nullptr) {
+    if (over_unix) BALLAST_RETURN_IF_ERROR(CheckUnixSocket(config.listen()));  // taken meanwhile?
     return WithNextStep(absl::UnavailableError(fmt::format("listen on {}: gRPC refused it", config.listen())),
                         "give another --listen address; --log-level debug says what gRPC has against this one");
   }
-  address_ = WithPort(config.listen(), port);
   BeginRetention(config.retention());
+  address_ = over_unix ? config.listen() : WithPort(config.listen(), listener_->port());
+  if (listener_ != nullptr) {
+    const std::size_t reserved = std::min(max_open_files, kReservedFiles);
+    listener_->Start(std::move(acceptor), {.max_open_files = std::min(max_open_files - reserved, kMaxFiles),
+                                           .on_open_files = [bound_buffers](std::size_t open_files) {
+                                             bound_buffers(std::max(open_files, kInitialFiles));
+                                           }});
+  }
   const std::lock_guard lock(serving_mutex_);
   server_ = std::move(server);
   server_->GetHealthCheckService()->SetServingStatus(serving_);
@@ -252,6 +318,7 @@ void GrpcServer::SetServing(bool serving) {
 void GrpcServer::Stop() {
   if (std::exchange(stopped_, true)) return;
   SetServing(false);
+  listener_.reset();
   if (retention_ != nullptr) retention_->Stop();
   if (actor_ != nullptr) actor_->Stop();
   wanted_jobs_.Stop();

@@ -19,7 +19,7 @@ class Server {
  public:
   // Starts serving. The configuration was checked and has its defaults; the store and the clock must outlive the
   // server. Blocks on the disk. INVALID_ARGUMENT: no address. FAILED_PRECONDITION: plain text would leave the machine.
-  // ALREADY_EXISTS: the address is in use. Codes of the store, of SecurePort::Open and of CheckCanListen. Errors
+  // ALREADY_EXISTS: the address is in use. Codes of the store, of SecurePort::Open and of listen_address.h. Errors
   // have their next step (NextStepOf).
   [[nodiscard]] static absl::StatusOr<std::unique_ptr<Server>> Start(const v1::CoordinatorConfig& config,
                                                                      storage::Store* store,

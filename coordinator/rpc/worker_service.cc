@@ -44,6 +44,7 @@ grpc::ServerBidiReactor<v1::WorkerMessage, v1::CoordinatorMessage>* WorkerServic
 
 grpc::Status WorkerService::FetchModel(grpc::ServerContext* context, const v1::FetchModelRequest* request,
                                        grpc::ServerWriter<v1::FilePiece>* writer) {
+  if (grpc::Status refused = admission_->Admit(context, "FetchModel"); !refused.ok()) return refused;
   absl::Status status = absl::UnavailableError(
       fmt::format("{} model files are being sent, as many as may be at once; it comes later", kMaxFetches));
   if (fetch_count_.fetch_add(1) < kMaxFetches) status = Fetch(*request, context, writer);

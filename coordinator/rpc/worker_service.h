@@ -8,6 +8,7 @@
 #include "coordinator/models/model_library.h"
 #include "coordinator/rpc/access_control.h"
 #include "coordinator/rpc/actor.h"
+#include "coordinator/rpc/admission.h"
 
 namespace ballast::coordinator {
 
@@ -16,9 +17,9 @@ namespace ballast::coordinator {
 class WorkerService final : public v1::WorkerService::WithCallbackMethod_Connect<v1::WorkerService::Service> {
  public:
   // `access` is null where nobody has a certificate.
-  WorkerService(Actor* actor, models::ModelLibrary* library, AccessControl* access = nullptr,
+  WorkerService(Actor* actor, models::ModelLibrary* library, AccessControl* access, Admission* admission,
                 std::chrono::milliseconds hello_timeout = std::chrono::seconds(10))
-      : actor_(actor), library_(library), access_(access), hello_timeout_(hello_timeout) {}
+      : actor_(actor), library_(library), access_(access), admission_(admission), hello_timeout_(hello_timeout) {}
 
   // Ends fetches that are going on with UNAVAILABLE: workers come back and go on where they were.
   void Stop() { stopping_ = true; }
@@ -37,6 +38,7 @@ class WorkerService final : public v1::WorkerService::WithCallbackMethod_Connect
   Actor* const actor_;
   models::ModelLibrary* const library_;
   AccessControl* const access_;
+  Admission* const admission_;
   const std::chrono::milliseconds hello_timeout_;
   std::atomic<int> fetch_count_{0};
   std::atomic<bool> stopping_{false};

@@ -92,7 +92,7 @@ CREATE TABLE rollups (
 ) STRICT, WITHOUT ROWID;
 )sql";
 
-// Who may come in.
+// Who may come in. Programs of version 1 know nothing of these tables and leave them alone.
 constexpr const char* kStep2 = R"sql(
 CREATE TABLE certificates (
   serial TEXT NOT NULL PRIMARY KEY,
@@ -108,6 +108,15 @@ CREATE INDEX certificates_by_name ON certificates (name, create_time_ns, serial,
 CREATE INDEX certificates_revoked ON certificates (serial) WHERE revoked = 1;
 -- What makes a join token good for one certificate.
 CREATE UNIQUE INDEX certificates_by_token ON certificates (token_id) WHERE token_id <> '';
+
+-- What they did.
+CREATE TABLE audit_entries (
+  entry_id INTEGER PRIMARY KEY AUTOINCREMENT,
+  time_ns INTEGER NOT NULL,
+  name TEXT NOT NULL,
+  message BLOB NOT NULL
+) STRICT;
+CREATE INDEX audit_entries_by_name ON audit_entries (name, entry_id);
 )sql";
 
 // Plans. A program that does not know them would neither keep a reservation nor submit what is scheduled, and could not

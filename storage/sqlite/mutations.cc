@@ -5,6 +5,7 @@
 #include <chrono>
 
 #include "common/base/status.h"
+#include "storage/sqlite/audit.h"
 #include "storage/sqlite/certificates.h"
 #include "storage/sqlite/columns.h"
 #include "storage/sqlite/retention_mutations.h"
@@ -259,6 +260,14 @@ absl::Status ApplyMutation(Connection* connection, const PutChunk& put) {
 
 absl::Status ApplyMutation(Connection* connection, const PutCertificate& put) {
   return StoreCertificate(connection, put.certificate);
+}
+
+absl::Status ApplyMutation(Connection* connection, const AppendAudit& append) {
+  return Append(connection, append);
+}
+
+absl::Status ApplyMutation(Connection* connection, const DeleteAuditBefore& deletion) {
+  return Delete(connection, deletion);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "common/base/fd.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
+#include "storage/sqlite/audit.h"
 #include "storage/sqlite/certificates.h"
 #include "storage/sqlite/connection.h"
 #include "storage/sqlite/database_lock.h"
@@ -131,6 +132,10 @@ class SqliteStore final : public Store {
 
   absl::StatusOr<std::vector<v1::Certificate>> RevokedCertificates() override {
     return Read(storage::RevokedCertificates);
+  }
+
+  absl::StatusOr<v1::ListAuditEntriesResponse> ListAuditEntries(const v1::ListAuditEntriesRequest& request) override {
+    return Read(storage::ListAuditEntries, request);
   }
 
  private:

@@ -86,7 +86,10 @@ class BidiStream:
         self._socket.sendall(data)
 
     def send(self, message):
-        data = struct.pack(">BI", 0, len(message)) + message
+        self.send_bytes(struct.pack(">BI", 0, len(message)) + message)
+
+    def send_bytes(self, data):
+        """As much of a message as one likes, or what is none."""
         while data:
             with self._changed:
                 if not self._changed.wait_for(lambda: self._closed or min(self._window.values()) > 0, 20):

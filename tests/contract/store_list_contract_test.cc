@@ -360,5 +360,72 @@ TEST_P(StoreListContractTest, ManyDevicesWithALabelAreFiltered) {
   EXPECT_EQ(AllRuns(filter, 30).size(), 200U);
 }
 
+AppendAudit MakeEntry(const std::string& name, const std::string& action, std::int64_t time = 100) {
+  AppendAudit append;
+  append.entry.set_entry_id(77);
+  append.entry.mutable_time()->set_seconds(time);
+  append.entry.set_name(name);
+  append.entry.set_action(action);
+  return append;
+}
+
+TEST_P(StoreListContractTest, TheAuditLogComesLatestFirstPageByPage) {
+  for (const char* const action : {"a", "b", "c", "d"}) Put({MakeEntry("kim", action), MakeEntry("", action)});
+  const auto actions = [this](const std::string& name, int page_size) {
+    v1::ListAuditEntriesRequest request;
+    request.set_name(name);
+    request.set_page_size(page_size);
+    std::vector<std::string> found;
+    std::uint64_t last = UINT64_MAX;
+    do {
+      const auto page = store().ListAuditEntries(request);
+      if (!page.ok()) {
+        ADD_FAILURE() << page.status().ToString();
+        break;
+      }
+      for (const v1::AuditEntry& entry : page->entries()) {
+        EXPECT_LT(entry.entry_id(), last);
+        last = entry.entry_id();
+        found.push_back(entry.action());
+      }
+      request.set_page_token(page->next_page_token());
+    } while (!request.page_token().empty());
+    return found;
+  };
+  for (const int page_size : {1, 2, 3, 4, 0}) {
+    EXPECT_THAT(actions("kim", page_size), ElementsAre("d", "c", "b", "a")) << page_size;
+    EXPECT_THAT(actions("", page_size), ElementsAre("d", "d", "c", "c", "b", "b", "a", "a")) << page_size;
+  }
+  EXPECT_THAT(actions("nobody", 0), IsEmpty());
+
+  v1::ListAuditEntriesRequest request;
+  request.set_page_size(1);
+  request.set_page_token(store().ListAuditEntries(request)->next_page_token());
+  request.set_name("kim");
+  EXPECT_EQ(store().ListAuditEntries(request).status().code(), absl::StatusCode::kInvalidArgument);
+  request.set_page_size(-1);
+  EXPECT_EQ(store().ListAuditEntries(request).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST_P(StoreListContractTest, OldEntriesOfTheAuditLogAreRemovedFromTheFirstOn) {
+  Put({MakeEntry("kim", "a", 100), MakeEntry("kim", "b", 200), MakeEntry("kim", "late", 50),
+       MakeEntry("kim", "c", 300)});
+  const auto remove = [this](std::int64_t before) {
+    DeleteAuditBefore deletion;
+    deletion.time.set_seconds(before);
+    Put({deletion});
+    std::vector<std::string> left;
+    const auto page = store().ListAuditEntries({});
+    for (const v1::AuditEntry& entry : page->entries()) left.push_back(entry.action());
+    return left;
+  };
+  EXPECT_THAT(remove(100), ElementsAre("c", "late", "b", "a"));
+  EXPECT_THAT(remove(150), ElementsAre("c", "late", "b"));
+  EXPECT_THAT(remove(1000), IsEmpty());
+  Reopen();
+  Put({MakeEntry("kim", "next")});
+  EXPECT_EQ(store().ListAuditEntries({})->entries(0).entry_id(), 5U) << "no number is given twice";
+}
+
 }  // namespace
 }  // namespace ballast::storage

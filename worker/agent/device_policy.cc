@@ -24,8 +24,8 @@ constexpr double kEverything = 100;
 
 // The name of the workload's kind, as jobs and the configuration have it.
 std::string KindOf(const v1::Workload& workload) {
-  const google::protobuf::FieldDescriptor* const kind = workload.GetReflection()->GetOneofFieldDescriptor(
-      workload, workload.GetDescriptor()->FindOneofByName("kind"));
+  const google::protobuf::FieldDescriptor* const kind =
+      workload.GetReflection()->GetOneofFieldDescriptor(workload, workload.GetDescriptor()->FindOneofByName("kind"));
   return kind == nullptr ? "" : std::string(kind->name());
 }
 
@@ -60,8 +60,8 @@ bool GoesToTheOomKill(const v1::PressureWorkload& pressure) {
 double PatternPercent(const v1::PressureWorkload& pressure, std::uint64_t limit_bytes) {
   switch (pressure.pattern_case()) {
     case v1::PressureWorkload::kStaircase:
-      return PercentOf(
-          static_cast<double>(pressure.staircase().step_size_bytes()) * pressure.staircase().steps(), limit_bytes);
+      return PercentOf(static_cast<double>(pressure.staircase().step_size_bytes()) * pressure.staircase().steps(),
+                       limit_bytes);
     case v1::PressureWorkload::kBurst:
       switch (pressure.burst().target_case()) {
         case v1::BurstPattern::kTargetPercent:
@@ -92,8 +92,8 @@ std::optional<double> MostPercent(const v1::JobSpec& spec, const v1::DeviceFacts
   const v1::PressureWorkload* const pressure = PressureOf(spec.workload());
   if (pressure == nullptr) return std::nullopt;
   if (GoesToTheOomKill(*pressure)) return kEverything;
-  return std::min({PatternPercent(*pressure, LimitOf(spec, device)), kEverything - pressure->floor_percent(),
-                   kEverything});
+  return std::min(
+      {PatternPercent(*pressure, LimitOf(spec, device)), kEverything - pressure->floor_percent(), kEverything});
 }
 
 // The bytes that the model's file takes here; the greatest of what is said of it, and of what it would be.

@@ -271,8 +271,8 @@ std::filesystem::path ModelCache::FindLocalFile(const Task& task) {
   }
   // The coordinator may see other files under this name: it can be in a container.
   struct stat info {};
-  const bool fits = ::fstat(file->fd.get(), &info) == 0 &&
-                    static_cast<std::uint64_t>(info.st_size) == task.model.file().size_bytes();
+  const bool fits =
+      ::fstat(file->fd.get(), &info) == 0 && static_cast<std::uint64_t>(info.st_size) == task.model.file().size_bytes();
   return fits ? file->path : std::filesystem::path();
 }
 

@@ -61,9 +61,9 @@ absl::StatusOr<std::unique_ptr<EmbeddedAgent>> EmbeddedAgent::Create(MemoryPress
   // Threads of the library leave signals to the program.
   const SignalBlock block;
   BALLAST_ASSIGN_OR_RETURN(agent->models_, LocalModels::Open(agent->options_.model_catalogue, path / "digests"));
-  BALLAST_ASSIGN_OR_RETURN(agent->model_cache_,
-                           agent::ModelCache::Open({.directory = path / "models", .named_directories = {"/"}},
-                                                   agent->models_.get()));
+  BALLAST_ASSIGN_OR_RETURN(
+      agent->model_cache_,
+      agent::ModelCache::Open({.directory = path / "models", .named_directories = {"/"}}, agent->models_.get()));
   // Nobody asks for what a program that has crashed was about.
   std::error_code error;
   std::filesystem::remove_all(path / "spool", error);

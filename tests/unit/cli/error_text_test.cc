@@ -16,6 +16,11 @@ TEST(ErrorTextTest, APlaceGetsItsOwnLine) {
             "error: unknown key 'x'\n  at a:b/job.yaml:3:14\nerror: wrong\n  at job.yaml:4:1\n");
 }
 
+TEST(ErrorTextTest, WhatCouldSteerATerminalIsReplaced) {
+  EXPECT_EQ(FormatError(WithNextStep(absl::NotFoundError("no \x1b[2Jjob"), "do\x07")),
+            "error: no ?[2Jjob\n  try: do?\n");
+}
+
 TEST(ErrorTextTest, WhatOnlyLooksLikeAPlaceIsNone) {
   for (const char* text :
        {"unix:/x: gone", "at 127.0.0.1:80: refused", ":1:2: x", "a:1: x", "a:1:2", "a:1:2:x", "a:1:2:3 x"}) {

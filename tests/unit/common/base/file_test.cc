@@ -55,6 +55,11 @@ TEST_F(FileTest, WritesAndReadsBack) {
   EXPECT_EQ(info.st_mode & 0777U, 0644U);
 }
 
+TEST_F(FileTest, APathEndsNowhereInTheMiddle) {
+  EXPECT_EQ(OpenFile(std::string("/etc/passwd\0.gguf", 17), O_RDONLY).status().code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
 TEST_F(FileTest, ReplacesAnOldFileWhole) {
   const fs::path path = directory_ / "a";
   ASSERT_TRUE(WriteFileAtomically(path, std::string(100'000, 'x')).ok());

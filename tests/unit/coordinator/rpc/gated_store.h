@@ -77,6 +77,9 @@ class GatedStore final : public storage::Store {
     return base_->JobsCreatedBefore(after, created_before, limit);
   }
   absl::StatusOr<storage::SpaceUse> GetSpaceUse() override { return base_->GetSpaceUse(); }
+  absl::StatusOr<v1::ListAuditEntriesResponse> ListAuditEntries(const v1::ListAuditEntriesRequest& request) override {
+    return base_->ListAuditEntries(request);
+  }
   absl::StatusOr<std::vector<v1::MetricSummary>> GetRollups(std::string_view run_id, std::uint32_t attempt) override {
     return base_->GetRollups(run_id, attempt);
   }

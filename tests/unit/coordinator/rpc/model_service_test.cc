@@ -1,5 +1,6 @@
 // ModelService, FetchModel and the models of jobs over a real connection.
 #include <algorithm>
+#include <fstream>
 #include <memory>
 #include <string>
 
@@ -118,6 +119,18 @@ TEST_F(ModelServiceTest, WhatIsPushedCanBeFetchedFromAnywhereInIt) {
   EXPECT_TRUE(absl::IsOutOfRange(Fetch(DigestOf(content), content.size() + 1, &nothing)));
   EXPECT_TRUE(absl::IsNotFound(Fetch(std::string(64, 'a'), 0, &nothing)));
   EXPECT_EQ(nothing, "");
+}
+
+TEST_F(ModelServiceTest, NothingButADigestNamesAFile) {
+  std::ofstream(directory_ / "secret") << "nobody's business";
+  const std::string secret = (directory_ / "secret").string();
+  // The suffix of models ends at a zero byte, and an absolute path is one wherever it stands.
+  for (const std::string& name : {secret + std::string(1, '\0'), std::string("../secret") + std::string(1, '\0'),
+                                  std::string("../../../../etc/passwd"), std::string(), std::string(64, 'G')}) {
+    std::string content;
+    EXPECT_EQ(Fetch(name, 0, &content).code(), absl::StatusCode::kInvalidArgument) << name;
+    EXPECT_EQ(content, "") << name;
+  }
 }
 
 TEST_F(ModelServiceTest, ABrokenPushGoesOnAfterARestart) {

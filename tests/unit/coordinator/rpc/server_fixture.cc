@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <utility>
 
+#include "common/config/field_rules.h"
 #include "storage/sqlite/sqlite_store.h"
 
 namespace ballast::coordinator {
@@ -112,6 +113,7 @@ void ServerTest::StartServer(const std::function<void(v1::CoordinatorConfig*)>& 
   database_ = *std::move(database);
   store_ = std::make_unique<GatedStore>(database_.get());
   v1::CoordinatorConfig config;
+  config::ApplyDefaults(&config);
   config.set_listen("127.0.0.1:0");
   config.set_data_dir(directory_.string());
   config.mutable_heartbeat_interval()->set_seconds(2);
@@ -126,6 +128,7 @@ void ServerTest::StartServer(const std::function<void(v1::CoordinatorConfig*)>& 
   devices_ = v1::DeviceService::NewStub(channel_);
   reports_ = v1::ReportService::NewStub(channel_);
   models_ = v1::ModelService::NewStub(channel_);
+  admin_ = v1::AdminService::NewStub(channel_);
 }
 
 void ServerTest::StopServer() {

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 
+#include "ballast/v1/admin_service.grpc.pb.h"
 #include "ballast/v1/client_service.grpc.pb.h"
 #include "ballast/v1/worker_service.grpc.pb.h"
 #include "common/rpc/channel.h"
@@ -78,6 +79,7 @@ class ServerTest : public testing::Test {
   std::unique_ptr<v1::DeviceService::Stub> devices_;
   std::unique_ptr<v1::ReportService::Stub> reports_;
   std::unique_ptr<v1::ModelService::Stub> models_;
+  std::unique_ptr<v1::AdminService::Stub> admin_;
 };
 
 }  // namespace ballast::coordinator

@@ -281,8 +281,9 @@ TEST_F(ServiceTest, AnswersHealthChecksAndReflection) {
   const absl::StatusOr<std::string> services =
       RawCall(channel_, "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", std::string("\x3a\x01*", 3));
   ASSERT_TRUE(services.ok()) << services.status();
-  for (const char* name : {"ballast.v1.JobService", "ballast.v1.RunService", "ballast.v1.DeviceService",
-                           "ballast.v1.ModelService", "ballast.v1.ReportService", "ballast.v1.WorkerService", "grpc.health.v1.Health"}) {
+  for (const char* name :
+       {"ballast.v1.JobService", "ballast.v1.RunService", "ballast.v1.DeviceService", "ballast.v1.ModelService",
+        "ballast.v1.ReportService", "ballast.v1.WorkerService", "grpc.health.v1.Health"}) {
     EXPECT_THAT(*services, HasSubstr(name));
   }
 }

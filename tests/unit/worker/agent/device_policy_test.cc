@@ -86,8 +86,8 @@ TEST_F(DevicePolicyTest, PressureIsComparedWhateverThePatternSaysItIn) {
 }
 
 TEST_F(DevicePolicyTest, PressureBesideOtherThingsCounts) {
-  for (const char* const kind : {"model: {load: {model_id: m}, ", "quantization: {load: {model_id: m}, ", "stability: {",
-                                 "command: {command_id: c, "}) {
+  for (const char* const kind : {"model: {load: {model_id: m}, ", "quantization: {load: {model_id: m}, ",
+                                 "stability: {", "command: {command_id: c, "}) {
     const std::string job = fmt::format("workload: {{{}pressure: {{burst: {{target_percent: 90%}}}}}}}}", kind);
     EXPECT_THAT(Check("max_pressure_percent: 60%", job), HasSubstr("the job wants 90%")) << kind;
   }
@@ -129,7 +129,8 @@ TEST_F(DevicePolicyTest, LargeModels) {
   model->set_model_id("tiny");
   model->set_quant("Q4_K_M");
   model->mutable_file()->set_size_bytes(2 * kGib);
-  EXPECT_EQ(Check(policy, kModel), "policy.max_model_bytes is 1 GiB on this device; the job wants tiny Q4_K_M, which has 2 GiB");
+  EXPECT_EQ(Check(policy, kModel),
+            "policy.max_model_bytes is 1 GiB on this device; the job wants tiny Q4_K_M, which has 2 GiB");
   model->mutable_file()->set_size_bytes(kGib);
   EXPECT_THAT(Check(policy, kModel), IsEmpty());
   // What is made has the size of its shape, whatever is said of it.

@@ -371,8 +371,8 @@ TEST_F(ModelCacheTest, FetchesWhereTheDeviceDoesNotGiveThePathAway) {
   std::filesystem::create_directory(directory_ / "models");
   std::filesystem::create_symlink(file, directory_ / "models" / "link.gguf");
   for (const auto& [path, directories] : {std::pair{file, std::vector<std::filesystem::path>{}},
-                                         {file, {directory_ / "models"}},
-                                         {directory_ / "models" / "link.gguf", {directory_ / "models"}}}) {
+                                          {file, {directory_ / "models"}},
+                                          {directory_ / "models" / "link.gguf", {directory_ / "models"}}}) {
     Open({.named_directories = directories});
     fetcher_.local_path = path.string();
     EXPECT_EQ(Prepare(model)->file_source, "fetched") << path;

@@ -405,8 +405,8 @@ TEST_F(RunExecutorTest, RefusesWhatTheDeviceCannotDo) {
   EXPECT_EQ(rejected->reason(), "policy.max_pressure_percent is 60% on this device; the job wants 90%");
 
   for (const auto& [model_id, quant, shape] : {std::tuple{"../../etc/passwd", "Q4_K_M", "tiny"},
-                                              {"tiny", "../Q4", "tiny"},
-                                              {"tiny", "Q4_K_M", "../../tmp/x"}}) {
+                                               {"tiny", "../Q4", "tiny"},
+                                               {"tiny", "Q4_K_M", "../../tmp/x"}}) {
     assignment = LongRun();
     v1::ResolvedModel* const model = assignment.add_models();
     model->set_model_id(model_id);

@@ -1,0 +1,91 @@
+// Who did what: every change that somebody asked for, and every refusal.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "ballast/v1/admin_service.pb.h"
+#include "common/base/clock.h"
+#include "coordinator/rpc/caller.h"
+#include "grpcpp/grpcpp.h"
+#include "storage/store.h"
+
+namespace ballast::coordinator {
+
+// What was asked for.
+struct AuditedAction {
+  std::string_view action;             // name of the call, such as `CancelJob`
+  std::string_view subject;            // identifier of what it is about
+  std::string_view claimed_name = {};  // the name that a client without a certificate gave
+};
+
+struct AuditLogOptions {
+  // Failures alike from one address are written at most this often; those in between are counted.
+  std::chrono::nanoseconds repeat_interval = std::chrono::minutes(1);
+  // How long an answer waits for its entry at most: a disk that fails must not hold up what was done already.
+  std::chrono::milliseconds patience = std::chrono::seconds(5);
+};
+
+// Writes to the store. What was done is on disk before its caller hears of it, or the log of the program says that it
+// is not; what failed or was refused is written behind the answer, alike ones of one address once in a while with their
+// number. Never blocks the actor: services call it from their own threads. Thread-safe.
+class AuditLog {
+ public:
+  // Both outlive this.
+  AuditLog(storage::Store* store, const base::Clock* clock, AuditLogOptions options = {})
+      : store_(store), clock_(clock), options_(options) {}
+  // Writes what still waits. No calls may come any more.
+  ~AuditLog();
+  AuditLog(const AuditLog&) = delete;
+  AuditLog& operator=(const AuditLog&) = delete;
+
+  // To be called with the answer of each call that changes something, before it goes out; returns it. Blocks until the
+  // entry is committed where the answer is OK.
+  grpc::Status Done(const grpc::ServerContextBase& context, const AuditedAction& action, grpc::Status answer);
+
+  // The same for whoever knows the caller otherwise, and for refusals before a call comes to its service.
+  void Record(const Caller& caller, const AuditedAction& action, const absl::Status& answer);
+
+  // Latest first. Codes as Store::ListAuditEntries.
+  [[nodiscard]] absl::StatusOr<v1::ListAuditEntriesResponse> List(const v1::ListAuditEntriesRequest& request) const {
+    return store_->ListAuditEntries(request);
+  }
+
+ private:
+  // Failures alike.
+  struct Repeated {
+    base::SystemTime written{};  // when the entry before those that wait was
+    std::uint32_t waiting = 0;
+    v1::AuditEntry last;  // of those that wait
+  };
+  // What the store has not answered for; outlives this with the store's callbacks.
+  struct Pending {
+    std::mutex mutex;
+    std::condition_variable changed;
+    int count = 0;
+  };
+
+  // Queues the entry; `done` becomes true, under the mutex of `pending_`, when it is known what became of it.
+  void Write(v1::AuditEntry entry, std::shared_ptr<bool> done);
+  void RecordFailure(v1::AuditEntry entry);
+  // The entries that have waited for long; all of them where `all`. Call it with the mutex.
+  [[nodiscard]] std::vector<v1::AuditEntry> TakeWaiting(base::SystemTime now, bool all);
+
+  storage::Store* const store_;
+  const base::Clock* const clock_;
+  const AuditLogOptions options_;
+  const std::shared_ptr<Pending> pending_ = std::make_shared<Pending>();
+  std::mutex mutex_;
+  std::map<std::string, Repeated> repeated_;  // by address, name, action and code; guarded by mutex_
+};
+
+}  // namespace ballast::coordinator

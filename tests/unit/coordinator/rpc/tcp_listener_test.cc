@@ -1,0 +1,115 @@
+#include "coordinator/rpc/tcp_listener.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "coordinator/rpc/next_step.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace ballast::coordinator {
+namespace {
+
+using testing::HasSubstr;
+
+// Keeps what it is given.
+class Taken {
+ public:
+  class Acceptor final : public grpc::experimental::ExternalConnectionAcceptor {
+   public:
+    explicit Acceptor(Taken* taken) : taken_(taken) {}
+    void HandleNewConnection(NewConnectionParameters* parameters) override {
+      const std::lock_guard lock(taken_->mutex_);
+      taken_->connections_.emplace_back(parameters->fd);
+      taken_->changed_.notify_all();
+    }
+
+   private:
+    Taken* const taken_;
+  };
+
+  void Await(std::size_t count) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return connections_.size() >= count; });
+  }
+  std::size_t Clear() {
+    const std::lock_guard lock(mutex_);
+    const std::size_t count = connections_.size();
+    connections_.clear();
+    return count;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<base::Fd> connections_;
+};
+
+base::Fd Connect(int port) {
+  base::Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in name{};
+  name.sin_family = AF_INET;
+  name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  name.sin_port = htons(static_cast<std::uint16_t>(port));
+  EXPECT_EQ(::connect(fd.get(), reinterpret_cast<const sockaddr*>(&name), sizeof name), 0);
+  return fd;
+}
+
+// Blocks until the other side has closed it.
+bool IsClosed(const base::Fd& fd) {
+  char byte = 0;
+  return ::read(fd.get(), &byte, 1) <= 0;
+}
+
+TEST(TcpListenerTest, SaysWhyItCannotListen) {
+  const auto listener = TcpListener::Open("127.0.0.1:0");
+  ASSERT_TRUE(listener.ok()) << listener.status();
+  const std::string taken = fmt::format("127.0.0.1:{}", (*listener)->port());
+  const absl::Status in_use = TcpListener::Open(taken).status();
+  EXPECT_EQ(in_use.code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_THAT(std::string(in_use.message()), HasSubstr(taken));
+  EXPECT_THAT(NextStepOf(in_use), HasSubstr("stop the other program"));
+  // 192.0.2.0/24 is kept for documents: no machine has it.
+  EXPECT_FALSE(TcpListener::Open("192.0.2.1:0").ok());
+  EXPECT_TRUE(TcpListener::Open("localhost:0").ok());
+}
+
+TEST(TcpListenerTest, RefusesWhatIsTooMuchAndGoesOn) {
+  auto listener = TcpListener::Open("127.0.0.1:0");
+  ASSERT_TRUE(listener.ok()) << listener.status();
+  Taken taken;
+  // The lowest descriptor that is free here, and four more.
+  base::Fd lowest(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  const auto bound = static_cast<std::size_t>(lowest.get()) + 10;
+  lowest.Reset();
+  std::vector<std::size_t> told;
+  (*listener)->Start(std::make_unique<Taken::Acceptor>(&taken),
+                     {.max_open_files = bound, .on_open_files = [&told](std::size_t files) { told.push_back(files); }});
+  std::vector<base::Fd> clients;
+  while (true) {  // each takes a descriptor here, too
+    clients.push_back(Connect((*listener)->port()));
+    if (static_cast<std::size_t>(clients.back().get()) + 1 >= bound) break;
+    taken.Await(clients.size());
+  }
+  EXPECT_TRUE(IsClosed(clients.back())) << "beyond the bound";
+  clients.clear();
+  EXPECT_GE(taken.Clear(), 1U);
+  const base::Fd again = Connect((*listener)->port());
+  taken.Await(1);
+  listener->reset();
+  ASSERT_FALSE(told.empty());
+  EXPECT_GT(told.front(), static_cast<std::size_t>(again.get())) << "before the connection is given away";
+}
+
+}  // namespace
+}  // namespace ballast::coordinator
