@@ -203,8 +203,8 @@ class HardeningTest(FleetTest):
     def test_who_did_what(self):
         coordinator = self.start_coordinator()
         self.start_worker("a")
-        job = self.submit(*QUICK, "--all")
-        self.watch(job)
+        ran = self.ballast(*QUICK, "--all", "--output", "json", environment={"USER": "kim"})
+        job = ran.json["runs"][0]["run"]["job_id"]
         self.assertEqual(self.ballast("devices", "label", "a", "room=1").code, 0)
         self.assertEqual(self.ballast("devices", "drain", "b").code, 4)
         coordinator.kill()
@@ -214,8 +214,8 @@ class HardeningTest(FleetTest):
             [(entry["action"], entry["subject"], entry["code"]) for entry in listed],
             [("DrainDevice", "b", "NOT_FOUND"), ("LabelDevice", "a", "OK"), ("SubmitJob", job, "OK")],
         )
-        self.assertTrue(listed[-1]["name"])
-        mine = self.ballast("audit", "--name", listed[-1]["name"], "--output", "csv")
+        self.assertEqual(listed[-1]["name"], "kim")
+        mine = self.ballast("audit", "--name", "kim", "--output", "csv")
         self.assertEqual(len(mine.out.splitlines()), 2, mine.out)
         first = self.ballast("audit", "--limit", "1")
         self.assertIn("DrainDevice", first.out)

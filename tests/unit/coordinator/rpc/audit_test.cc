@@ -61,7 +61,7 @@ TEST_F(AuditTest, EveryChangeIsWrittenDown) {
   v1::Device device;
   v1::LabelDeviceRequest label;
   label.set_device_id("d-1");
-  (*label.mutable_labels())["room"] = "1";
+  (*label.mutable_set())["room"] = "1";
   ASSERT_TRUE(devices_->LabelDevice(rpc::MakeContext().get(), label, &device).ok());
   v1::DrainDeviceRequest drain;
   drain.set_device_id("d-1");
