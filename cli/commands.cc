@@ -22,6 +22,8 @@ ExitCode RunCommandLine(const std::vector<std::string>& arguments, Context& cont
   AddReportCommand(tree);
   AddCompareCommand(tree);
   AddAuditCommand(tree);
+  AddLoginCommand(tree);
+  AddCertificatesCommands(tree);
   AddVersionCommand(tree);
   return tree.Execute(arguments, context);
 }

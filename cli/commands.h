@@ -20,6 +20,8 @@ void AddReservationsCommands(CommandTree& tree);
 void AddSchedulesCommands(CommandTree& tree);
 void AddModelsCommands(CommandTree& tree);
 void AddEnvCommands(CommandTree& tree);
+void AddLoginCommand(CommandTree& tree);
+void AddCertificatesCommands(CommandTree& tree);
 void AddReportCommand(CommandTree& tree);
 void AddCompareCommand(CommandTree& tree);
 void AddAuditCommand(CommandTree& tree);

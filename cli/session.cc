@@ -3,12 +3,16 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "cli/credentials.h"
+#include "common/rpc/peer_inspection.h"
+
 namespace ballast::cli {
 namespace {
 
 using std::chrono::milliseconds;
 
 constexpr milliseconds kConnectPatience(4'000);
+constexpr milliseconds kInspectionTimeout(2'000);
 constexpr milliseconds kWatchTimeout = std::chrono::hours(24 * 365);
 constexpr milliseconds kDevicePatience(15'000);
 constexpr milliseconds kDevicePoll(5);
@@ -43,14 +47,21 @@ absl::Status Session::ConnectOnce(Use use) {
   } else {
     address_ = target_.address;
   }
-  auto channel = rpc::CreateChannel(address_, target_.insecure);
+  // An address that is none is reported below.
+  identity_.reset();
+  if (!local() && rpc::IsLocalAddress(address_).ok()) {
+    BALLAST_ASSIGN_OR_RETURN(identity_, FindIdentity(address_, context_));
+  }
+  auto channel = rpc::CreateChannel(address_, target_.insecure, identity_ ? &*identity_ : nullptr);
   if (!channel.ok()) {
     const std::string message = fmt::format("{}: {}", target_.source, std::string(channel.status().message()));
     if (absl::IsInvalidArgument(channel.status())) {
       return WithNextStep(absl::InvalidArgumentError(message), "write the address as HOST:PORT or unix:/PATH");
     }
     return WithNextStep(absl::PermissionDeniedError(message),
-                        "add --insecure if everyone on the way may read and change what is sent");
+                        fmt::format("ballast login TOKEN@{}, or --insecure if everyone on the way may read and change "
+                                    "what is sent",
+                                    address_));
   }
   channel_ = std::move(*channel);
   jobs_ = v1::JobService::NewStub(channel_);
@@ -80,12 +91,27 @@ absl::Status Session::WaitUntilConnected() {
     state = channel_->GetState(true);
   }
   if (state == GRPC_CHANNEL_READY) return absl::OkStatus();
+  if (!local()) {
+    // gRPC says no more than that it could not connect.
+    const absl::Status found = rpc::InspectPeer(address_, identity_ ? &*identity_ : nullptr, kInspectionTimeout);
+    if (absl::IsFailedPrecondition(found)) {
+      return WithNextStep(
+          absl::UnavailableError(fmt::format("coordinator at {}: {}", address_, std::string(found.message()))),
+          "start that coordinator with its certificates, or remove the certificate that is kept for it");
+    }
+    if (!found.ok()) return Explain(found);
+  }
   return Explain(absl::UnavailableError("nothing answers there"));
 }
 
 absl::Status Session::Explain(const absl::Status& status) const {
   if (status.code() == absl::StatusCode::kCancelled && context_.interrupts.pending())
     return absl::CancelledError("interrupted");
+  if (absl::IsUnauthenticated(status)) {
+    return WithNextStep(base::WithContext(status, fmt::format("coordinator at {}", address_)),
+                        fmt::format("ballast login TOKEN@{}, with a token that an administrator makes", address_));
+  }
+  if (absl::IsPermissionDenied(status)) return WithNextStep(status, "ask an administrator to do it");
   if (!absl::IsUnavailable(status) && !absl::IsDeadlineExceeded(status)) return status;
   const absl::Status explained(status.code(),
                                fmt::format("coordinator at {}: {}", address_, std::string(status.message())));

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -22,6 +23,7 @@
 #include "cli/target.h"
 #include "common/base/status.h"
 #include "common/rpc/channel.h"
+#include "common/tls/identity.h"
 
 namespace ballast::cli {
 
@@ -129,7 +131,7 @@ class Session {
   // Asks for a job's end, with a context of the caller's. Not explained, not repeated.
   [[nodiscard]] absl::Status Cancel(grpc::ClientContext* context, const std::string& job_id);
 
-  // A call's status, with the coordinator's address and a next step where nobody answered.
+  // A call's status, with the coordinator's address and a next step where nobody answered or it was refused.
   [[nodiscard]] absl::Status Explain(const absl::Status& status) const;
 
  private:
@@ -174,6 +176,7 @@ class Session {
       fleet_;  // local mode only; outlives the channel, so that no call meets a coordinator that is going
   std::string address_;
   std::string local_device_;
+  std::optional<tls::Identity> identity_;  // what is shown to the coordinator; nothing for plain text
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::JobService::Stub> jobs_;
   std::unique_ptr<v1::RunService::Stub> runs_;

@@ -243,4 +243,24 @@ std::vector<Field<v1::ModelEntry>> ModelEntryFields() {
   };
 }
 
+std::vector<Field<v1::Certificate>> CertificateFields() {
+  using Certificate = v1::Certificate;
+  return {
+      {"serial", "SERIAL", Align::kLeft, [](const Certificate& c) { return c.serial(); }},
+      {"role", "ROLE", Align::kLeft, [](const Certificate& c) { return v1::Role_Name(c.role()); }},
+      {"name", "NAME", Align::kLeft, [](const Certificate& c) { return c.name(); }},
+      {"create_time", "ISSUED", Align::kLeft,
+       [](const Certificate& c) { return LocalTime(c.has_create_time(), c.create_time()); },
+       [](const Certificate& c) { return Rfc3339(c.has_create_time(), c.create_time()); }},
+      {"expire_time", "EXPIRES", Align::kLeft,
+       [](const Certificate& c) { return LocalTime(c.has_expire_time(), c.expire_time()); },
+       [](const Certificate& c) { return Rfc3339(c.has_expire_time(), c.expire_time()); }},
+      {"revoke_time", "REVOKED", Align::kLeft,
+       [](const Certificate& c) { return LocalTime(c.has_revoke_time(), c.revoke_time()); },
+       [](const Certificate& c) { return Rfc3339(c.has_revoke_time(), c.revoke_time()); }},
+      {"revoke_reason", "REASON", Align::kLeft, [](const Certificate& c) { return c.revoke_reason(); }},
+      {"renews_serial", "", Align::kLeft, [](const Certificate& c) { return c.renews_serial(); }},
+  };
+}
+
 }  // namespace ballast::cli

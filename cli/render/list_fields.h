@@ -20,5 +20,6 @@ namespace ballast::cli {
 [[nodiscard]] std::vector<Field<v1::Schedule>> ScheduleFields();
 [[nodiscard]] std::vector<Field<v1::AuditEntry>> AuditFields();
 [[nodiscard]] std::vector<Field<v1::ModelEntry>> ModelEntryFields();
+[[nodiscard]] std::vector<Field<v1::Certificate>> CertificateFields();
 
 }  // namespace ballast::cli

@@ -6,11 +6,11 @@
 
 #include <gtest/gtest.h>
 
-#include "ballast/v1/admin_service.grpc.pb.h"
-#include "ballast/v1/client_service.grpc.pb.h"
-#include "ballast/v1/enrollment_service.grpc.pb.h"
-#include "ballast/v1/planning_service.grpc.pb.h"
-#include "ballast/v1/worker_service.grpc.pb.h"
+#include "ballast/v1/admin_service.pb.h"
+#include "ballast/v1/client_service.pb.h"
+#include "ballast/v1/enrollment_service.pb.h"
+#include "ballast/v1/planning_service.pb.h"
+#include "ballast/v1/worker_service.pb.h"
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/descriptor_database.h"
 
@@ -19,6 +19,12 @@ namespace {
 
 // Every call of every service that is linked into this program, as HTTP/2 names it.
 std::set<std::string> AllMethods() {
+  // Named, so that the linker takes the descriptors of each file.
+  for (const google::protobuf::Descriptor* message :
+       {v1::CreateJoinTokenRequest::descriptor(), v1::SubmitJobRequest::descriptor(), v1::EnrollRequest::descriptor(),
+        v1::CreateReservationRequest::descriptor(), v1::Hello::descriptor()}) {
+    EXPECT_GT(message->file()->service_count(), 0) << message->file()->name();
+  }
   std::vector<std::string> files;
   google::protobuf::DescriptorPool::internal_generated_database()->FindAllFileNames(&files);
   std::set<std::string> methods;
@@ -35,13 +41,6 @@ std::set<std::string> AllMethods() {
 }
 
 TEST(MethodAccessTest, EveryCallOfEveryServiceIsInTheTable) {
-  // Named, so that the linker keeps the descriptors of each file.
-  for (const std::string service :
-       {v1::AdminService::service_full_name(), v1::JobService::service_full_name(),
-        v1::EnrollmentService::service_full_name(), v1::ReservationService::service_full_name(),
-        v1::WorkerService::service_full_name()}) {
-    EXPECT_NE(google::protobuf::DescriptorPool::generated_pool()->FindServiceByName(service), nullptr) << service;
-  }
   const std::set<std::string> methods = AllMethods();
   EXPECT_GE(methods.size(), 35U);
   for (const std::string& method : methods) {

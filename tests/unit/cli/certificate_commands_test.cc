@@ -1,0 +1,151 @@
+#include <sys/stat.h>
+
+#include <chrono>
+
+#include "ballast/v1/admin_service.grpc.pb.h"
+#include "cli/credentials.h"
+#include "common/tls/authority.h"
+#include "common/tls/join_token.h"
+#include "common/tls/private_key.h"
+#include "gmock/gmock.h"
+#include "tests/unit/cli/command_fixture.h"
+
+#include "grpcpp/grpcpp.h"
+
+namespace ballast::cli {
+namespace {
+
+using std::chrono::hours;
+using testing::HasSubstr;
+
+class FakeAdmin final : public v1::AdminService::Service {
+ public:
+  explicit FakeAdmin(const std::filesystem::path& directory) : address_("unix:" + (directory / "a.sock").string()) {
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort(address_, grpc::InsecureServerCredentials());
+    builder.RegisterService(this);
+    server_ = builder.BuildAndStart();
+  }
+  [[nodiscard]] const std::string& address() const { return address_; }
+
+  grpc::Status CreateJoinToken(grpc::ServerContext*, const v1::CreateJoinTokenRequest* request,
+                               v1::CreateJoinTokenResponse* response) override {
+    token_request = *request;
+    response->set_token("bjt1.a.b");
+    return grpc::Status::OK;
+  }
+  grpc::Status ListCertificates(grpc::ServerContext*, const v1::ListCertificatesRequest* request,
+                                v1::ListCertificatesResponse* response) override {
+    list_request = *request;
+    *response->add_certificates() = Certificate();
+    return grpc::Status::OK;
+  }
+  grpc::Status RevokeCertificates(grpc::ServerContext*, const v1::RevokeCertificatesRequest* request,
+                                  v1::RevokeCertificatesResponse* response) override {
+    revoke_request = *request;
+    if (request->name() == "nobody") return {grpc::StatusCode::NOT_FOUND, "there is no certificate of 'nobody'"};
+    *response->add_certificates() = Certificate();
+    return grpc::Status::OK;
+  }
+
+  v1::CreateJoinTokenRequest token_request;
+  v1::ListCertificatesRequest list_request;
+  v1::RevokeCertificatesRequest revoke_request;
+
+ private:
+  static v1::Certificate Certificate() {
+    v1::Certificate certificate;
+    certificate.set_serial("5a0c41d2b93e7f6812ab34cd56ef7890");
+    certificate.set_role(v1::WORKER);
+    certificate.set_name("mini-3");
+    return certificate;
+  }
+
+  const std::string address_;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+class CertificateCommandsTest : public CommandTest {
+ protected:
+  CertificateCommandsTest() { variables_["BALLAST_COORDINATOR"] = admin_.address(); }
+  FakeAdmin admin_{directory_.path()};
+};
+
+TEST_F(CertificateCommandsTest, ListsByNameAndRole) {
+  ASSERT_EQ(Run({"certificates", "list", "--name", "mini-3", "--role", "worker"}), 0) << err();
+  EXPECT_THAT(out(), HasSubstr("5a0c41d2b93e7f6812ab34cd56ef7890  WORKER  mini-3"));
+  EXPECT_EQ(admin_.list_request.name(), "mini-3");
+  EXPECT_EQ(admin_.list_request.role(), v1::WORKER);
+  ASSERT_EQ(Run({"certificates", "list", "--output", "json"}), 0);
+  EXPECT_THAT(out(), HasSubstr("\"certificates\": ["));
+  EXPECT_EQ(Run({"certificates", "list", "--role", "root"}), 2);
+  EXPECT_THAT(err(), HasSubstr("worker, client and admin"));
+}
+
+TEST_F(CertificateCommandsTest, RevokesANameOrASerialNumber) {
+  ASSERT_EQ(Run({"certificates", "revoke", "mini-3", "--reason", "sold"}), 0) << err();
+  EXPECT_EQ(admin_.revoke_request.name(), "mini-3");
+  EXPECT_EQ(admin_.revoke_request.reason(), "sold");
+  ASSERT_EQ(Run({"certificates", "revoke", "5a0c41d2b93e7f6812ab34cd56ef7890"}), 0);
+  EXPECT_EQ(admin_.revoke_request.serial(), "5a0c41d2b93e7f6812ab34cd56ef7890");
+  EXPECT_EQ(admin_.revoke_request.name(), "");
+  EXPECT_EQ(Run({"certificates", "revoke"}), 2);
+  EXPECT_EQ(Run({"certificates", "revoke", "nobody"}), 4);
+  EXPECT_THAT(err(), HasSubstr("try: ballast certificates list"));
+}
+
+TEST_F(CertificateCommandsTest, MakesTokens) {
+  ASSERT_EQ(Run({"token", "create", "--role", "client", "--name", "anna", "--ttl", "1d"}), 0) << err();
+  EXPECT_EQ(out(), "bjt1.a.b\n");
+  EXPECT_THAT(err(), HasSubstr("ballast login TOKEN@"));
+  EXPECT_EQ(admin_.token_request.role(), v1::CLIENT);
+  EXPECT_EQ(admin_.token_request.name(), "anna");
+  EXPECT_EQ(admin_.token_request.ttl().seconds(), 86400);
+  EXPECT_EQ(Run({"token", "create"}), 2);
+  EXPECT_EQ(Run({"token", "create", "--role", "client", "--ttl", "soon"}), 2);
+}
+
+TEST_F(CertificateCommandsTest, LoginSaysWhatIsWrongWithATokenWithoutRepeatingIt) {
+  EXPECT_EQ(Run({"login"}), 2);
+  EXPECT_EQ(Run({"login", "hunter2@lab:7850"}), 2);
+  EXPECT_THAT(err(), HasSubstr("this is no join token"));
+  EXPECT_THAT(err(), testing::Not(HasSubstr("hunter2")));
+  const std::string token = *tls::MakeJoinToken(v1::WORKER, "", hours(1), clock_.Now(), std::string(64, 'a'), "secret");
+  EXPECT_EQ(Run({"login", token + "@lab:7850"}), 2);
+  EXPECT_THAT(err(), HasSubstr("ballast-worker --join"));
+}
+
+TEST_F(CertificateCommandsTest, EachCoordinatorHasADirectoryOfItsOwn) {
+  const std::filesystem::path home = directory_.path() / "home" / ".config" / "ballast";
+  EXPECT_EQ(*IdentityFile("lab.example:7850", context_), home / "credentials" / "lab.example_7850" / "identity.pem");
+  EXPECT_EQ(*IdentityFile("[::1]:7850", context_), home / "credentials" / "___1__7850" / "identity.pem");
+  std::filesystem::create_directories(home);
+  std::ofstream(home / "config.yaml") << "coordinator: lab:7850\ncredentials: /etc/ballast/me\n";
+  EXPECT_EQ(*IdentityFile("lab:7850", context_), "/etc/ballast/me/identity.pem");
+  EXPECT_EQ(*IdentityFile("other:7850", context_), home / "credentials" / "other_7850" / "identity.pem");
+}
+
+TEST_F(CertificateCommandsTest, AnExpiredCertificateIsNotShownToAnybody) {
+  const tls::CertificateAuthority authority = *tls::CertificateAuthority::Create(clock_.Now());
+  const std::string key = *tls::MakePrivateKey();
+  const std::string certificate =
+      *authority.IssueClient(*tls::MakeCertificateRequest(key, "x"), v1::CLIENT, "anna", clock_.Now(), hours(1));
+  const std::filesystem::path file = *IdentityFile("lab:7850", context_);
+  ASSERT_TRUE(tls::SaveIdentity(file, *tls::MakeIdentity(key, certificate, authority.certificate_pem())).ok());
+  const auto found = FindIdentity("lab:7850", context_);
+  ASSERT_TRUE(found.ok()) << found.status();
+  EXPECT_EQ((*found)->facts.name, "anna");
+  EXPECT_FALSE(FindIdentity("other:7850", context_)->has_value());
+  EXPECT_FALSE(FindIdentity("unix:/run/x.sock", context_)->has_value());
+
+  clock_.elapsed = hours(2);
+  EXPECT_EQ(Run({"jobs", "list", "--coordinator", "lab:7850"}), 3);
+  EXPECT_THAT(err(), HasSubstr("it expired on"));
+  EXPECT_THAT(err(), HasSubstr("try: ballast login TOKEN@lab:7850"));
+  ASSERT_EQ(::chmod(file.c_str(), 0644), 0);
+  EXPECT_EQ(Run({"jobs", "list", "--coordinator", "lab:7850"}), 6);
+  EXPECT_THAT(err(), HasSubstr("chmod 600 " + file.string()));
+}
+
+}  // namespace
+}  // namespace ballast::cli
