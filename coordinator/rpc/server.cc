@@ -305,6 +305,9 @@ void GrpcServer::BeginRetention(const v1::RetentionConfig& config) {
   removal.job = [call](const std::string& job_id) {
     return call([job_id](core::Core& core, core::Actions* actions) { return core.ForgetJob(job_id, actions); });
   };
+  removal.audit = [this](base::SystemTime before) {
+    return store_->WriteAndWait({storage::DeleteAuditBefore{.time = base::ToProto(before)}});
+  };
   retention_ = std::make_unique<retention::Retention>(store_, &clock_, config, std::move(removal));
   retention_->Start();
 }
