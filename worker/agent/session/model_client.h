@@ -15,7 +15,8 @@ namespace ballast::agent {
 class ModelClient final : public ModelFetcher {
  public:
   // `identity` gives what is to be shown now, and null for plain text; it may be empty.
-  ModelClient(std::string coordinator, bool insecure, std::function<std::shared_ptr<const tls::Identity>()> identity = {})
+  ModelClient(std::string coordinator, bool insecure,
+              std::function<std::shared_ptr<const tls::Identity>()> identity = {})
       : coordinator_(std::move(coordinator)), insecure_(insecure), identity_(std::move(identity)) {}
 
   [[nodiscard]] bool same_machine() const override { return coordinator_.starts_with("unix:"); }

@@ -26,7 +26,7 @@ struct SessionOptions {
   std::string coordinator;  // address
   bool insecure = false;    // plain text to other machines
   // What is to be shown now, and null for plain text. Asked for each session; may be empty.
-  std::function<std::shared_ptr<const tls::Identity>()> tls_identity;
+  std::function<std::shared_ptr<const tls::Identity>()> tls_identity = {};
   SessionIdentity identity;
   // Collected anew for each session.
   std::function<v1::DeviceFacts()> facts;
