@@ -10,7 +10,9 @@
 
 #include <fmt/format.h>
 
+#include "common/base/logging.h"
 #include "common/base/status.h"
+#include "grpc/support/log.h"
 
 namespace ballast::rpc {
 namespace {
@@ -86,6 +88,7 @@ absl::StatusOr<bool> IsLocalAddress(const std::string& address) {
 std::shared_ptr<grpc::Channel> CreateChannelWith(const std::string& address, bool local,
                                                  const std::shared_ptr<grpc::ChannelCredentials>& credentials,
                                                  grpc::ChannelArguments arguments) {
+  LogGrpcQuietly();
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, local ? kLocalKeepaliveTimeMs : kKeepaliveTimeMs);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, local ? kLocalKeepaliveTimeoutMs : kKeepaliveTimeoutMs);
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
@@ -131,6 +134,10 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> CreateChannel(const std::string& 
 
 bool IsUnixAddress(const std::string& address) {
   return std::string_view(address).starts_with(kUnixPrefix);
+}
+
+void LogGrpcQuietly() {
+  gpr_set_log_function([](gpr_log_func_args* args) { base::Log().debug("grpc: {}", args->message); });
 }
 
 std::unique_ptr<grpc::ClientContext> MakeContext(std::chrono::milliseconds timeout) {

@@ -41,6 +41,10 @@ inline constexpr int kMaxMessageBytes = 32 << 20;
     const std::string& address, bool local, const std::shared_ptr<grpc::ChannelCredentials>& credentials,
     grpc::ChannelArguments arguments = {});
 
+// From now on what gRPC itself has to say goes to the log of this program, at level debug: what matters to others comes
+// as a status. Creating a channel does it, too. Repeatable; thread-safe.
+void LogGrpcQuietly();
+
 // A context with a deadline: every unary call has one.
 [[nodiscard]] std::unique_ptr<grpc::ClientContext> MakeContext(
     std::chrono::milliseconds timeout = std::chrono::seconds(30));

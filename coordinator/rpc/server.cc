@@ -40,7 +40,6 @@
 #include "coordinator/rpc/tcp_listener.h"
 #include "coordinator/rpc/wanted_jobs.h"
 #include "coordinator/rpc/worker_service.h"
-#include "grpc/support/log.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/health_check_service_interface.h"
@@ -127,11 +126,6 @@ class GrpcServer final : public Server {
 
 int Milliseconds(const google::protobuf::Duration& duration) {
   return static_cast<int>(base::ToSeconds(base::FromProto(duration)) * 1000);
-}
-
-// What gRPC itself has to say is for those who look for it: what matters to others comes as a status.
-void LogFromGrpc(gpr_log_func_args* args) {
-  base::Log().debug("grpc: {}", args->message);
 }
 
 // Whether the address is served with TLS or in plain text; a word of warning where that is dangerous.
@@ -223,7 +217,7 @@ absl::Status GrpcServer::Begin(const v1::CoordinatorConfig& config) {
   enrollment_service_ = std::make_unique<EnrollmentService>(desk, enrollment_limit_.get(), admission_.get(), &audit_);
   admin_service_ = std::make_unique<AdminService>(desk, store_, admission_.get(), &audit_);
 
-  gpr_set_log_function(LogFromGrpc);
+  rpc::LogGrpcQuietly();
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;

@@ -100,6 +100,7 @@ class AccessTest(FleetTest):
         self.assertEqual(result.code, code, result.out + result.err)
         for text in texts:
             self.assertIn(text, result.err)
+        self.assertTrue(result.err.startswith("error: "), result.err)
         self.assertIn("\n  try: ", result.err)
         return result
 
