@@ -147,8 +147,10 @@ absl::StatusOr<v1::Job> Core::CancelJob(const Instant& now, const std::string& j
   return job;
 }
 
-std::optional<std::vector<v1::JobUpdate>> Core::Watch(const std::string& job_id) {
-  return job_desk_.Watch(job_id);
+std::optional<std::vector<v1::JobUpdate>> Core::Watch(const Instant& now, const std::string& job_id) {
+  std::optional<std::vector<v1::JobUpdate>> snapshot = job_desk_.Watch(job_id);
+  if (snapshot) FillWaitReasons(now, snapshot->front().mutable_job());
+  return snapshot;
 }
 
 void Core::Unwatch(const std::string& job_id) {

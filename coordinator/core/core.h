@@ -59,7 +59,7 @@ class Core {
   absl::StatusOr<v1::Job> CancelJob(const Instant& now, const std::string& job_id, Actions* actions);
   // The whole state of an open job: the job, then its runs. From now on its changes are published, until as many
   // Unwatch. Nothing where the job is not open.
-  std::optional<std::vector<v1::JobUpdate>> Watch(const std::string& job_id);
+  std::optional<std::vector<v1::JobUpdate>> Watch(const Instant& now, const std::string& job_id);
   void Unwatch(const std::string& job_id);
   // Says in the job what its runs wait for at this moment. Nothing where it is not open.
   void FillWaitReasons(const Instant& now, v1::Job* job) const;

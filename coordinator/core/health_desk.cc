@@ -21,17 +21,15 @@ bool IsInfrastructureFailure(v1::OutcomeKind kind) {
 void HealthDesk::NoteAttempt(Turn& turn, DeviceEntry* device, const RunEntry& run) {
   const v1::Attempt& attempt = run.run.attempts(run.run.attempts_size() - 1);
   const v1::Outcome& outcome = attempt.result().outcome();
-  v1::DeviceHealth& health = *device->device.mutable_health();
   // What got a soak on for some cycles was no failure from the start.
-  if (!attempt.result().cycles().empty()) {
-    health.clear_failure_count();
-    return;
-  }
-  if (!IsInfrastructureFailure(outcome.kind())) {
+  const bool got_on = !attempt.result().cycles().empty();
+  if (got_on || !IsInfrastructureFailure(outcome.kind())) {
     // The coordinator's own word for an end says nothing of the device.
-    if (!attempt.given_up()) health.clear_failure_count();
+    const bool said = got_on || !attempt.given_up();
+    if (said && device->device.health().failure_count() > 0) device->device.mutable_health()->clear_failure_count();
     return;
   }
+  v1::DeviceHealth& health = *device->device.mutable_health();
   health.set_failure_count(health.failure_count() + 1);
   const std::uint32_t bound = state_->options().scheduling.quarantine_after;
   if (device->quarantined() || bound == 0 || health.failure_count() < bound) return;

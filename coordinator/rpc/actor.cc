@@ -214,7 +214,7 @@ void Actor::Apply(Event event) {
       actor->pending_.replies.emplace_back(actor->pending_.actions.outputs.size(), std::move(call.call));
     }
     void operator()(WatchEvent&& watch) const {
-      WatchStart start{watch.job_id, std::move(watch.sink), actor->core_->Watch(watch.job_id)};
+      WatchStart start{watch.job_id, std::move(watch.sink), actor->core_->Watch(now, watch.job_id)};
       actor->pending_.replies.emplace_back(actor->pending_.actions.outputs.size(), std::move(start));
     }
     void operator()(SweepEvent&& sweep) const {

@@ -187,7 +187,7 @@ TEST_F(JobDeskTest, WatchersGetTheStateAndThenEveryChange) {
   spec.set_repetitions(2);
   ASSERT_TRUE(Submit(spec).ok());
   EXPECT_THAT(TakePublished(), IsEmpty());
-  const auto snapshot = core_->Watch("j-1");
+  const auto snapshot = core_->Watch(now_, "j-1");
   ASSERT_TRUE(snapshot.has_value());
   ASSERT_EQ(snapshot->size(), 3U);
   EXPECT_EQ((*snapshot)[0].job().job_id(), "j-1");
@@ -206,14 +206,14 @@ TEST_F(JobDeskTest, WatchersGetTheStateAndThenEveryChange) {
   (void)TakePublished();
   Finished(session, "j-1.2");
   EXPECT_THAT(TakePublished(), ElementsAre("j-1.2 ENDED", "j-1 FINISHED", "j-1 closed"));
-  EXPECT_FALSE(core_->Watch("j-1").has_value());
+  EXPECT_FALSE(core_->Watch(now_, "j-1").has_value());
 }
 
 TEST_F(JobDeskTest, NothingIsPublishedOnceTheLastWatcherHasGone) {
   const SessionId session = Connect("a");
   ASSERT_TRUE(Submit(Spec()).ok());
-  ASSERT_TRUE(core_->Watch("j-1").has_value());
-  ASSERT_TRUE(core_->Watch("j-1").has_value());
+  ASSERT_TRUE(core_->Watch(now_, "j-1").has_value());
+  ASSERT_TRUE(core_->Watch(now_, "j-1").has_value());
   core_->Unwatch("j-1");
   Started(session, "j-1.1");
   EXPECT_THAT(TakePublished(), ElementsAre("j-1.1 RUNNING", "j-1 RUNNING"));

@@ -295,7 +295,7 @@ TEST_F(SessionDeskTest, ADeviceWhoseDiskTakesNothingSaysSo) {
 TEST_F(SessionDeskTest, ProgressOfOtherRunsIsDropped) {
   const SessionId session = Connect("a");
   ASSERT_TRUE(Submit(Spec()).ok());
-  ASSERT_TRUE(core_->Watch("j-1").has_value());
+  ASSERT_TRUE(core_->Watch(now_, "j-1").has_value());
   v1::WorkerMessage message;
   message.mutable_progress()->set_run_id("j-1.1");
   message.mutable_progress()->set_attempt(2);
