@@ -62,7 +62,7 @@ absl::StatusOr<MaintenanceCommand> ParseMaintenanceCommand(std::vector<std::stri
   CLI::App app(verb->description, fmt::format("ballast-coordinator {}", verb->name));
   app.footer(verb->footer);
   MaintenanceCommand command;
-  if (verb->file != nullptr) app.add_option("file", command.file, verb->file)->required()->option_text("FILE");
+  if (verb->file != nullptr) app.add_option("FILE", command.file, verb->file)->required()->type_name("");
   if (verb->kind == MaintenanceCommand::Kind::kBackup) {
     app.add_flag("--force", command.force, "Replace a file that exists");
   }

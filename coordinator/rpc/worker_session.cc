@@ -63,39 +63,55 @@ void WorkerSession::ReadNext() {
 }
 
 void WorkerSession::OnReadDone(bool ok) {
+  core::SessionId session = 0;
+  std::size_t bytes = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!ok) {  // the worker has gone, or says that it has no more to say
+      reading_ = false;
+      if (!end_.has_value()) end_ = grpc::Status::OK;
+      WriteNext();
+      return;
+    }
+    if (finished_ || end_.has_value()) {
+      reading_ = false;
+      return;
+    }
+    if (session_ == 0) {
+      if (!incoming_.has_hello()) {
+        reading_ = false;
+        end_ = grpc::Status(grpc::StatusCode::FAILED_PRECONDITION, "the first message of a session must be hello");
+        FinishNow();
+        return;
+      }
+      device_id_ = incoming_.hello().device_id();
+      if (caller_.authenticated && device_id_ != caller_.name) {
+        reading_ = false;
+        end_ = grpc::Status(
+            grpc::StatusCode::PERMISSION_DENIED,
+            fmt::format(
+                "this certificate is that of device {}, and the worker says that it is device {}; start it without "
+                "--device-id, or join with a token for the other name",
+                base::Quoted(caller_.name), base::Quoted(device_id_)));
+        base::Log().warn("{}: {}", context_->peer(), end_->error_message());
+        FinishNow();
+        return;
+      }
+    }
+    session = session_;
+    if (incoming_.has_record() && incoming_.record().has_chunk()) CheckChunk(incoming_.mutable_record());
+    bytes = incoming_.ByteSizeLong();
+    ++waiting_messages_;
+    waiting_bytes_ += bytes;
+  }
+  // Without the lock: an actor that is stopping refuses at once, and in this thread (Finish). No other read is begun
+  // meanwhile, as this one counts as going on.
+  const bool opens = session == 0;
+  if (opens) session = actor_->OpenSession(shared_from_this());
+  actor_->Receive(session, std::move(incoming_), bytes);
   const std::lock_guard lock(mutex_);
+  if (opens) session_ = session;
   reading_ = false;
-  if (!ok) {  // the worker has gone, or says that it has no more to say
-    if (!end_.has_value()) end_ = grpc::Status::OK;
-    WriteNext();
-    return;
-  }
-  if (finished_ || end_.has_value()) return;
-  if (session_ == 0) {
-    if (!incoming_.has_hello()) {
-      end_ = grpc::Status(grpc::StatusCode::FAILED_PRECONDITION, "the first message of a session must be hello");
-      FinishNow();
-      return;
-    }
-    device_id_ = incoming_.hello().device_id();
-    if (caller_.authenticated && device_id_ != caller_.name) {
-      end_ = grpc::Status(
-          grpc::StatusCode::PERMISSION_DENIED,
-          fmt::format(
-              "this certificate is that of device {}, and the worker says that it is device {}; start it without "
-              "--device-id, or join with a token for the other name",
-              base::Quoted(caller_.name), base::Quoted(device_id_)));
-      base::Log().warn("{}: {}", context_->peer(), end_->error_message());
-      FinishNow();
-      return;
-    }
-    session_ = actor_->OpenSession(shared_from_this());
-  }
-  if (incoming_.has_record() && incoming_.record().has_chunk()) CheckChunk(incoming_.mutable_record());
-  const std::size_t bytes = incoming_.ByteSizeLong();
-  ++waiting_messages_;
-  waiting_bytes_ += bytes;
-  actor_->Receive(session_, std::move(incoming_), bytes);
   incoming_.Clear();
   ReadNext();
 }

@@ -33,6 +33,9 @@ class Generator:
         return answer
 
     def close(self):
+        """Repeatable."""
+        if self.process.stdin.closed:
+            return
         try:
             self.process.communicate("quit\n", timeout=120)
         except (subprocess.TimeoutExpired, BrokenPipeError):

@@ -29,6 +29,7 @@
 
 #include <fmt/format.h>
 
+#include "absl/synchronization/mutex.h"
 #include "ballast/v1/client_service.grpc.pb.h"
 #include "common/base/logging.h"
 #include "common/metrics/chunk_codec.h"
@@ -340,6 +341,7 @@ int main(int argc, char** argv) {
   }
   (void)ballast::base::InitLogging("bench_fleet_load", "warn");
   ballast::bench::RaiseFileLimit();
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);  // as the coordinator does
   if (const auto local = ballast::rpc::IsLocalAddress(argv[1]); !local.ok() || !*local) {
     fmt::print(stderr, "error: {} is no address of this machine\n", argv[1]);
     return 2;

@@ -207,7 +207,8 @@ TEST_P(StoreRetentionContractTest, SpaceOfDeletionsGoesBack) {
   EXPECT_GE(freed.free_bytes, 4U << 20U);
   Put({ReleaseSpace{.max_bytes = 1U << 20U}});
   const SpaceUse partly = store().GetSpaceUse().value();
-  EXPECT_EQ(partly.total_bytes, freed.total_bytes - (1U << 20U));
+  EXPECT_LE(partly.total_bytes, freed.total_bytes - (1U << 20U));
+  EXPECT_GT(partly.free_bytes, 2U << 20U);
   Put({ReleaseSpace{.max_bytes = 64U << 20U}});
   EXPECT_EQ(store().GetSpaceUse().value().free_bytes, 0);
 }

@@ -85,7 +85,7 @@ class RetentionTest(FleetTest):
 
         def thinned():
             nonlocal longest
-            during = self.ask(generator, "measure 0.5")
+            during = self.ask(generator, "measure 2")
             self.assertGreater(during["chunks_per_second"], 0, "nothing was stored meanwhile")
             longest = max(longest, during["ack_ms"]["max"])
             return self.whole_chunks(coordinator.database, history) == 0

@@ -27,7 +27,9 @@ TEST(SampleSummaryTest, MergesWhatTheHeadersSay) {
     row[1] = 10 + i;
     if (i >= 3) row[0] = 100 - i;  // a metric that comes with the second chunk
     builder.AddSample(milliseconds(100 * i), row);
-    if (i % 3 == 2) ASSERT_TRUE(summary.Add(static_cast<std::uint64_t>(2 + i / 3), builder.Finish()).ok());
+    if (i % 3 == 2) {
+      ASSERT_TRUE(summary.Add(static_cast<std::uint64_t>(2 + i / 3), builder.Finish()).ok());
+    }
   }
   EXPECT_EQ(summary.chunk_count(), 2);
   const storage::ThinChunks thin = summary.Finish("j-1.1", 3);
