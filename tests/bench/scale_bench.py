@@ -222,8 +222,8 @@ def main():
         begin = time.monotonic()
         try:
             results.append(measurement.run())
-        except RuntimeError as error:
-            print(f"{size} workers: {error}", file=sys.stderr)
+        except (RuntimeError, KeyboardInterrupt) as error:  # what was measured until then is worth printing
+            print(f"{size} workers: {error or 'interrupted'}", file=sys.stderr)
             results.append(measurement.figures)
         finally:
             measurement.close()
