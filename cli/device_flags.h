@@ -12,10 +12,10 @@ namespace ballast::cli {
 
 // The values as they were written.
 struct DeviceFlags {
-  std::vector<std::string> on;
-  std::vector<std::string> devices;
+  std::vector<std::string> on{};
+  std::vector<std::string> devices{};
   bool all = false;
-  std::string count;
+  std::string count{};
 };
 
 // --on, --device, --all and --count.
