@@ -161,7 +161,7 @@ TEST_F(CommandTest, ConnectionFlagsStandBeforeOrAfterTheCommand) {
            {"--coordinator", "10.0.0.2:1", "runs", "list", "--coordinator", "10.0.0.1:1"}}) {
     EXPECT_EQ(Run(arguments), 3);
     EXPECT_THAT(err(), HasSubstr("--coordinator: plain text to 10.0.0.1:1")) << arguments.front();
-    EXPECT_THAT(err(), HasSubstr("add --insecure"));
+    EXPECT_THAT(err(), HasSubstr("or --insecure if everyone on the way may read"));
   }
   const std::string nobody = "unix:" + (directory_.path() / "nobody.sock").string();
   EXPECT_EQ(Run({"--insecure", "--coordinator", nobody, "watch", "j-1"}), 3);

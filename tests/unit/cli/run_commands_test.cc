@@ -232,6 +232,7 @@ TEST_F(RunCommandsTest, AJobIsShownWithItsRunsAndCancelled) {
 }
 
 TEST_F(RunCommandsTest, SamplesAreARowEachInTheOrderThatWasAsked) {
+  coordinator_.runs["j-1.1"].set_run_id("j-1.1");
   v1::SampleSeries& series = coordinator_.samples.emplace_back();
   series.add_offset_ms(0);
   series.add_offset_ms(100.5);
@@ -253,6 +254,10 @@ TEST_F(RunCommandsTest, SamplesAreARowEachInTheOrderThatWasAsked) {
   coordinator_.samples.clear();
   ASSERT_EQ(Run({"runs", "samples", "j-1.1"}), 0);
   EXPECT_THAT(out(), testing::StartsWith("offset_ms,")) << "the heading stands even without samples";
+  EXPECT_EQ(err(), "");
+  coordinator_.runs["j-1.1"].mutable_samples_thinned_time()->set_seconds(1);
+  ASSERT_EQ(Run({"runs", "samples", "j-1.1"}), 0);
+  EXPECT_THAT(err(), HasSubstr("the samples of j-1.1 were thinned"));
 }
 
 }  // namespace

@@ -520,7 +520,8 @@ TEST_F(SpoolTest, WhatIsAcknowledgedLeavesAlsoADiskThatTakesNothing) {
     EXPECT_FALSE(spool_->WriteQueued());
     Acknowledge({2, 3});
     EXPECT_FALSE(spool_->WriteQueued());
-    EXPECT_THAT(SegmentFiles(), ElementsAre(SegmentFileName(1), SegmentFileName(4), SegmentFileName(5)));
+    EXPECT_THAT(SegmentFiles(),
+                ElementsAre(SegmentFileName(1), SegmentFileName(4), SegmentFileName(5), SegmentFileName(6)));
   }
   EXPECT_TRUE(spool_->WriteQueued());
   EXPECT_THAT(SeqsOf(ReadAll()), ElementsAre(1, 4, 5, 6));
