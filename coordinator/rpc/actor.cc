@@ -167,7 +167,8 @@ void Actor::Run(const std::stop_token& stop) {
         Refuse(std::move(event), unavailable_);
       }
     }
-    const core::Instant now = Now();
+    // Once more: it may have been stopped since, and time must not be looked at as if it had heard meanwhile.
+    const core::Instant now = ForgiveSleep(true);
     if (core_ != nullptr) {
       if (const auto at = NextWakeUp(); at && *at <= now.steady) core_->Tick(now, &pending_.actions);
       Flush();
@@ -184,11 +185,12 @@ void Actor::Run(const std::stop_token& stop) {
   DropEverybody(StoppingStatus());
 }
 
-void Actor::ForgiveSleep(bool timed) {
+core::Instant Actor::ForgiveSleep(bool timed) {
   const core::Instant now = Now();
   const std::chrono::nanoseconds slept = now.steady - std::exchange(awake_at_, now.steady);
   // Before anything else: what the workers said meanwhile is still on its way through the sockets.
   if (timed && slept > kLongSleep && core_ != nullptr) core_->ForgiveSilence(now, slept);
+  return now;
 }
 
 void Actor::Apply(Event event) {

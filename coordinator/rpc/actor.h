@@ -151,7 +151,8 @@ class Actor {
   void Post(Event event);
   void Run(const std::stop_token& stop);
   // Silence of a time in which this process itself was stopped is nobody's. `timed`: it wanted to be woken.
-  void ForgiveSleep(bool timed);
+  // Returns the time that it is now.
+  core::Instant ForgiveSleep(bool timed);
   void Apply(Event event);
   void Refuse(Event event, const absl::Status& status);
   // Hands the gathered batch to the store, or releases it where there is nothing to store.
