@@ -2,6 +2,7 @@
 #include <memory>
 
 #include "cli/commands.h"
+#include "cli/device_flags.h"
 #include "cli/error_text.h"
 #include "cli/run_job.h"
 #include "common/base/status.h"
@@ -13,6 +14,7 @@ namespace {
 struct SubmitFlags {
   std::string file;
   std::vector<std::string> sets;
+  DeviceFlags where;
   ResultFlags result;
 };
 
@@ -23,6 +25,14 @@ absl::StatusOr<ExitCode> RunSubmit(const SubmitFlags& flags, Context& context) {
     // Whatever is wrong with it, the job file is invalid; it is not a job that could not be found.
     return WithNextStep(absl::InvalidArgumentError(std::string(read.message())),
                         "mend the file; `ballast simple … --dry-run` prints one that is valid");
+  }
+  v1::DeviceSelector chosen;
+  BALLAST_RETURN_IF_ERROR(FillDevices(flags.where, &chosen));
+  if (!flags.where.on.empty() || !flags.where.devices.empty() || flags.where.all) {
+    if (flags.where.count.empty()) chosen.set_count(spec.devices().count());
+    spec.mutable_devices()->Swap(&chosen);
+  } else if (!flags.where.count.empty()) {
+    spec.mutable_devices()->set_count(chosen.count());
   }
   return RunJob(std::move(spec), flags.result, context);
 }
@@ -41,6 +51,8 @@ void AddSubmitCommand(CommandTree& tree) {
   command->add_option("--set", flags->sets, "Set one field of the job; may be repeated")
       ->type_name("FIELD=VALUE")
       ->allow_extra_args(false);
+  // They stand before what the file says.
+  AddDeviceFlags(command, &flags->where);
   AddSubmissionFlags(command, &flags->result);
 }
 

@@ -5,6 +5,7 @@
 #include <cctype>
 #include <charconv>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -96,7 +97,8 @@ absl::StatusOr<std::vector<int>> ParseField(const Field& field, std::string_view
       if (error != std::errc() || end != given.data() + given.size() || step < 1) return Problem(field, part);
     }
     if (!first || !last || *first > *last) return Problem(field, part);
-    for (int value = *first; value <= *last; value += step) values.push_back(value);
+    // In a wider type: a step may be as large as a number gets.
+    for (std::int64_t value = *first; value <= *last; value += step) values.push_back(static_cast<int>(value));
   }
   return values;
 }

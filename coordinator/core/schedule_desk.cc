@@ -58,7 +58,8 @@ absl::StatusOr<v1::Schedule*> ScheduleDesk::Find(const std::string& schedule_id)
 
 absl::StatusOr<v1::Schedule> ScheduleDesk::Put(Turn& turn, v1::Schedule schedule, bool administrator) {
   BALLAST_ASSIGN_OR_RETURN(Timing timing, ReadTiming(schedule));
-  BALLAST_RETURN_IF_ERROR(SelectDevices(state_, schedule.job()).status());
+  // One that is paused may name what cannot be used at the moment: that is when one wants to pause it.
+  if (!schedule.paused()) BALLAST_RETURN_IF_ERROR(SelectDevices(state_, schedule.job()).status());
   const auto known = state_->schedules.find(schedule.schedule_id());
   schedule.clear_next_time();
   schedule.clear_last_time();
@@ -166,6 +167,7 @@ void ScheduleDesk::Submitted(Turn& turn, const JobOrigin& origin, const std::str
     return;
   schedule->second.set_last_job_id(job_id);
   Decide(turn, &schedule->second, origin.scheduled_time, origin.scheduled_time, "");
+  Arm(turn.now());
 }
 
 void ScheduleDesk::Refused(Turn& turn, const JobOrigin& origin, const std::string& reason) {
@@ -174,6 +176,7 @@ void ScheduleDesk::Refused(Turn& turn, const JobOrigin& origin, const std::strin
   if (schedule->second.has_last_time() && base::FromProto(schedule->second.last_time()) >= origin.scheduled_time)
     return;
   Decide(turn, &schedule->second, origin.scheduled_time, origin.scheduled_time, reason);
+  Arm(turn.now());
 }
 
 void ScheduleDesk::Restore(v1::Schedule schedule) {

@@ -93,7 +93,8 @@ grpc::Status ScheduleService::PutSchedule(grpc::ServerContext* context, const v1
   const Caller caller = CallerOf(*context);
   schedule.set_submitter(OwnerOf(caller, schedule.submitter()));
   // What its job names is looked for again each time: what is kept is what was written.
-  if (const absl::Status status = intake_->Check(context->deadline(), schedule.mutable_job()); !status.ok()) {
+  if (const absl::Status status = intake_->Check(context->deadline(), schedule.mutable_job());
+      !status.ok() && !schedule.paused()) {
     return rpc::ToGrpc(base::WithContext(status, "job"));
   }
   config::ApplyDefaults(&schedule);

@@ -100,5 +100,12 @@ TEST(Cron, ProblemsNameTheField) {
   EXPECT_THAT(problem("@often"), HasSubstr("'@often' is none of @hourly"));
 }
 
+TEST(Cron, AStepMayBeAsLargeAsANumberGets) {
+  for (const char* const text : {"1/2147483647 * * * *", "* 1/2147483647 * * *", "* * 1/2147483647 * *",
+                                 "* * * 1/2147483647 *", "* * * * 1/2147483647"}) {
+    EXPECT_TRUE(Cron::Parse(text).ok()) << text;
+  }
+}
+
 }  // namespace
 }  // namespace ballast::core
