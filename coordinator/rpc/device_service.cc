@@ -3,8 +3,10 @@
 #include <utility>
 
 #include "common/rpc/channel.h"
+#include "coordinator/rpc/answer.h"
 
 namespace ballast::coordinator {
+
 grpc::Status DeviceService::GetDevice(grpc::ServerContext* context, const v1::GetDeviceRequest* request,
                                       v1::Device* reply) {
   if (grpc::Status refused = admission_->Admit(context, "GetDevice"); !refused.ok()) return refused;
@@ -14,9 +16,7 @@ grpc::Status DeviceService::GetDevice(grpc::ServerContext* context, const v1::Ge
       });
   // While nothing can be stored there is no core, but what was stored can be read.
   if (absl::IsUnavailable(device.status())) device = store_->GetDevice(request->device_id());
-  if (!device.ok()) return rpc::ToGrpc(device.status());
-  reply->Swap(&*device);
-  return grpc::Status::OK;
+  return Answer(std::move(device), reply);
 }
 
 grpc::Status DeviceService::ListDevices(grpc::ServerContext* context, const v1::ListDevicesRequest* request,
@@ -42,9 +42,8 @@ grpc::Status DeviceService::ListDevices(grpc::ServerContext* context, const v1::
 grpc::Status DeviceService::Change(grpc::ServerContext* context, std::string_view action, const std::string& device_id,
                                    DeviceBody body, v1::Device* reply) {
   if (grpc::Status refused = admission_->Admit(context, action); !refused.ok()) return refused;
-  absl::StatusOr<v1::Device> device = actor_->Call<v1::Device>(context->deadline(), std::move(body));
-  if (device.ok()) reply->Swap(&*device);
-  return audit_->Done(*context, {.action = action, .subject = device_id}, rpc::ToGrpc(device.status()));
+  return audit_->Done(*context, {.action = action, .subject = device_id},
+                      Answer(actor_->Call<v1::Device>(context->deadline(), std::move(body)), reply));
 }
 
 grpc::Status DeviceService::LabelDevice(grpc::ServerContext* context, const v1::LabelDeviceRequest* request,

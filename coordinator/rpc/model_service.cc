@@ -13,6 +13,7 @@
 #include "common/config/field_rules.h"
 #include "common/rpc/channel.h"
 #include "coordinator/report/model_history.h"
+#include "coordinator/rpc/answer.h"
 
 namespace ballast::coordinator {
 
@@ -64,10 +65,8 @@ absl::Status ModelService::Push(PushStream* stream, std::string* model) {
 grpc::Status ModelService::RemoveModel(grpc::ServerContext* context, const v1::RemoveModelRequest* request,
                                        v1::ModelEntry* reply) {
   if (grpc::Status refused = admission_->Admit(context, "RemoveModel"); !refused.ok()) return refused;
-  absl::StatusOr<v1::ModelEntry> removed = Remove(*request);
-  if (removed.ok()) reply->Swap(&*removed);
   const std::string model = fmt::format("{} {}", request->model_id(), request->quant());
-  return audit_->Done(*context, {.action = "RemoveModel", .subject = model}, rpc::ToGrpc(removed.status()));
+  return audit_->Done(*context, {.action = "RemoveModel", .subject = model}, Answer(Remove(*request), reply));
 }
 
 absl::StatusOr<v1::ModelEntry> ModelService::Remove(const v1::RemoveModelRequest& request) {
@@ -110,10 +109,7 @@ grpc::Status ModelService::AdviseModel(grpc::ServerContext* context, const v1::A
   // Without a name the library would describe every model there is, and the answer is a refusal in any case.
   absl::StatusOr<std::vector<v1::ModelEntry>> entries;
   if (!request->model_id().empty()) entries = library_->List(request->model_id());
-  absl::StatusOr<v1::ModelAdvice> advice = report::BuildAdvice(*store_, *request, entries);
-  if (!advice.ok()) return rpc::ToGrpc(advice.status());
-  reply->Swap(&*advice);
-  return grpc::Status::OK;
+  return Answer(report::BuildAdvice(*store_, *request, entries), reply);
 }
 
 }  // namespace ballast::coordinator

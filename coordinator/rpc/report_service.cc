@@ -8,6 +8,7 @@
 #include "common/render/json.h"
 #include "common/rpc/channel.h"
 #include "coordinator/report/report.h"
+#include "coordinator/rpc/answer.h"
 
 namespace ballast::coordinator {
 namespace {
@@ -44,10 +45,7 @@ absl::StatusOr<std::string> Print(storage::Store& store, const v1::ExportReportR
 grpc::Status ReportService::GetReport(grpc::ServerContext* context, const v1::GetReportRequest* request,
                                       v1::Report* response) {
   if (grpc::Status refused = admission_->Admit(context, "GetReport"); !refused.ok()) return refused;
-  absl::StatusOr<v1::Report> report = report::BuildReport(store_, *request, report::ReportOptions(), clock_);
-  if (!report.ok()) return rpc::ToGrpc(report.status());
-  *response = *std::move(report);
-  return grpc::Status::OK;
+  return Answer(report::BuildReport(store_, *request, report::ReportOptions(), clock_), response);
 }
 
 grpc::Status ReportService::ExportReport(grpc::ServerContext* context, const v1::ExportReportRequest* request,
@@ -66,10 +64,7 @@ grpc::Status ReportService::ExportReport(grpc::ServerContext* context, const v1:
 grpc::Status ReportService::CompareRuns(grpc::ServerContext* context, const v1::CompareRunsRequest* request,
                                         v1::Comparison* response) {
   if (grpc::Status refused = admission_->Admit(context, "CompareRuns"); !refused.ok()) return refused;
-  absl::StatusOr<v1::Comparison> comparison = report::BuildComparison(store_, *request, clock_);
-  if (!comparison.ok()) return rpc::ToGrpc(comparison.status());
-  *response = *std::move(comparison);
-  return grpc::Status::OK;
+  return Answer(report::BuildComparison(store_, *request, clock_), response);
 }
 
 }  // namespace ballast::coordinator

@@ -14,6 +14,7 @@
 #include "common/metrics/metric_table.h"
 #include "common/rpc/channel.h"
 #include "coordinator/report/thinned_samples.h"
+#include "coordinator/rpc/answer.h"
 
 namespace ballast::coordinator {
 namespace {
@@ -69,19 +70,13 @@ v1::SampleSeries ToSeries(const metrics::DecodedChunk& chunk, const MetricList& 
 
 grpc::Status RunService::GetRun(grpc::ServerContext* context, const v1::GetRunRequest* request, v1::Run* response) {
   if (grpc::Status refused = admission_->Admit(context, "GetRun"); !refused.ok()) return refused;
-  absl::StatusOr<v1::Run> run = store_.GetRun(request->run_id());
-  if (!run.ok()) return rpc::ToGrpc(run.status());
-  *response = *std::move(run);
-  return grpc::Status::OK;
+  return Answer(store_.GetRun(request->run_id()), response);
 }
 
 grpc::Status RunService::ListRuns(grpc::ServerContext* context, const v1::ListRunsRequest* request,
                                   v1::ListRunsResponse* response) {
   if (grpc::Status refused = admission_->Admit(context, "ListRuns"); !refused.ok()) return refused;
-  absl::StatusOr<v1::ListRunsResponse> page = store_.ListRuns(*request);
-  if (!page.ok()) return rpc::ToGrpc(page.status());
-  *response = *std::move(page);
-  return grpc::Status::OK;
+  return Answer(store_.ListRuns(*request), response);
 }
 
 grpc::Status RunService::ReadSamples(grpc::ServerContext* context, const v1::ReadSamplesRequest* request,

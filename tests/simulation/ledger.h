@@ -105,6 +105,7 @@ class Ledger {
 
   void CommittedRun(const v1::Run& run);
   [[nodiscard]] bool IsDrained(const std::string& device_id) const;
+  [[nodiscard]] static const v1::Attempt* Find(const v1::Run& run, std::uint32_t attempt);  // null: none
   void DecidedOther(const core::Mutation& mutation);
   void DecidedRun(const v1::Run& run, const v1::Run* before);
   // A device is given a run that waited.
