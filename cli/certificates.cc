@@ -24,6 +24,7 @@ struct CertificatesFlags {
   std::string role;
   std::string which;
   std::string reason;
+  bool even_unknown = false;
   std::string ttl;
 };
 
@@ -71,6 +72,9 @@ absl::StatusOr<ExitCode> RevokeCertificates(const CertificatesFlags& flags, Cont
   v1::RevokeCertificatesRequest request;
   (IsSerial(flags.which) ? request.mutable_serial() : request.mutable_name())->assign(flags.which);
   request.set_reason(flags.reason);
+  BALLAST_ASSIGN_OR_RETURN(const v1::Role role, RoleFlag(flags.role));
+  request.set_role(role);
+  request.set_even_unknown(flags.even_unknown);
   BALLAST_ASSIGN_OR_RETURN(const auto session, Session::Open(context, flags.connection, Session::Use::kHistory));
   const auto response = session->Call(&v1::AdminService::Stub::RevokeCertificates, request);
   if (!response.ok()) return WithNextStep(response.status(), "ballast certificates list");
@@ -125,10 +129,14 @@ void AddCertificatesCommands(CommandTree& tree) {
   CLI::App* revoke = add(certificates, "revoke",
                          "Make every certificate of a name, or one by its serial number, unacceptable from now on.",
                          {"ballast certificates revoke mini-3 --reason 'sold'",
-                          "ballast certificates revoke 5a0c41d2b93e7f6812ab34cd56ef7890"},
+                          "ballast certificates revoke 5a0c41d2b93e7f6812ab34cd56ef7890",
+                          "ballast certificates revoke mini-7 --role worker --even-unknown"},
                          [flags](Context& context) { return RevokeCertificates(*flags, context); });
   revoke->add_option("which", flags->which, "The name, or a serial number")->type_name("NAME|SERIAL");
   revoke->add_option("--reason", flags->reason, "Why, for people")->type_name("TEXT");
+  revoke->add_option("--role", flags->role, "Only those of this role: worker, client, admin")->type_name("ROLE");
+  revoke->add_flag("--even-unknown", flags->even_unknown,
+                   "Also what the database does not know, as after it was restored from an older copy");
 
   CLI::App* token = tree.AddGroup("token", "Join tokens: make one.");
   CLI::App* create =
@@ -138,7 +146,7 @@ void AddCertificatesCommands(CommandTree& tree) {
   create->add_option("--role", flags->role, "Role of the certificate: worker, client, admin")->type_name("ROLE");
   create
       ->add_option("--name", flags->name,
-                   "The only name it may be used for (it takes that over); default any that is free")
+                   "The only name it may be used for (it takes that over); default any that nobody has had")
       ->type_name("NAME");
   create->add_option("--ttl", flags->ttl, "How long it is valid, at most 7d (default 15m)")->type_name("TIME");
 }

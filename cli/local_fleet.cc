@@ -106,15 +106,6 @@ absl::Status InterruptedError() {
   return absl::CancelledError("interrupted");
 }
 
-// The directory is this user's alone: whoever can reach the socket can load this machine.
-absl::Status MakePrivateDirectory(const std::filesystem::path& directory) {
-  std::error_code error;
-  const bool existed = std::filesystem::exists(directory, error);
-  BALLAST_RETURN_IF_ERROR(base::EnsureWritableDirectory(directory));
-  if (!existed) std::filesystem::permissions(directory, std::filesystem::perms::owner_all, error);
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 absl::StatusOr<std::filesystem::path> SocketPath(const std::filesystem::path& data_directory, const Context& context) {
@@ -177,7 +168,9 @@ absl::StatusOr<std::unique_ptr<LocalFleet>> LocalFleet::Open(const std::filesyst
                             fmt::format("the data directory cannot be used: {}", std::string(status.message()))),
                         fmt::format("make {} writable, or set XDG_DATA_HOME", data_directory.string()));
   };
-  if (const absl::Status made = MakePrivateDirectory(data_directory); !made.ok()) return unusable(made);
+  // This user's alone: whoever can reach the socket can load this machine.
+  const absl::Status made = base::EnsureWritableDirectory(data_directory, base::kPrivateDirectoryMode);
+  if (!made.ok()) return unusable(made);
   auto opened = base::OpenFile(data_directory / "lock", O_RDWR | O_CREAT, 0600);
   if (!opened.ok()) return unusable(opened.status());
   base::Fd lock = std::move(*opened);

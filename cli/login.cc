@@ -12,8 +12,12 @@
 #include "cli/credentials.h"
 #include "cli/error_text.h"
 #include "cli/render/text_value.h"
+#include "common/base/clock.h"
 #include "common/base/status.h"
+#include "common/base/text.h"
 #include "common/rpc/enrollment.h"
+#include "common/tls/certificate.h"
+#include "common/tls/identity.h"
 #include "common/tls/join_token.h"
 
 namespace ballast::cli {
@@ -25,6 +29,7 @@ constexpr std::size_t kMaxNameBytes = 64;
 struct LoginFlags {
   std::string target;
   std::string name;
+  bool replace = false;
 };
 
 // `anna@desk`, of what names may be made of.
@@ -41,10 +46,27 @@ std::string DefaultName(const Context& context) {
   return name;
 }
 
-std::string NextStepAfter(const absl::Status& status) {
-  if (absl::IsAlreadyExists(status)) return "give another --name";
+std::string NextStepAfter(const absl::Status& status, v1::Role role) {
+  if (absl::IsAlreadyExists(status)) return "give another --name, or ask for a token that is made with this one";
   if (absl::IsUnavailable(status)) return "check the address, and that ballast-coordinator runs there";
-  return "ask an administrator for a token: ballast token create --role client";
+  return fmt::format("ask an administrator for a token: ballast token create --role {}", tls::RoleText(role));
+}
+
+// The certificate that is there may be all the access that somebody has: it makes room only when he says so.
+absl::Status CheckReplaces(const std::filesystem::path& file, const tls::JoinToken& token, const std::string& name,
+                           base::SystemTime now) {
+  const absl::StatusOr<tls::Identity> held = tls::LoadIdentity(file);
+  if (!held.ok() || now > held->facts.not_after) return absl::OkStatus();
+  const absl::StatusOr<tls::CertificateFacts> authority = tls::ReadCertificate(held->authority_pem);
+  if (!authority.ok() || authority->fingerprint != token.authority_fingerprint) return absl::OkStatus();
+  if (held->facts.role == token.role && held->facts.name == name) return absl::OkStatus();
+  return WithNextStep(
+      absl::FailedPreconditionError(fmt::format(
+          "you are logged in there as {} {}, and the token is for {} {}; the certificate would be replaced, and the "
+          "token was not sent",
+          tls::RoleText(held->facts.role), base::Quoted(held->facts.name), tls::RoleText(token.role),
+          base::Quoted(name))),
+      "--replace, or keep both: another XDG_CONFIG_HOME for this one");
 }
 
 absl::StatusOr<ExitCode> Login(const LoginFlags& flags, Context& context) {
@@ -57,8 +79,12 @@ absl::StatusOr<ExitCode> Login(const LoginFlags& flags, Context& context) {
                         "on the device: ballast-worker --join TOKEN@HOST:PORT");
   }
   BALLAST_ASSIGN_OR_RETURN(const std::filesystem::path file, IdentityFile(target->address, context));
-  const auto identity = rpc::Enroll(*target, flags.name.empty() ? DefaultName(context) : flags.name, kEnrollTimeout);
-  if (!identity.ok()) return WithNextStep(identity.status(), NextStepAfter(identity.status()));
+  const std::string name = flags.name.empty() ? DefaultName(context) : flags.name;
+  if (!flags.replace) {
+    BALLAST_RETURN_IF_ERROR(CheckReplaces(file, token, token.name.empty() ? name : token.name, context.clock.Now()));
+  }
+  const auto identity = rpc::Enroll(*target, name, kEnrollTimeout);
+  if (!identity.ok()) return WithNextStep(identity.status(), NextStepAfter(identity.status(), token.role));
   BALLAST_RETURN_IF_ERROR(tls::SaveIdentity(file, *identity));
   context.out << fmt::format(
       "logged in to {0} as {1} {2}, until {3}; the certificate is renewed by use\n"
@@ -81,6 +107,7 @@ void AddLoginCommand(CommandTree& tree) {
       ->add_option("--name", flags->name,
                    "Name in the certificate (default USER@HOST); a token may name another, which stands then")
       ->type_name("NAME");
+  command->add_flag("--replace", flags->replace, "Also where that gives up a certificate of another name or role");
 }
 
 }  // namespace ballast::cli

@@ -54,7 +54,7 @@ int Serve(const ballast::v1::CoordinatorConfig& config) {
   const absl::StatusOr<base::ShutdownSignal> shutdown = base::ShutdownSignal::Create();
   if (!shutdown.ok()) return Fail(kFailed, shutdown.status(), "raise the limit of open files (ulimit -n)");
   const std::filesystem::path directory = config.data_dir();
-  if (const absl::Status status = base::EnsureWritableDirectory(directory); !status.ok()) {
+  if (const absl::Status status = base::EnsureWritableDirectory(directory, base::kPrivateDirectoryMode); !status.ok()) {
     return Fail(coordinator::OfDataDirectory(base::WithContext(status, "data directory")));
   }
   const auto store = ballast::storage::OpenSqliteStore(directory / "ballast.db");

@@ -56,6 +56,10 @@ struct PutChunk {
 struct PutCertificate {
   v1::Certificate certificate;
 };
+// Inserts or replaces what is refused of this role and name; the later of two times stays.
+struct PutNameRevocation {
+  v1::NameRevocation revocation;
+};
 
 // Inserts or replaces the reservation with this reservation_id.
 struct PutReservation {
@@ -129,7 +133,7 @@ struct DeleteAuditBefore {
 
 using Mutation = std::variant<PutJob, PutRun, PutDevice, DeleteDevice, PutChunk, PutReservation, DeleteReservation,
                               PutSchedule, DeleteSchedule, ThinChunks, MarkThinned, DeleteChunks, DeleteRun, DeleteJob,
-                              ReleaseSpace, PutCertificate, AppendAudit, DeleteAuditBefore>;
+                              ReleaseSpace, PutCertificate, PutNameRevocation, AppendAudit, DeleteAuditBefore>;
 using WriteBatch = std::vector<Mutation>;
 
 // What the coordinator needs to go on where it stopped.
@@ -251,6 +255,8 @@ class Store {
       const v1::ListCertificatesRequest& request) = 0;
   // Every certificate that was revoked, by serial number.
   [[nodiscard]] virtual absl::StatusOr<std::vector<v1::Certificate>> RevokedCertificates() = 0;
+  // Every name of which certificates are refused, by name, then by role.
+  [[nodiscard]] virtual absl::StatusOr<std::vector<v1::NameRevocation>> NameRevocations() = 0;
   // The audit log, latest first. Pages as in ListJobs.
   [[nodiscard]] virtual absl::StatusOr<v1::ListAuditEntriesResponse> ListAuditEntries(
       const v1::ListAuditEntriesRequest& request) = 0;

@@ -93,10 +93,13 @@ int Serve(const v1::WorkerConfig& config) {
   if (!device_id.ok()) return Fail(kFailed, device_id.status(), "give the device's identifier with --device-id");
   const auto membership = agent::Membership::Open(directory->path() / "identity.pem");
   if (!membership.ok()) return Fail(kFailed, membership.status(), kMendIdentity);
-  if ((*membership)->NeedsToJoin() && !config.join().empty()) {
+  if (!config.join().empty() && (*membership)->NeedsToJoin(config.join())) {
     const absl::Status joined = Join(config.join(), *device_id, membership->get(), *shutdown);
     if (absl::IsCancelled(joined)) return 0;
-    if (!joined.ok()) return Fail(kFailed, joined, "ask for a join token: ballast token create --role worker");
+    if (!joined.ok()) {
+      return Fail(kFailed, joined,
+                  fmt::format("ask for a join token: ballast token create --role worker --name {}", *device_id));
+    }
   }
   const std::shared_ptr<const ballast::tls::Identity> identity = (*membership)->identity();
   if (identity != nullptr) {

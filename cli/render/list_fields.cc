@@ -220,7 +220,9 @@ std::vector<Field<v1::AuditEntry>> AuditFields() {
       {"subject", "SUBJECT", Align::kLeft, [](const Entry& e) { return e.subject(); }},
       {"code", "ANSWER", Align::kLeft, [](const Entry& e) { return e.code(); }},
       {"count", "TIMES", Align::kRight, count},
-      {"message", "MESSAGE", Align::kLeft, [](const Entry& e) { return e.message(); }},
+      {"message", "MESSAGE", Align::kLeft, [](const Entry& e) { return e.message().empty() ? e.detail() : e.message(); },
+       [](const Entry& e) { return e.message(); }},
+      {"detail", "", Align::kLeft, [](const Entry& e) { return e.detail(); }},
   };
 }
 

@@ -82,13 +82,18 @@ absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_
   return absl::OkStatus();
 }
 
-absl::Status EnsureWritableDirectory(const std::filesystem::path& path) {
+absl::Status EnsureWritableDirectory(const std::filesystem::path& given, unsigned mode) {
+  // `a/b/` would be a directory without a name in `a/b`.
+  const std::filesystem::path path = given.has_filename() ? given : given.parent_path();
   std::error_code error;
   if (std::filesystem::exists(path, error) && !std::filesystem::is_directory(path, error)) {
     return absl::FailedPreconditionError(fmt::format("{} is not a directory", path.string()));
   }
-  std::filesystem::create_directories(path, error);
-  if (error) return ErrnoStatus(error.value(), fmt::format("create directory {}", path.string()));
+  if (path.has_parent_path()) std::filesystem::create_directories(path.parent_path(), error);
+  if (error) return ErrnoStatus(error.value(), fmt::format("create directory {}", path.parent_path().string()));
+  if (::mkdir(path.c_str(), mode) != 0 && errno != EEXIST) {
+    return ErrnoStatus(errno, fmt::format("create directory {}", path.string()));
+  }
   // Tried rather than asked: access() says yes to root also where the file system says no.
   std::string probe = (path / ".probe.XXXXXX").string();
   const Fd fd(::mkostemp(probe.data(), O_CLOEXEC));

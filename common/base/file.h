@@ -28,9 +28,13 @@ namespace ballast::base {
 [[nodiscard]] absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_view content,
                                                unsigned mode = 0644);
 
-// Makes sure that `path` is a directory in which this process can write, creating it and its parents where missing.
-// FAILED_PRECONDITION when something else has that name.
-[[nodiscard]] absl::Status EnsureWritableDirectory(const std::filesystem::path& path);
+// The mode of directories that hold what is nobody else's business, such as data directories.
+inline constexpr unsigned kPrivateDirectoryMode = 0700;
+
+// Makes sure that `path` is a directory in which this process can write, creating it (with `mode`, less what the umask
+// takes) and its parents where missing. One that is there keeps its mode. FAILED_PRECONDITION when something else has
+// that name.
+[[nodiscard]] absl::Status EnsureWritableDirectory(const std::filesystem::path& path, unsigned mode = 0777);
 
 // Makes the entries of a directory durable (fsync of the directory).
 [[nodiscard]] absl::Status SyncDirectory(const std::filesystem::path& path);

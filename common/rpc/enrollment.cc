@@ -1,5 +1,6 @@
 #include "common/rpc/enrollment.h"
 
+#include <future>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "common/rpc/channel.h"
 #include "common/rpc/peer_inspection.h"
 #include "common/tls/private_key.h"
+#include "grpcpp/generic/generic_stub.h"
 
 namespace ballast::rpc {
 namespace {
@@ -93,6 +95,22 @@ absl::StatusOr<tls::Identity> Renew(const std::string& address, const tls::Ident
       FromGrpc(v1::EnrollmentService::NewStub(channel)->Renew(MakeContext(timeout).get(), request, &response));
   if (!status.ok()) return At(address, status);
   return IdentityOf(key, response, identity.authority_pem);
+}
+
+absl::Status CheckAccepted(const std::string& address, const tls::Identity& identity,
+                           std::chrono::milliseconds timeout) {
+  BALLAST_ASSIGN_OR_RETURN(const std::shared_ptr<grpc::Channel> channel, CreateChannel(address, identity));
+  // The health check is for everybody, but nobody comes by with a certificate that does not hold. Its empty request has
+  // no bytes, so that no generated code is needed.
+  grpc::GenericStub stub(channel);
+  const auto context = MakeContext(timeout);
+  const grpc::ByteBuffer request(nullptr, 0);
+  grpc::ByteBuffer response;
+  std::promise<grpc::Status> answer;
+  stub.UnaryCall(context.get(), "/grpc.health.v1.Health/Check", grpc::StubOptions(), &request, &response,
+                 [&answer](grpc::Status status) { answer.set_value(std::move(status)); });
+  const absl::Status status = FromGrpc(answer.get_future().get());
+  return status.ok() ? status : At(address, status);
 }
 
 }  // namespace ballast::rpc

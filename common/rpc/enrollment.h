@@ -4,6 +4,7 @@
 #include <chrono>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/tls/identity.h"
 #include "common/tls/join_token.h"
@@ -20,5 +21,9 @@ namespace ballast::rpc {
 // The next identity, with a new key, for one that is valid. Codes as above.
 [[nodiscard]] absl::StatusOr<tls::Identity> Renew(const std::string& address, const tls::Identity& identity,
                                                   std::chrono::milliseconds timeout);
+
+// Whether the coordinator takes this identity. UNAUTHENTICATED: it was revoked, say; UNAVAILABLE: nobody answers.
+[[nodiscard]] absl::Status CheckAccepted(const std::string& address, const tls::Identity& identity,
+                                         std::chrono::milliseconds timeout);
 
 }  // namespace ballast::rpc

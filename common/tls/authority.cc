@@ -18,7 +18,6 @@ namespace ballast::tls {
 namespace {
 
 constexpr std::chrono::hours kAuthorityLifetime(20 * 365 * 24);
-constexpr std::chrono::nanoseconds kClockTolerance = std::chrono::minutes(5);
 constexpr std::size_t kSerialBytes = 16;
 constexpr int kMinSecurityBits = 112;  // RSA with 2048 bits; P-256 has 128
 

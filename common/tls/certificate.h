@@ -1,6 +1,7 @@
 // Certificates: what they say, and whether they hold.
 #pragma once
 
+#include <chrono>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,6 +16,9 @@ namespace ballast::tls {
 // The name that every coordinator's certificate has beside those of its machine, and that workers and clients look for:
 // an authority issues such a certificate to its own coordinator alone, so that it holds whatever address leads there.
 inline constexpr char kServerName[] = "ballast-coordinator";
+
+// Certificates begin so much before they are issued, but not by more than half their life: clocks differ.
+inline constexpr std::chrono::nanoseconds kClockTolerance = std::chrono::minutes(5);
 
 // What a certificate says. Whether that is true, Check… tell.
 struct CertificateFacts {
@@ -41,6 +45,9 @@ struct CertificateFacts {
 
 // UNAUTHENTICATED where it is past its end or before its beginning; the message has both times.
 [[nodiscard]] absl::Status CheckTime(const CertificateFacts& facts, base::SystemTime now);
+
+// When an authority of this program issued it, by the authority's clock, give or take a second.
+[[nodiscard]] base::SystemTime IssueTime(const CertificateFacts& facts);
 
 // When its holder should get the next: at two thirds of its validity.
 [[nodiscard]] base::SystemTime RenewalTime(const CertificateFacts& facts);

@@ -58,7 +58,13 @@ absl::StatusOr<std::vector<std::string>> JobDesk::FindDevices(const Submission& 
 
 absl::StatusOr<v1::Job> JobDesk::Submit(Turn& turn, Submission submission) {
   if (!submission.request_id.empty()) {
-    if (const v1::Job* known = state_->FindRequest(submission.request_id)) return *known;
+    if (const v1::Job* known = state_->FindRequest(submission.request_id)) {
+      if (known->submitter() == submission.submitter) return *known;
+      return absl::AlreadyExistsError(
+          fmt::format("request_id {} is that of job {}, which {} submitted; take another",
+                      base::Quoted(submission.request_id), known->job_id(),
+                      known->submitter().empty() ? "somebody else" : known->submitter()));
+    }
   }
   if (state_->FindJob(submission.job_id) != nullptr || state_->FindClosedJob(submission.job_id) != nullptr) {
     return absl::InternalError(fmt::format("job identifier {} was given twice", submission.job_id));

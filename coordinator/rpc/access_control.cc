@@ -16,6 +16,11 @@ namespace {
 
 // About 1 KiB each. Beyond so many all are checked anew.
 constexpr std::size_t kMaxVerified = 20'000;
+// Times in certificates are whole seconds.
+constexpr std::chrono::seconds kRevocationSlack(1);
+// What all calls that do not exist are called: their names are for whoever makes them up to choose.
+constexpr char kUnknownCall[] = "UnknownCall";
+constexpr std::size_t kMaxShownBytes = 100;
 
 class AccessProcessor final : public grpc::AuthMetadataProcessor {
  public:
@@ -34,10 +39,6 @@ class AccessProcessor final : public grpc::AuthMetadataProcessor {
  private:
   AccessControl* const access_;
 };
-
-Caller CallerOf(const tls::CertificateFacts& facts) {
-  return {.authenticated = true, .role = facts.role, .name = facts.name, .serial = facts.serial, .peer = {}};
-}
 
 std::string Holder(const tls::CertificateFacts& facts) {
   return fmt::format("the certificate of {} {}", tls::RoleText(facts.role), base::Quoted(facts.name));
@@ -70,20 +71,24 @@ absl::StatusOr<tls::CertificateFacts> AccessControl::Verify(const std::string& c
   return facts;
 }
 
-absl::Status AccessControl::CheckRevoked(const std::string& serial) const {
+absl::Status AccessControl::CheckRevoked(const Caller& holder) const {
+  const auto refused = [&holder](const auto& revocation) {
+    return absl::UnauthenticatedError(fmt::format(
+        "the certificate of {} {} was revoked on {:%Y-%m-%d %H:%M:%S} UTC ({}); ask an administrator for a join token",
+        tls::RoleText(holder.role), base::Quoted(holder.name),
+        std::chrono::floor<std::chrono::seconds>(base::FromProto(revocation.revoke_time())),
+        revocation.revoke_reason().empty() ? "no reason was given" : revocation.revoke_reason()));
+  };
   const std::scoped_lock lock(mutex_);
-  const auto found = revoked_.find(serial);
-  if (found == revoked_.end()) return absl::OkStatus();
-  const v1::Certificate& certificate = found->second;
-  return absl::UnauthenticatedError(fmt::format(
-      "the certificate of {} {} was revoked on {:%Y-%m-%d %H:%M:%S} UTC ({}); ask an administrator for a join token",
-      tls::RoleText(certificate.role()), base::Quoted(certificate.name()),
-      std::chrono::floor<std::chrono::seconds>(base::FromProto(certificate.revoke_time())),
-      certificate.revoke_reason().empty() ? "no reason was given" : certificate.revoke_reason()));
+  if (const auto found = revoked_.find(holder.serial); found != revoked_.end()) return refused(found->second);
+  const auto name = revoked_names_.find({holder.role, holder.name});
+  if (name == revoked_names_.end()) return absl::OkStatus();
+  const bool before = holder.issue_time + kRevocationSlack < base::FromProto(name->second.revoke_time());
+  return before ? refused(name->second) : absl::OkStatus();
 }
 
 absl::Status AccessControl::CheckFacts(const tls::CertificateFacts& facts) const {
-  BALLAST_RETURN_IF_ERROR(CheckRevoked(facts.serial));
+  BALLAST_RETURN_IF_ERROR(CheckRevoked(HolderOf(facts)));
   const absl::Status time = tls::CheckTime(facts, clock_->Now());
   if (time.ok()) return time;
   return absl::UnauthenticatedError(fmt::format("{} is not valid now: {}; ask an administrator for a join token",
@@ -104,7 +109,8 @@ absl::Status AccessControl::Check(std::string_view method, const std::string& ce
     BALLAST_RETURN_IF_ERROR(CheckFacts(read));
     facts = std::move(read);
     if (!access.has_value()) {
-      return absl::UnimplementedError(fmt::format("this coordinator has no call {}", base::Quoted(method)));
+      return absl::UnimplementedError(
+          fmt::format("this coordinator has no call {}", base::Quoted(method.substr(0, kMaxShownBytes))));
     }
     if (Allows(*access, facts->role)) return absl::OkStatus();
     return absl::PermissionDeniedError(
@@ -117,20 +123,36 @@ absl::Status AccessControl::Check(std::string_view method, const std::string& ce
 void AccessControl::Refuse(std::string_view method, const std::optional<tls::CertificateFacts>& facts,
                            const absl::Status& status) {
   if (!on_refusal_) return;
-  on_refusal_({.caller = facts ? CallerOf(*facts) : Caller{}, .method = std::string(method), .status = status});
+  on_refusal_({.caller = facts ? HolderOf(*facts) : Caller{},
+               .action = std::string(AccessTo(method) ? ShortName(method) : kUnknownCall),
+               .status = status});
 }
 
 void AccessControl::Revoke(const v1::Certificate& certificate) {
-  std::vector<std::function<void(const absl::Status&)>> ends;
   {
     const std::scoped_lock lock(mutex_);
     revoked_.emplace(certificate.serial(), certificate);
-    for (const auto& [id, call] : open_) {
-      if (call.facts.serial == certificate.serial()) ends.push_back(call.end);
-    }
   }
-  const absl::Status status = CheckRevoked(certificate.serial());
-  for (const auto& end : ends) end(status);
+  EndRevoked();
+}
+
+void AccessControl::RevokeName(const v1::NameRevocation& revocation) {
+  {
+    const std::scoped_lock lock(mutex_);
+    revoked_names_.insert_or_assign({revocation.role(), revocation.name()}, revocation);
+  }
+  EndRevoked();
+}
+
+void AccessControl::EndRevoked() {
+  std::vector<std::pair<Caller, std::function<void(const absl::Status&)>>> open;
+  {
+    const std::scoped_lock lock(mutex_);
+    for (const auto& [id, call] : open_) open.emplace_back(call.holder, call.end);
+  }
+  for (const auto& [holder, end] : open) {
+    if (const absl::Status status = CheckRevoked(holder); !status.ok()) end(status);
+  }
 }
 
 void AccessControl::EndExpired() {
@@ -150,15 +172,15 @@ AccessControl::OpenCall AccessControl::Register(const grpc::ServerContextBase& c
   const std::string pem = CertificateOf(*context.auth_context());
   absl::StatusOr<tls::CertificateFacts> facts = tls::ReadCertificate(pem);
   if (!facts.ok()) return {};
-  const std::string serial = facts->serial;
+  const Caller holder = HolderOf(*facts);
   std::uint64_t id = 0;
   {
     const std::scoped_lock lock(mutex_);
     id = next_id_++;
-    open_.emplace(id, Open{*std::move(facts), end});
+    open_.emplace(id, Open{holder, *std::move(facts), end});
   }
   // It may have been revoked since the call was let in.
-  if (const absl::Status status = CheckRevoked(serial); !status.ok()) end(status);
+  if (const absl::Status status = CheckRevoked(holder); !status.ok()) end(status);
   return {this, id};
 }
 

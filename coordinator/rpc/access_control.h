@@ -25,7 +25,7 @@ namespace ballast::coordinator {
 // A call that was refused before it came to its service.
 struct Refusal {
   Caller caller;       // as far as the certificate holds; its peer is not known here
-  std::string method;  // `/ballast.v1.JobService/SubmitJob`
+  std::string action;  // `SubmitJob`; one word for all that are no calls of this coordinator
   absl::Status status;
 };
 
@@ -43,11 +43,14 @@ class AccessControl {
   // services never see one.
   [[nodiscard]] absl::Status Check(std::string_view method, const std::string& certificate_pem);
 
-  // UNAUTHENTICATED where the certificate with this serial number was revoked.
-  [[nodiscard]] absl::Status CheckRevoked(const std::string& serial) const;
+  // UNAUTHENTICATED where the certificate of this holder was revoked, by its serial number or with its name.
+  [[nodiscard]] absl::Status CheckRevoked(const Caller& holder) const;
 
   // From now on the certificate is refused, and its open calls end. It was stored as revoked before.
   void Revoke(const v1::Certificate& certificate);
+  // The same for all that were issued to the name before. Those of the last second before are not counted in: times in
+  // certificates have no fractions, and what was issued just now is revoked by its serial number.
+  void RevokeName(const v1::NameRevocation& revocation);
 
   // Ends the open calls whose certificate has expired.
   void EndExpired();
@@ -76,6 +79,7 @@ class AccessControl {
 
  private:
   struct Open {
+    Caller holder;
     tls::CertificateFacts facts;
     std::function<void(const absl::Status&)> end;
   };
@@ -83,6 +87,8 @@ class AccessControl {
   // What a certificate says, where its authority is the right one.
   [[nodiscard]] absl::StatusOr<tls::CertificateFacts> Verify(const std::string& certificate_pem);
   [[nodiscard]] absl::Status CheckFacts(const tls::CertificateFacts& facts) const;
+  // Ends the open calls of those who were revoked.
+  void EndRevoked();
   void Refuse(std::string_view method, const std::optional<tls::CertificateFacts>& facts, const absl::Status& status);
 
   const std::string authority_pem_;
@@ -92,7 +98,8 @@ class AccessControl {
   mutable std::mutex mutex_;
   // Certificates whose signatures were found to be the authority's: checking one takes a tenth of a millisecond.
   std::unordered_map<std::string, tls::CertificateFacts> verified_;
-  std::unordered_map<std::string, v1::Certificate> revoked_;  // by serial number
+  std::unordered_map<std::string, v1::Certificate> revoked_;                      // by serial number
+  std::map<std::pair<v1::Role, std::string>, v1::NameRevocation> revoked_names_;  // by role and name
   std::map<std::uint64_t, Open> open_;
   std::uint64_t next_id_ = 1;
 };

@@ -1,6 +1,7 @@
 #include "coordinator/rpc/audit_log.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include <fmt/format.h>
@@ -22,15 +23,51 @@ std::string Text(std::string_view text) {
   return base::RepairUtf8(text.substr(0, kMaxTextBytes));
 }
 
+// In the program's log, what may be an attack.
+void Tell(const v1::AuditEntry& entry) {
+  static constexpr std::array<std::string_view, 3> kCodes = {"UNAUTHENTICATED", "PERMISSION_DENIED",
+                                                             "RESOURCE_EXHAUSTED"};
+  if (std::ranges::find(kCodes, entry.code()) == kCodes.end()) return;
+  base::Log().warn("{} refused{}{}: {}", entry.action(), entry.peer().empty() ? "" : " to ", entry.peer(),
+                   entry.message());
+}
+
 }  // namespace
 
+AuditLog::AuditLog(storage::Store* store, const base::Clock* clock, AuditLogOptions options)
+    : store_(store), clock_(clock), options_(options), thread_([this](const std::stop_token& stop) {
+        std::unique_lock lock(mutex_);
+        while (!stopped_.wait_for(lock, stop, options_.repeat_interval, [&stop] { return stop.stop_requested(); })) {
+          lock.unlock();
+          WriteWaiting(false);
+          lock.lock();
+        }
+      }) {}
+
 AuditLog::~AuditLog() {
+  thread_.request_stop();
+  thread_.join();
+  WriteWaiting(true);
+  AwaitWritten();
+}
+
+absl::StatusOr<v1::ListAuditEntriesResponse> AuditLog::List(const v1::ListAuditEntriesRequest& request) {
+  // What comes meanwhile would shift the pages that follow no more than any other entry does: they begin at a number.
+  WriteWaiting(true);
+  AwaitWritten();
+  return store_->ListAuditEntries(request);
+}
+
+void AuditLog::WriteWaiting(bool all) {
   std::vector<v1::AuditEntry> waiting;
   {
     const std::lock_guard lock(mutex_);
-    waiting = TakeWaiting(clock_->Now(), true);
+    waiting = TakeWaiting(clock_->Now(), all);
   }
   for (v1::AuditEntry& entry : waiting) Write(std::move(entry), nullptr);
+}
+
+void AuditLog::AwaitWritten() {
   std::unique_lock lock(pending_->mutex);
   pending_->changed.wait_for(lock, options_.patience, [this] { return pending_->count == 0; });
 }
@@ -47,7 +84,7 @@ void AuditLog::Record(const Caller& caller, const AuditedAction& action, const a
   entry.set_role(caller.role);
   entry.set_serial(caller.serial);
   entry.set_peer(caller.peer);
-  entry.set_action(std::string(action.action));
+  entry.set_action(Text(action.action));
   entry.set_subject(Text(action.subject));
   entry.set_code(absl::StatusCodeToString(answer.code()));
   entry.set_message(Text(std::string(answer.message())));
@@ -55,6 +92,7 @@ void AuditLog::Record(const Caller& caller, const AuditedAction& action, const a
     RecordFailure(std::move(entry));
     return;
   }
+  if (answer.ok()) entry.set_detail(Text(action.detail));
   const std::string what = fmt::format("{} {}", entry.action(), base::Quoted(entry.subject()));
   const auto done = std::make_shared<bool>(false);
   Write(std::move(entry), done);
@@ -79,6 +117,7 @@ void AuditLog::RecordFailure(v1::AuditEntry entry) {
     const auto [position, is_first] = repeated_.try_emplace(std::move(key));
     Repeated& repeated = position->second;
     if (is_first) {
+      Tell(entry);
       repeated.written = now;
       entries.push_back(std::move(entry));
     } else {
@@ -95,12 +134,12 @@ std::vector<v1::AuditEntry> AuditLog::TakeWaiting(base::SystemTime now, bool all
     Repeated& repeated = item->second;
     // A clock that was set back must not keep them for ever.
     const auto age = now - repeated.written;
-    const bool is_due = all || age < std::chrono::nanoseconds(0) || age >= options_.repeat_interval;
+    const bool is_due = age < std::chrono::nanoseconds(0) || age >= options_.repeat_interval;
     if (is_due && repeated.waiting == 0) {
       item = repeated_.erase(item);
       continue;
     }
-    if (is_due) {
+    if (repeated.waiting > 0 && (is_due || all)) {
       entries.push_back(std::move(repeated.last));
       repeated.waiting = 0;
       repeated.written = now;

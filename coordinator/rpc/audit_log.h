@@ -9,6 +9,7 @@
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -26,6 +27,7 @@ struct AuditedAction {
   std::string_view action;             // name of the call, such as `CancelJob`
   std::string_view subject;            // identifier of what it is about
   std::string_view claimed_name = {};  // the name that a client without a certificate gave
+  std::string detail = {};             // what came of it; ignored where it failed
 };
 
 struct AuditLogOptions {
@@ -40,9 +42,8 @@ struct AuditLogOptions {
 // number. Never blocks the actor: services call it from their own threads. Thread-safe.
 class AuditLog {
  public:
-  // Both outlive this.
-  AuditLog(storage::Store* store, const base::Clock* clock, AuditLogOptions options = {})
-      : store_(store), clock_(clock), options_(options) {}
+  // Both outlive this. A thread writes what waits when its time has come.
+  AuditLog(storage::Store* store, const base::Clock* clock, AuditLogOptions options = {});
   // Writes what still waits. No calls may come any more.
   ~AuditLog();
   AuditLog(const AuditLog&) = delete;
@@ -52,13 +53,12 @@ class AuditLog {
   // entry is committed where the answer is OK.
   grpc::Status Done(const grpc::ServerContextBase& context, const AuditedAction& action, grpc::Status answer);
 
-  // The same for whoever knows the caller otherwise, and for refusals before a call comes to its service.
+  // The same for whoever knows the caller otherwise, and for refusals before a call comes to its service. Whoever was
+  // refused for what he is or how often he asks is told of in the program's log, too, as often as in this one.
   void Record(const Caller& caller, const AuditedAction& action, const absl::Status& answer);
 
-  // Latest first. Codes as Store::ListAuditEntries.
-  [[nodiscard]] absl::StatusOr<v1::ListAuditEntriesResponse> List(const v1::ListAuditEntriesRequest& request) const {
-    return store_->ListAuditEntries(request);
-  }
+  // Latest first, with those that have waited until now. Codes as Store::ListAuditEntries.
+  [[nodiscard]] absl::StatusOr<v1::ListAuditEntriesResponse> List(const v1::ListAuditEntriesRequest& request);
 
  private:
   // Failures alike.
@@ -77,6 +77,10 @@ class AuditLog {
   // Queues the entry; `done` becomes true, under the mutex of `pending_`, when it is known what became of it.
   void Write(v1::AuditEntry entry, std::shared_ptr<bool> done);
   void RecordFailure(v1::AuditEntry entry);
+  // Writes entries that have waited for long, or all of them.
+  void WriteWaiting(bool all);
+  // Until the store has answered for all, or patience is at its end.
+  void AwaitWritten();
   // The entries that have waited for long; all of them where `all`. Call it with the mutex.
   [[nodiscard]] std::vector<v1::AuditEntry> TakeWaiting(base::SystemTime now, bool all);
 
@@ -86,6 +90,8 @@ class AuditLog {
   const std::shared_ptr<Pending> pending_ = std::make_shared<Pending>();
   std::mutex mutex_;
   std::map<std::string, Repeated> repeated_;  // by address, name, action and code; guarded by mutex_
+  std::condition_variable_any stopped_;
+  std::jthread thread_;  // the last, as it uses the others
 };
 
 }  // namespace ballast::coordinator

@@ -1,10 +1,8 @@
 #include "coordinator/rpc/caller.h"
 
-#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "common/tls/certificate.h"
 #include "grpc/grpc_security_constants.h"
 
 namespace ballast::coordinator {
@@ -14,15 +12,19 @@ std::string CertificateOf(const grpc::AuthContext& context) {
   return found.empty() ? std::string() : std::string(found.front().data(), found.front().size());
 }
 
+Caller HolderOf(const tls::CertificateFacts& facts) {
+  return {.authenticated = true,
+          .role = facts.role,
+          .name = facts.name,
+          .serial = facts.serial,
+          .issue_time = tls::IssueTime(facts),
+          .peer = {}};
+}
+
 Caller CallerOf(const grpc::ServerContextBase& context) {
-  Caller caller;
+  const absl::StatusOr<tls::CertificateFacts> facts = tls::ReadCertificate(CertificateOf(*context.auth_context()));
+  Caller caller = facts.ok() && facts->role != v1::ROLE_UNSPECIFIED ? HolderOf(*facts) : Caller{};
   caller.peer = context.peer();
-  absl::StatusOr<tls::CertificateFacts> facts = tls::ReadCertificate(CertificateOf(*context.auth_context()));
-  if (!facts.ok() || facts->role == v1::ROLE_UNSPECIFIED) return caller;
-  caller.authenticated = true;
-  caller.role = facts->role;
-  caller.name = std::move(facts->name);
-  caller.serial = std::move(facts->serial);
   return caller;
 }
 

@@ -3,13 +3,16 @@
 
 #include <chrono>
 #include <mutex>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "ballast/v1/admin_service.pb.h"
 #include "ballast/v1/config.pb.h"
 #include "ballast/v1/enrollment_service.pb.h"
+#include "ballast/v1/security.pb.h"
 #include "common/base/clock.h"
 #include "coordinator/rpc/access_control.h"
 #include "coordinator/rpc/caller.h"
@@ -31,7 +34,8 @@ class CertificateDesk {
   // Refuses from now on what was revoked earlier. Before anybody may come in. Codes of the store.
   [[nodiscard]] absl::Status LoadRevoked();
 
-  // As the calls of the services with these names say.
+  // As the calls of the services with these names say. A name is one holder's: a device's, or a person's whatever his
+  // roles, so that nobody is taken for another by what he is called.
   [[nodiscard]] absl::StatusOr<v1::EnrollResponse> Enroll(const v1::EnrollRequest& request);
   [[nodiscard]] absl::StatusOr<v1::EnrollResponse> Renew(const v1::RenewRequest& request, const Caller& caller);
   [[nodiscard]] absl::StatusOr<v1::CreateJoinTokenResponse> CreateToken(const v1::CreateJoinTokenRequest& request);
@@ -42,8 +46,14 @@ class CertificateDesk {
   // Issues one and gives what is to be stored of it.
   [[nodiscard]] absl::StatusOr<v1::EnrollResponse> Issue(const std::string& request_pem, v1::Role role,
                                                          const std::string& name);
-  // Those of this name that were not revoked; of every role where it is unspecified.
-  [[nodiscard]] absl::StatusOr<std::vector<v1::Certificate>> CertificatesOf(const std::string& name, v1::Role role);
+  // Every certificate that was ever issued to this name.
+  [[nodiscard]] absl::StatusOr<std::vector<v1::Certificate>> CertificatesOf(const std::string& name);
+  // What RevokeCertificates is about: certificates, and the roles of a name.
+  struct Wanted {
+    std::vector<v1::Certificate> certificates;
+    std::set<v1::Role> roles;
+  };
+  [[nodiscard]] absl::StatusOr<Wanted> WantedOf(const v1::RevokeCertificatesRequest& request);
   [[nodiscard]] std::chrono::nanoseconds LifetimeOf(v1::Role role) const;
 
   const Pki* const pki_;

@@ -44,7 +44,10 @@ std::string HostOf(std::string_view peer) {
 
 std::string ClientKeyOf(const Caller& caller) {
   if (caller.authenticated) return fmt::format("{} {}", v1::Role_Name(caller.role), caller.name);
-  const std::string host = HostOf(caller.peer);
+  return AddressKeyOf(HostOf(caller.peer));
+}
+
+std::string AddressKeyOf(const std::string& host) {
   in6_addr address{};
   if (::inet_pton(AF_INET6, host.substr(0, host.find('%')).c_str(), &address) != 1) return host;
   if (IN6_IS_ADDR_V4MAPPED(&address)) {

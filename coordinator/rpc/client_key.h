@@ -12,8 +12,11 @@ namespace ballast::coordinator {
 // none (`unix:`).
 [[nodiscard]] std::string HostOf(std::string_view peer);
 
-// Whoever has a certificate counts by the name in it, others by their address; of IPv6 by the first 64 bits, as whoever
-// has one address there has as many as he likes.
+// What an address (HostOf) is counted under: itself; of IPv6 the first 64 bits, as whoever has one address there has as
+// many as he likes; an IPv4 address within IPv6 like itself.
+[[nodiscard]] std::string AddressKeyOf(const std::string& host);
+
+// Whoever has a certificate counts by the name in it, others by their address.
 [[nodiscard]] std::string ClientKeyOf(const Caller& caller);
 
 }  // namespace ballast::coordinator

@@ -1,8 +1,14 @@
 #include "coordinator/rpc/enrollment_service.h"
 
-#include "common/base/logging.h"
+#include <string_view>
+#include <utility>
+
+#include <fmt/format.h>
+
 #include "common/base/status.h"
+#include "common/base/text.h"
 #include "common/rpc/channel.h"
+#include "common/tls/certificate.h"
 #include "coordinator/rpc/answer.h"
 #include "coordinator/rpc/client_key.h"
 
@@ -17,9 +23,19 @@ grpc::Status EnrollmentService::Enroll(grpc::ServerContext* context, const v1::E
     return desk_->Enroll(*request);
   };
   grpc::Status answer = Answer(enroll(), reply);
-  if (!answer.ok()) base::Log().warn("enrolment refused to {}: {}", context->peer(), answer.error_message());
-  return audit_->Done(*context, {.action = "Enroll", .subject = request->name(), .claimed_name = request->name()},
-                      std::move(answer));
+  // Who tries too often is written down under one name, whatever names he makes up.
+  const std::string_view claimed =
+      answer.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED ? std::string_view() : request->name();
+  const v1::Certificate& issued = reply->certificate();
+  const std::string_view subject = answer.ok() ? std::string_view(issued.name()) : claimed;
+  return audit_->Done(
+      *context,
+      {.action = "Enroll",
+       .subject = subject,
+       .claimed_name = claimed,
+       .detail = fmt::format("certificate {} of {} {}, for token {}", issued.serial(), tls::RoleText(issued.role()),
+                             base::Quoted(issued.name()), issued.token_id())},
+      std::move(answer));
 }
 
 grpc::Status EnrollmentService::Renew(grpc::ServerContext* context, const v1::RenewRequest* request,
@@ -27,8 +43,11 @@ grpc::Status EnrollmentService::Renew(grpc::ServerContext* context, const v1::Re
   if (grpc::Status refused = admission_->Admit(context, "Renew"); !refused.ok()) return refused;
   const Caller caller = CallerOf(*context);
   grpc::Status answer = desk_ == nullptr ? rpc::ToGrpc(NoAuthority()) : Answer(desk_->Renew(*request, caller), reply);
-  if (!answer.ok()) base::Log().warn("renewal refused to {}: {}", context->peer(), answer.error_message());
-  return audit_->Done(*context, {.action = "Renew", .subject = caller.name}, std::move(answer));
+  return audit_->Done(*context,
+                      {.action = "Renew",
+                       .subject = caller.name,
+                       .detail = fmt::format("certificate {} renews {}", reply->certificate().serial(), caller.serial)},
+                      std::move(answer));
 }
 
 }  // namespace ballast::coordinator

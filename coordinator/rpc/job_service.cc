@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <utility>
 
+#include <fmt/format.h>
+
+#include "common/base/status.h"
 #include "common/rpc/channel.h"
 #include "coordinator/rpc/answer.h"
-#include "coordinator/rpc/caller.h"
 #include "coordinator/rpc/watch_stream.h"
 
 namespace ballast::coordinator {
@@ -76,6 +78,9 @@ grpc::Status JobService::ListJobs(grpc::ServerContext* context, const v1::ListJo
 
 grpc::Status JobService::CancelJob(grpc::ServerContext* context, const v1::CancelJobRequest* request, v1::Job* reply) {
   if (grpc::Status refused = admission_->Admit(context, "CancelJob"); !refused.ok()) return refused;
+  if (const absl::Status allowed = CheckMayCancel(CallerOf(*context), request->job_id()); !allowed.ok()) {
+    return audit_->Done(*context, {.action = "CancelJob", .subject = request->job_id()}, rpc::ToGrpc(allowed));
+  }
   absl::StatusOr<v1::Job> job = actor_->Call<v1::Job>(
       context->deadline(),
       [job_id = request->job_id()](core::Core& core, const core::Instant& now, core::Actions* actions) {
@@ -84,6 +89,17 @@ grpc::Status JobService::CancelJob(grpc::ServerContext* context, const v1::Cance
   // A job that the core does not hold has ended, and stays as it is; or there is none.
   if (job.status().code() == absl::StatusCode::kNotFound) job = store_->GetJob(request->job_id());
   return audit_->Done(*context, {.action = "CancelJob", .subject = request->job_id()}, Answer(std::move(job), reply));
+}
+
+absl::Status JobService::CheckMayCancel(const Caller& caller, const std::string& job_id) {
+  if (!caller.authenticated || caller.role == v1::ADMIN) return absl::OkStatus();
+  // Who submitted a job never changes, and a job that was answered for is in the store.
+  BALLAST_ASSIGN_OR_RETURN(const v1::Job job, store_->GetJob(job_id));
+  if (job.submitter() == caller.name) return absl::OkStatus();
+  return absl::PermissionDeniedError(
+      fmt::format("job {} is {}'s; it is cancelled by {} or an administrator", job_id,
+                  job.submitter().empty() ? "somebody else" : job.submitter(),
+                  job.submitter().empty() ? "its submitter" : job.submitter()));
 }
 
 grpc::ServerWriteReactor<v1::JobUpdate>* JobService::WatchJob(grpc::CallbackServerContext* context,

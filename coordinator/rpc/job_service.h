@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "ballast/v1/client_service.grpc.pb.h"
@@ -10,6 +11,7 @@
 #include "coordinator/rpc/actor.h"
 #include "coordinator/rpc/admission.h"
 #include "coordinator/rpc/audit_log.h"
+#include "coordinator/rpc/caller.h"
 #include "coordinator/rpc/job_intake.h"
 #include "coordinator/rpc/reading_gate.h"
 #include "storage/store.h"
@@ -36,6 +38,8 @@ class JobService final : public v1::JobService::WithCallbackMethod_WatchJob<v1::
                                                     const v1::WatchJobRequest* request) override;
 
  private:
+  // PERMISSION_DENIED where the job is another's; codes of Store::GetJob.
+  [[nodiscard]] absl::Status CheckMayCancel(const Caller& caller, const std::string& job_id);
   // What the open ones among the jobs wait for at this moment.
   void AddWaitReasons(std::chrono::system_clock::time_point deadline, const std::vector<v1::Job*>& jobs);
 

@@ -96,7 +96,7 @@ absl::Status Pki::Create(const std::filesystem::path& data_dir, const std::vecto
                        directory.string())),
                    "use the one that is there, or move it away if that is what you want");
   if (Exists(data_dir)) return there;
-  if (const absl::Status status = base::EnsureWritableDirectory(data_dir); !status.ok()) {
+  if (const absl::Status status = base::EnsureWritableDirectory(data_dir, base::kPrivateDirectoryMode); !status.ok()) {
     return OfDataDirectory(base::WithContext(status, "data directory"));
   }
   std::string temporary = (data_dir / ".pki.XXXXXX").string();

@@ -136,12 +136,9 @@ absl::Status GrpcServer::Secure(const v1::CoordinatorConfig& config, bool local)
   if (has_authority && !rpc::IsUnixAddress(config.listen())) {
     if (config.insecure())
       base::Log().warn("--insecure has no effect: there are certificates in {}/pki", config.data_dir());
-    BALLAST_ASSIGN_OR_RETURN(
-        secure_port_, SecurePort::Open(config, store_, &clock_, [this](const Refusal& refusal) {
-          base::Log().warn("{} refused: {}", refusal.method, std::string(refusal.status.message()));
-          audit_.Record(refusal.caller, {.action = refusal.method.substr(refusal.method.rfind('/') + 1), .subject = {}},
-                        refusal.status);
-        }));
+    BALLAST_ASSIGN_OR_RETURN(secure_port_, SecurePort::Open(config, store_, &clock_, [this](const Refusal& refusal) {
+                               audit_.Record(refusal.caller, {.action = refusal.action, .subject = {}}, refusal.status);
+                             }));
     base::Log().info("TLS on {}; certificate authority {}", config.listen(),
                      secure_port_->pki().authority().fingerprint());
     return absl::OkStatus();
@@ -276,7 +273,11 @@ absl::Status GrpcServer::Begin(const v1::CoordinatorConfig& config) {
   address_ = over_unix ? config.listen() : WithPort(config.listen(), listener_->port());
   if (listener_ != nullptr) {
     const std::size_t reserved = std::min(max_open_files, kReservedFiles);
-    listener_->Start(std::move(acceptor), {.max_open_files = std::min(max_open_files - reserved, kMaxFiles),
+    const std::size_t most = std::min(max_open_files - reserved, kMaxFiles);
+    // No address alone keeps the others out.
+    const std::size_t asked = limits.connections_per_address() == 0 ? most : limits.connections_per_address();
+    listener_->Start(std::move(acceptor), {.max_open_files = most,
+                                           .max_per_address = std::min(asked, most / 2),
                                            .on_open_files = [bound_buffers](std::size_t open_files) {
                                              bound_buffers(std::max(open_files, kInitialFiles));
                                            }});

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
@@ -19,6 +20,8 @@
 
 #include "common/base/logging.h"
 #include "common/base/status.h"
+#include "coordinator/rpc/client_key.h"
+#include "coordinator/rpc/connection_count.h"
 #include "coordinator/rpc/listen_address.h"
 
 namespace ballast::coordinator {
@@ -39,6 +42,13 @@ int PortOf(int fd) {
   if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) return 0;
   if (address.ss_family == AF_INET6) return ntohs(reinterpret_cast<const sockaddr_in6&>(address).sin6_port);
   return ntohs(reinterpret_cast<const sockaddr_in&>(address).sin_port);
+}
+
+std::string AddressOf(const sockaddr_storage& address, socklen_t size) {
+  std::array<char, NI_MAXHOST> host{};
+  const int error = ::getnameinfo(reinterpret_cast<const sockaddr*>(&address), size, host.data(), host.size(), nullptr,
+                                  0, NI_NUMERICHOST);
+  return error == 0 ? AddressKeyOf(host.data()) : std::string();
 }
 
 void SetPort(sockaddr* address, int port) {
@@ -142,7 +152,9 @@ void TcpListener::Accept(grpc::experimental::ExternalConnectionAcceptor* accepto
   watched.push_back({.fd = stop_.get(), .events = POLLIN, .revents = 0});
   for (const base::Fd& socket : sockets_) watched.push_back({.fd = socket.get(), .events = POLLIN, .revents = 0});
   RareWarning refusals;
+  RareWarning crowds;
   RareWarning failures;
+  ConnectionCount count;
   while (true) {
     if (::poll(watched.data(), watched.size(), -1) < 0) {
       if (errno == EINTR) continue;
@@ -152,7 +164,10 @@ void TcpListener::Accept(grpc::experimental::ExternalConnectionAcceptor* accepto
     if (watched.front().revents != 0) return;
     for (const pollfd& socket : watched) {
       if (socket.revents == 0) continue;
-      base::Fd connection(::accept4(socket.fd, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+      sockaddr_storage peer{};
+      socklen_t peer_size = sizeof peer;
+      base::Fd connection(
+          ::accept4(socket.fd, reinterpret_cast<sockaddr*>(&peer), &peer_size, SOCK_CLOEXEC | SOCK_NONBLOCK));
       if (!connection.valid()) {
         if (errno == EAGAIN || IsOfOneConnection(errno)) continue;
         if (failures.IsDue()) {
@@ -167,6 +182,16 @@ void TcpListener::Accept(grpc::experimental::ExternalConnectionAcceptor* accepto
         if (refusals.IsDue()) {
           base::Log().warn("connections are refused ({} since the last time): {} files are open", refusals.TakeCount(),
                            bounds.max_open_files);
+        }
+        continue;
+      }
+      const std::string address = AddressOf(peer, peer_size);
+      if (!count.Add(connection.get(), address, bounds.max_per_address)) {
+        if (crowds.IsDue()) {
+          base::Log().warn(
+              "connections from {} are refused ({} since the last time): {} are open from there "
+              "(access_limits.connections_per_address)",
+              address, crowds.TakeCount(), bounds.max_per_address);
         }
         continue;
       }

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <string>
 #include <thread>
@@ -31,6 +32,8 @@ class TcpListener {
   struct Bounds {
     // Connections beyond are closed at once.
     std::size_t max_open_files = 0;
+    // The same for those of one address (ClientKeyOf).
+    std::size_t max_per_address = std::numeric_limits<std::size_t>::max();
     // Called now and then, from the listener's thread, with how many files have been open at once: never with fewer
     // than before, and before a connection goes to the server that makes it many more. May be empty.
     std::function<void(std::size_t)> on_open_files{};

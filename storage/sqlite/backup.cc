@@ -197,7 +197,7 @@ absl::Status RestoreDatabase(const std::filesystem::path& copy, const std::files
                              const OnProgress& progress) {
   BALLAST_RETURN_IF_ERROR(CheckIsThere(copy));
   const std::filesystem::path directory = DirectoryOf(database);
-  BALLAST_RETURN_IF_ERROR(base::EnsureWritableDirectory(directory));
+  BALLAST_RETURN_IF_ERROR(base::EnsureWritableDirectory(directory, base::kPrivateDirectoryMode));
   BALLAST_ASSIGN_OR_RETURN(const base::Fd lock, LockDatabase(database));
   // A log without its database would be taken for one of the copy.
   for (const char* suffix : {"", "-wal", "-journal"}) {

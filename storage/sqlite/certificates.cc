@@ -33,6 +33,22 @@ absl::Status StoreCertificate(Connection* connection, const v1::Certificate& cer
   return base::WithContext(statement.Run(), fmt::format("store certificate {}", certificate.serial()));
 }
 
+absl::Status StoreNameRevocation(Connection* connection, const v1::NameRevocation& revocation) {
+  if (revocation.name().empty() || revocation.role() == v1::ROLE_UNSPECIFIED) {
+    return absl::InvalidArgumentError("a revocation without a name and a role cannot be stored");
+  }
+  BALLAST_ASSIGN_OR_RETURN(Statement statement, connection->Cached(R"sql(
+      INSERT INTO name_revocations (name, role, revoke_time_ns, message) VALUES (?1, ?2, ?3, ?4)
+      ON CONFLICT (name, role) DO UPDATE SET revoke_time_ns = excluded.revoke_time_ns, message = excluded.message
+        WHERE excluded.revoke_time_ns > revoke_time_ns)sql"));
+  const std::string message = revocation.SerializeAsString();
+  statement.Bind(1, revocation.name());
+  statement.Bind(2, std::int64_t{revocation.role()});
+  statement.Bind(3, ToColumn(revocation.revoke_time()));
+  statement.BindBlob(4, message);
+  return base::WithContext(statement.Run(), fmt::format("store that {} is revoked", revocation.name()));
+}
+
 absl::StatusOr<v1::Certificate> GetCertificate(Connection* connection, std::string_view serial) {
   BALLAST_ASSIGN_OR_RETURN(Statement statement,
                            connection->Cached("SELECT message FROM certificates WHERE serial = ?1"));
@@ -87,6 +103,20 @@ absl::StatusOr<std::vector<v1::Certificate>> RevokedCertificates(Connection* con
         v1::Certificate certificate,
         ParseColumn<v1::Certificate>(statement.Blob(0), fmt::format("certificate {}", statement.Text(1))));
     revoked.push_back(std::move(certificate));
+  }
+}
+
+absl::StatusOr<std::vector<v1::NameRevocation>> NameRevocations(Connection* connection) {
+  BALLAST_ASSIGN_OR_RETURN(Statement statement,
+                           connection->Cached("SELECT message, name FROM name_revocations ORDER BY name, role"));
+  std::vector<v1::NameRevocation> revocations;
+  while (true) {
+    BALLAST_ASSIGN_OR_RETURN(const bool has_row, statement.Step());
+    if (!has_row) return revocations;
+    BALLAST_ASSIGN_OR_RETURN(
+        v1::NameRevocation revocation,
+        ParseColumn<v1::NameRevocation>(statement.Blob(0), fmt::format("revocation of {}", statement.Text(1))));
+    revocations.push_back(std::move(revocation));
   }
 }
 

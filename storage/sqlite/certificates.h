@@ -12,13 +12,15 @@
 
 namespace ballast::storage {
 
-// As PutCertificate in Store::Write.
+// As PutCertificate and PutNameRevocation in Store::Write.
 [[nodiscard]] absl::Status StoreCertificate(Connection* connection, const v1::Certificate& certificate);
+[[nodiscard]] absl::Status StoreNameRevocation(Connection* connection, const v1::NameRevocation& revocation);
 
 // As the methods of Store with these names.
 [[nodiscard]] absl::StatusOr<v1::Certificate> GetCertificate(Connection* connection, std::string_view serial);
 [[nodiscard]] absl::StatusOr<v1::ListCertificatesResponse> ListCertificates(Connection* connection,
                                                                             const v1::ListCertificatesRequest& request);
 [[nodiscard]] absl::StatusOr<std::vector<v1::Certificate>> RevokedCertificates(Connection* connection);
+[[nodiscard]] absl::StatusOr<std::vector<v1::NameRevocation>> NameRevocations(Connection* connection);
 
 }  // namespace ballast::storage

@@ -1,9 +1,11 @@
 #include "storage/sqlite/connection.h"
 
+#include <fcntl.h>
 #include <sqlite3.h>
 
 #include <fmt/format.h>
 
+#include "common/base/file.h"
 #include "common/base/status.h"
 #include "storage/sqlite/sqlite_status.h"
 
@@ -105,6 +107,9 @@ absl::StatusOr<Connection> Connection::Open(const std::filesystem::path& file, M
   const int flags = (mode == Mode::kReadOnly ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE) |
                     SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
   sqlite3* database = nullptr;
+  // A new one: SQLite would make it as the umask says, and its other files get the mode of this one. One that is there
+  // must not be opened here: closing it would end the locks of other connections. What fails SQLite says better.
+  if (mode == Mode::kReadWrite) static_cast<void>(base::OpenFile(file, O_RDWR | O_CREAT | O_EXCL, 0600));
   const int code = sqlite3_open_v2(file.c_str(), &database, flags, nullptr);
   connection.database_.reset(database);  // also a connection that failed must be closed
   if (code != SQLITE_OK) {

@@ -155,11 +155,23 @@ CREATE TABLE thinned_chunks (
 CREATE INDEX thinned_chunks_with_events ON thinned_chunks (run_id, attempt, first_seq) WHERE event_count > 0;
 )sql";
 
+// Names of which certificates are refused. A program that does not know them would let such certificates in.
+constexpr const char* kStep5 = R"sql(
+CREATE TABLE name_revocations (
+  name TEXT NOT NULL,
+  role INTEGER NOT NULL,
+  revoke_time_ns INTEGER NOT NULL,
+  message BLOB NOT NULL,
+  PRIMARY KEY (name, role)
+) STRICT, WITHOUT ROWID;
+)sql";
+
 constexpr std::array kMigrations = {
     Migration{.version = 1, .oldest_compatible_version = 1, .sql = kStep1},
     Migration{.version = 2, .oldest_compatible_version = 1, .sql = kStep2},
     Migration{.version = 3, .oldest_compatible_version = 3, .sql = kStep3},
     Migration{.version = 4, .oldest_compatible_version = 4, .sql = kStep4},
+    Migration{.version = 5, .oldest_compatible_version = 5, .sql = kStep5},
 };
 
 struct Version {

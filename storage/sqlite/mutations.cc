@@ -262,6 +262,10 @@ absl::Status ApplyMutation(Connection* connection, const PutCertificate& put) {
   return StoreCertificate(connection, put.certificate);
 }
 
+absl::Status ApplyMutation(Connection* connection, const PutNameRevocation& put) {
+  return StoreNameRevocation(connection, put.revocation);
+}
+
 absl::Status ApplyMutation(Connection* connection, const AppendAudit& append) {
   return Append(connection, append);
 }

@@ -134,6 +134,8 @@ class SqliteStore final : public Store {
     return Read(storage::RevokedCertificates);
   }
 
+  absl::StatusOr<std::vector<v1::NameRevocation>> NameRevocations() override { return Read(storage::NameRevocations); }
+
   absl::StatusOr<v1::ListAuditEntriesResponse> ListAuditEntries(const v1::ListAuditEntriesRequest& request) override {
     return Read(storage::ListAuditEntries, request);
   }
@@ -189,8 +191,8 @@ absl::StatusOr<std::unique_ptr<Store>> OpenSqliteStore(const std::filesystem::pa
 absl::StatusOr<std::unique_ptr<Store>> OpenSqliteStore(const std::filesystem::path& file,
                                                        std::span<const Migration> migrations) {
   const std::filesystem::path directory = file.has_parent_path() ? file.parent_path() : std::filesystem::path(".");
-  BALLAST_RETURN_IF_ERROR(
-      base::WithContext(base::EnsureWritableDirectory(directory), fmt::format("open database {}", file.string())));
+  BALLAST_RETURN_IF_ERROR(base::WithContext(base::EnsureWritableDirectory(directory, base::kPrivateDirectoryMode),
+                                            fmt::format("open database {}", file.string())));
   BALLAST_ASSIGN_OR_RETURN(base::Fd lock, LockDatabase(file));
   BALLAST_ASSIGN_OR_RETURN(Connection connection, Connection::Open(file, Connection::Mode::kReadWrite));
   BALLAST_RETURN_IF_ERROR(PrepareDatabase(&connection, migrations));

@@ -73,10 +73,10 @@ class AccessTest(FleetTest):
         directory = re.sub(r"[^A-Za-z0-9.-]", "_", address or self.address)
         return os.path.join(environment["XDG_CONFIG_HOME"], "ballast", "credentials", directory, "identity.pem")
 
-    def join(self, device_id, *flags, wait_as=None, address=None, **options):
+    def join(self, device_id, *flags, token_flags=(), wait_as=None, address=None, **options):
         address = address or self.address
         worker = Worker(self.path("worker-" + device_id), address, device_id, "", "--reconnect-max", "1s", "--join",
-                        f"{self.token('worker')}@{address}", *flags, **options)  # fmt: skip
+                        f"{self.token('worker', *token_flags)}@{address}", *flags, **options)  # fmt: skip
         self.addCleanup(worker.close)
         if wait_as is not None:
             self.wait_ready(device_id, wait_as)
@@ -219,10 +219,18 @@ class RefusalTest(AccessTest):
         self.refused(3, "the certificate of client 'anna' was revoked on", "(by root: sold)", environment=anna)
         self.expect_log(worker, "the certificate of worker 'dev-1' was revoked on")
         wait_until(lambda: self.state_of("dev-1", admin) == "OFFLINE", 10, "the session to end")
-        # With another token the device comes back.
+        # With another token the device comes back, but not with one that anybody might have got.
         worker.close()
-        os.unlink(os.path.join(self.path("worker-dev-1"), "identity.pem"))
-        self.join("dev-1", wait_as=admin)
+        stranger = self.join("dev-1")
+        self.assertEqual(stranger.process.wait(20), 1)
+        self.assertIn("worker 'dev-1' had a certificate, which was revoked or has expired", stranger.log())
+        self.assertIn("ballast token create --role worker --name dev-1", stranger.log())
+        stranger.close()
+        back = self.join("dev-1", token_flags=("--name", "dev-1"), wait_as=admin)
+        self.assertIn("joining anew", back.log())
+        again = self.ballast("login", f"{self.token('client')}@{self.address}", "--name", "anna", environment=anna)
+        self.assertEqual(again.code, 1, again.err)
+        self.assertIn("client 'anna' had a certificate", again.err)
 
     def test_a_certificate_of_another_role(self):
         self.begin()
@@ -236,6 +244,52 @@ class RefusalTest(AccessTest):
         self.refused(3, "ListCertificates is for administrators", arguments=("certificates", "list"), environment=anna)
         self.refused(3, "DrainDevice is for administrators", arguments=("devices", "drain", "dev-1"), environment=anna)
         self.assertEqual(self.ballast("devices", "drain", "dev-1", environment=admin).code, 0)
+
+    def test_an_administrators_name_and_certificate_are_not_lost_to_a_client(self):
+        self.begin()
+        admin = self.login("admin", "root")
+        posing = self.ballast("login", f"{self.token('client')}@{self.address}", "--name", "root", environment=self.user("mallory"))
+        self.assertEqual(posing.code, 1, posing.err)
+        self.assertIn("admin 'root' has a valid certificate already", posing.err)
+        # At the same desk, a client's token does not take the administrator's certificate away by mistake.
+        token = self.token("client")
+        slip = self.ballast("login", f"{token}@{self.address}", "--name", "anna", environment=admin)
+        self.assertEqual(slip.code, 1, slip.err)
+        self.assertIn("you are logged in there as admin 'root', and the token is for client 'anna'", slip.err)
+        self.assertEqual(self.ballast("certificates", "list", environment=admin).code, 0)
+        meant = self.ballast("login", f"{token}@{self.address}", "--name", "anna", "--replace", environment=admin)
+        self.assertEqual(meant.code, 0, meant.err)
+        self.refused(3, "ListCertificates is for administrators", arguments=("certificates", "list"), environment=admin)
+
+    def test_what_a_restored_database_does_not_know(self):
+        coordinator = self.begin()
+        admin = self.login("admin", "root")
+        copy = self.path("copy.db")
+        made = self.run_coordinator("backup", "--data-dir", self.path("coordinator"), copy)
+        self.assertEqual(made.returncode, 0, made.stderr)
+        anna = self.login("client", "anna")
+        self.assertEqual(coordinator.terminate(), 0)
+        for file in ("ballast.db", "ballast.db-wal", "ballast.db-shm"):
+            if os.path.exists(os.path.join(self.path("coordinator"), file)):
+                os.unlink(os.path.join(self.path("coordinator"), file))
+        shutil.copy(copy, os.path.join(self.path("coordinator"), "ballast.db"))
+        address = self.address
+        self.begin(make=False, listen=address)
+        self.assertEqual(self.ballast("jobs", "list", environment=anna).code, 0)
+        unknown = self.ballast("certificates", "revoke", "anna", environment=admin)
+        self.assertEqual(unknown.code, 1, unknown.err)
+        self.assertIn("--even-unknown --role ROLE", unknown.err)
+        gone = self.ballast("certificates", "revoke", "anna", "--role", "client", "--even-unknown", environment=admin)
+        self.assertEqual(gone.code, 0, gone.err)
+        self.refused(3, "the certificate of client 'anna' was revoked on", environment=anna)
+
+    def test_what_is_kept_is_nobody_elses(self):
+        coordinator = self.begin()
+        admin = self.login("admin", "root")
+        self.join("dev-1", wait_as=admin)
+        self.assertEqual(stat.S_IMODE(os.stat(coordinator.database).st_mode), 0o600)
+        for directory in ("coordinator", "worker-dev-1"):
+            self.assertEqual(stat.S_IMODE(os.stat(self.path(directory)).st_mode), 0o700, directory)
 
     def test_a_worker_under_another_name(self):
         self.begin()

@@ -47,7 +47,7 @@ bool IsDeviceId(std::string_view text) {
 }  // namespace
 
 absl::StatusOr<DataDirectory> DataDirectory::Open(const std::filesystem::path& path) {
-  BALLAST_RETURN_IF_ERROR(base::EnsureWritableDirectory(path));
+  BALLAST_RETURN_IF_ERROR(base::EnsureWritableDirectory(path, base::kPrivateDirectoryMode));
   BALLAST_ASSIGN_OR_RETURN(base::Fd lock, base::OpenFile(path / kLockFile, O_RDWR | O_CREAT));
   int result = 0;
   do {

@@ -41,9 +41,25 @@ Membership::~Membership() {
   StopRenewing();
 }
 
-bool Membership::NeedsToJoin() const {
+bool Membership::NeedsToJoin(const std::string& target) const {
   const std::shared_ptr<const tls::Identity> held = identity();
-  return held == nullptr || Now() > held->facts.not_after;
+  if (held == nullptr || Now() > held->facts.not_after) return true;
+  const absl::StatusOr<tls::JoinTarget> split = tls::SplitJoinTarget(target);
+  if (!split.ok()) return false;
+  const absl::StatusOr<tls::JoinToken> token = tls::ReadJoinToken(split->token);
+  const absl::StatusOr<tls::CertificateFacts> authority = tls::ReadCertificate(held->authority_pem);
+  if (!token.ok() || !authority.ok()) return false;
+  if (token->authority_fingerprint != authority->fingerprint) {
+    base::Log().warn(
+        "--join is for another coordinator than the certificate in {}, which stands; remove that file to join the "
+        "other",
+        file_.string());
+    return false;
+  }
+  const absl::Status accepted = rpc::CheckAccepted(split->address, *held, kCallTimeout);
+  if (!absl::IsUnauthenticated(accepted)) return false;
+  base::Log().warn("{}; joining anew", std::string(accepted.message()));
+  return true;
 }
 
 absl::Status Membership::Join(const std::string& target, const std::string& device_id) {

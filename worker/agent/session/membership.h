@@ -26,8 +26,10 @@ class Membership {
   Membership(const Membership&) = delete;
   Membership& operator=(const Membership&) = delete;
 
-  // Whether there is no identity, or one that has expired: Join is the next step, where there is a token.
-  [[nodiscard]] bool NeedsToJoin() const;
+  // Whether there is no identity, or one that has expired or that the token's coordinator does not take any more: Join
+  // is the next step. Otherwise the token is not needed, and may stay where it was given. Asks the coordinator, if it
+  // answers; blocks up to some seconds.
+  [[nodiscard]] bool NeedsToJoin(const std::string& target) const;
 
   // Exchanges the token in `target` (`TOKEN@HOST:PORT`) for an identity, asking for the name `device_id`, and keeps it.
   // Blocks up to some seconds. INVALID_ARGUMENT: no token, or not one for a worker; codes of rpc::Enroll and

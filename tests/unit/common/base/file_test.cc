@@ -154,6 +154,11 @@ TEST_F(FileTest, MakesDirectoriesThatCanBeWritten) {
   EXPECT_TRUE(fs::is_directory(nested));
   EXPECT_TRUE(EnsureWritableDirectory(nested).ok());
   EXPECT_TRUE(SyncDirectory(nested).ok());
+  const fs::path own = directory_ / "c" / "own" / "";
+  ASSERT_TRUE(EnsureWritableDirectory(own, kPrivateDirectoryMode).ok());
+  EXPECT_EQ(fs::status(own).permissions(), fs::perms::owner_all);
+  EXPECT_TRUE(EnsureWritableDirectory(nested, kPrivateDirectoryMode).ok());
+  EXPECT_NE(fs::status(nested).permissions(), fs::perms::owner_all) << "what is there stays as somebody made it";
 
   ASSERT_TRUE(WriteFileAtomically(directory_ / "file", "x").ok());
   const absl::Status status = EnsureWritableDirectory(directory_ / "file");

@@ -120,6 +120,13 @@ TEST_F(AuthorityTest, TimeIsCheckedOnBothSidesAndSaysBothTimes) {
   EXPECT_EQ(RenewalTime(facts), kNow + seconds(45));
 }
 
+TEST_F(AuthorityTest, ACertificateTellsWhenItWasIssued) {
+  for (const std::chrono::nanoseconds lifetime : {seconds(90), seconds(600), seconds(3600), seconds(86400 * 90)}) {
+    const auto facts = *ReadCertificate(*authority_.IssueClient(NewRequest(), v1::WORKER, "mini-3", kNow, lifetime));
+    EXPECT_EQ(IssueTime(facts), kNow) << lifetime.count();
+  }
+}
+
 TEST_F(AuthorityTest, BadRequestsAreRefused) {
   const auto issue = [&](const std::string& request) {
     return authority_.IssueClient(request, v1::WORKER, "mini-3", kNow, hours(1)).status();

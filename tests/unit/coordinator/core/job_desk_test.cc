@@ -79,6 +79,11 @@ TEST_F(JobDeskTest, TheSameRequestGivesTheSameJob) {
   EXPECT_EQ(again->job_id(), "j-1");
   EXPECT_EQ(again->state(), v1::Job::FINISHED);
   EXPECT_EQ(kept_.jobs.size(), 4U);
+  // Identifiers are everybody's to choose.
+  const absl::Status others = Submit(Spec(), "r-1", "somebody else").status();
+  EXPECT_EQ(others.code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_THAT(std::string(others.message()), HasSubstr("request_id 'r-1' is that of job j-1"));
+  EXPECT_EQ(kept_.jobs.size(), 4U);
 }
 
 TEST_F(JobDeskTest, ARefusedJobLeavesNothing) {

@@ -94,9 +94,20 @@ TEST_F(AccessControlTest, RefusalsSayWhoAskedForWhat) {
   ASSERT_EQ(refusals_.size(), 1U);
   EXPECT_EQ(refusals_[0].caller.name, "mini-3");
   EXPECT_EQ(refusals_[0].caller.role, v1::WORKER);
-  EXPECT_EQ(refusals_[0].method, kSubmit);
+  EXPECT_EQ(refusals_[0].action, "SubmitJob");
   EXPECT_EQ(Check(kSubmit, Certificate(v1::CLIENT)), absl::StatusCode::kOk);
   EXPECT_EQ(refusals_.size(), 1U);
+}
+
+TEST_F(AccessControlTest, WhatSomebodyMakesUpIsNotWrittenDown) {
+  const std::string made_up = "/" + std::string(7000, 'x');
+  for (const std::string& certificate : {std::string(), Certificate(v1::ADMIN, "root")}) {
+    for (const std::string& method : {made_up, made_up + "/y", std::string("nonsense")}) {
+      EXPECT_NE(Check(method, certificate), absl::StatusCode::kOk);
+      EXPECT_EQ(refusals_.back().action, "UnknownCall");
+      EXPECT_LT(refusals_.back().status.message().size(), 300U);
+    }
+  }
 }
 
 TEST_F(AccessControlTest, ACertificateThatDoesNotHoldIsRefusedForEveryCall) {
@@ -130,6 +141,26 @@ TEST_F(AccessControlTest, ARevokedCertificateIsRefusedAtOnceAndOthersOfTheNameAr
   EXPECT_THAT(message_,
               HasSubstr("the certificate of client 'anna' was revoked on 2025-11-30 00:00:00 UTC (by anna: lost)"));
   EXPECT_EQ(Check(kSubmit, other), absl::StatusCode::kOk);
+}
+
+TEST_F(AccessControlTest, WithANameAllThatWereIssuedBeforeAreRefused) {
+  const std::string unknown = Certificate(v1::CLIENT, "anna");
+  const std::string of_admin = Certificate(v1::ADMIN, "anna");
+  const std::string of_other = Certificate(v1::CLIENT, "bob");
+  clock_.now += seconds(30);
+  v1::NameRevocation revocation;
+  revocation.set_role(v1::CLIENT);
+  revocation.set_name("anna");
+  *revocation.mutable_revoke_time() = base::ToProto(clock_.now);
+  revocation.set_revoke_reason("by root: lost");
+  access_.RevokeName(revocation);
+  EXPECT_EQ(Check(kSubmit, unknown), absl::StatusCode::kUnauthenticated);
+  EXPECT_THAT(message_, HasSubstr("client 'anna' was revoked on 2025-11-30 00:00:30 UTC (by root: lost)"));
+  EXPECT_EQ(Check(kSubmit, of_admin), absl::StatusCode::kOk);
+  EXPECT_EQ(Check(kSubmit, of_other), absl::StatusCode::kOk);
+  EXPECT_EQ(Check(kSubmit, Certificate(v1::CLIENT, "anna")), absl::StatusCode::kOk) << "issued within the same second";
+  clock_.now += hours(24);
+  EXPECT_EQ(Check(kSubmit, Certificate(v1::CLIENT, "anna")), absl::StatusCode::kOk);
 }
 
 }  // namespace

@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <chrono>
 #include <string>
 #include <thread>
 #include <vector>
@@ -22,9 +24,13 @@ using testing::StartsWith;
 
 class FakeClock final : public base::Clock {
  public:
-  [[nodiscard]] base::SystemTime Now() const override { return base::SystemTime(now); }
-  [[nodiscard]] std::chrono::nanoseconds Monotonic() const override { return now; }
-  std::chrono::nanoseconds now = std::chrono::hours(500'000);
+  [[nodiscard]] base::SystemTime Now() const override { return base::SystemTime(Monotonic()); }
+  [[nodiscard]] std::chrono::nanoseconds Monotonic() const override { return now.load(); }
+  struct Time : std::atomic<std::chrono::nanoseconds> {
+    using std::atomic<std::chrono::nanoseconds>::atomic;
+    void operator+=(std::chrono::nanoseconds step) { store(load() + step); }
+  };
+  Time now = std::chrono::nanoseconds(std::chrono::hours(500'000));
 };
 
 class AuditTest : public ServerTest {
@@ -155,6 +161,39 @@ TEST_F(AuditTest, FailuresAlikeAreCounted) {
   EXPECT_THAT(texts, ElementsAre("ipv4:10.0.0.7:1000 CancelJob 0", "ipv4:10.0.0.8:1 CancelJob 0",
                                  "ipv4:10.0.0.7:1 SubmitJob 0", "ipv4:10.0.0.7:1099 CancelJob 99",
                                  "ipv4:10.0.0.9:1 CancelJob 0", "ipv4:10.0.0.7:5 CancelJob 1"));
+}
+
+TEST_F(AuditTest, WhatWaitsIsWrittenWhenSomebodyLooksAndWhenItsTimeHasCome) {
+  FakeClock clock;
+  AuditLog log(database_.get(), &clock);
+  const auto refuse = [&log] {
+    log.Record({}, {.action = "CancelJob", .subject = "x"}, absl::PermissionDeniedError("a worker may not"));
+  };
+  for (int i = 0; i < 5; ++i) refuse();
+  const auto listed = log.List({});
+  ASSERT_TRUE(listed.ok()) << listed.status();
+  ASSERT_EQ(listed->entries_size(), 2);
+  EXPECT_EQ(listed->entries(0).count(), 4U);
+  refuse();
+  EXPECT_EQ(log.List({})->entries_size(), 3);
+  EXPECT_EQ(log.List({})->entries_size(), 3) << "looking alone writes nothing";
+
+  AuditLog hasty(database_.get(), &clock, {.repeat_interval = std::chrono::milliseconds(20)});
+  hasty.Record({}, {.action = "DrainDevice", .subject = "x"}, absl::PermissionDeniedError("a worker may not"));
+  hasty.Record({}, {.action = "DrainDevice", .subject = "x"}, absl::PermissionDeniedError("a worker may not"));
+  clock.now += std::chrono::seconds(1);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (Entries().size() < 5 && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
+  EXPECT_THAT(Texts(), testing::SizeIs(5));
+}
+
+TEST_F(AuditTest, WhatCameOfItIsKeptOfWhatWasDone) {
+  FakeClock clock;
+  AuditLog log(database_.get(), &clock);
+  log.Record({}, {.action = "Enroll", .subject = "a", .detail = "certificate 0a"}, absl::OkStatus());
+  log.Record({}, {.action = "Enroll", .subject = "b", .detail = "nothing"}, absl::UnauthenticatedError("used already"));
+  EXPECT_EQ(log.List({})->entries(1).detail(), "certificate 0a");
+  EXPECT_EQ(log.List({})->entries(0).detail(), "");
 }
 
 TEST_F(AuditTest, ALongSubjectIsCut) {

@@ -90,6 +90,7 @@ class GatedStore final : public storage::Store {
     return base_->ListCertificates(request);
   }
   absl::StatusOr<std::vector<v1::Certificate>> RevokedCertificates() override { return base_->RevokedCertificates(); }
+  absl::StatusOr<std::vector<v1::NameRevocation>> NameRevocations() override { return base_->NameRevocations(); }
 
  private:
   using Waiting = std::pair<storage::WriteBatch, std::function<void(absl::Status)>>;

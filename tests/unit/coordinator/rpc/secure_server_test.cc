@@ -77,6 +77,10 @@ class SecureServerTest : public ServerTest {
   absl::StatusOr<v1::RevokeCertificatesResponse> Revoke(const tls::Identity& admin, const std::string& name) {
     v1::RevokeCertificatesRequest request;
     request.set_name(name);
+    return Revoke(admin, request);
+  }
+  absl::StatusOr<v1::RevokeCertificatesResponse> Revoke(const tls::Identity& admin,
+                                                        v1::RevokeCertificatesRequest request) {
     request.set_reason("lost");
     v1::RevokeCertificatesResponse response;
     const absl::Status status =
@@ -196,6 +200,144 @@ TEST_F(SecureServerTest, ANameIsTakenOverOnlyWithATokenForIt) {
   const absl::Status before = List(ChannelOf(first));
   EXPECT_EQ(before.code(), absl::StatusCode::kUnauthenticated);
   EXPECT_THAT(Message(before), HasSubstr("taken over"));
+}
+
+TEST_F(SecureServerTest, ANameThatSomebodyHadIsGivenAgainOnlyWithATokenForIt) {
+  const tls::Identity root = *Join(Token(v1::ADMIN), "root");
+  const absl::Status posing = Join(Token(v1::CLIENT), "root").status();
+  EXPECT_EQ(posing.code(), absl::StatusCode::kAlreadyExists) << "a client would count as the administrator";
+  EXPECT_THAT(Message(posing), HasSubstr("admin 'root' has a valid certificate already"));
+  EXPECT_TRUE(Join(Token(v1::WORKER), "root").ok()) << "devices are no people";
+  const tls::Identity also = *Join(Token(v1::CLIENT, "root"), "x");
+  EXPECT_TRUE(List(ChannelOf(root)).ok()) << "the same person in another role";
+
+  ASSERT_TRUE(Join(Token(v1::CLIENT), "anna").ok());
+  ASSERT_TRUE(Revoke(root, "anna").ok());
+  for (const v1::Role role : {v1::CLIENT, v1::ADMIN}) {
+    const absl::Status again = Join(Token(role), "anna").status();
+    EXPECT_EQ(again.code(), absl::StatusCode::kAlreadyExists);
+    EXPECT_THAT(Message(again), HasSubstr("client 'anna' had a certificate, which was revoked or has expired"));
+  }
+  const auto named = Join(Token(v1::CLIENT, "anna"), "anna");
+  ASSERT_TRUE(named.ok()) << named.status();
+  EXPECT_TRUE(List(ChannelOf(*named)).ok());
+}
+
+TEST_F(SecureServerTest, WhatTheDatabaseDoesNotKnowIsRevokedToo) {
+  const tls::Identity root = *Join(Token(v1::ADMIN), "root");
+  // As if the database had been restored from a copy that is older than these.
+  const auto unknown = [this](v1::Role role, const std::string& name) {
+    tls::Identity identity = *Join(Token(role, "x" + name), "");
+    identity.certificate_pem =
+        *pki_->authority().IssueClient(*tls::MakeCertificateRequest(identity.private_key_pem, "x"), role, name,
+                                       Now() - minutes(1), hours(1));
+    return *tls::MakeIdentity(identity.private_key_pem, identity.certificate_pem, identity.authority_pem);
+  };
+  const tls::Identity anna = unknown(v1::CLIENT, "anna");
+  const tls::Identity bob = unknown(v1::CLIENT, "bob");
+  const tls::Identity carol = unknown(v1::CLIENT, "carol");
+  EXPECT_TRUE(List(ChannelOf(anna)).ok());
+
+  v1::RevokeCertificatesRequest request;
+  request.set_name("anna");
+  const absl::Status no_such = Revoke(root, request).status();
+  EXPECT_EQ(no_such.code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(Message(no_such), HasSubstr("--even-unknown --role ROLE"));
+  request.set_even_unknown(true);
+  EXPECT_EQ(Revoke(root, request).status().code(), absl::StatusCode::kInvalidArgument) << "of which role?";
+  request.set_role(v1::CLIENT);
+  ASSERT_TRUE(Revoke(root, request).ok());
+  EXPECT_EQ(List(ChannelOf(anna)).code(), absl::StatusCode::kUnauthenticated);
+
+  request.Clear();
+  request.set_serial(bob.facts.serial);
+  EXPECT_EQ(Revoke(root, request).status().code(), absl::StatusCode::kNotFound);
+  request.set_even_unknown(true);
+  ASSERT_TRUE(Revoke(root, request).ok());
+  EXPECT_EQ(List(ChannelOf(bob)).code(), absl::StatusCode::kUnauthenticated);
+  request.set_serial("not a number");
+  EXPECT_EQ(Revoke(root, request).status().code(), absl::StatusCode::kInvalidArgument);
+
+  // Whoever takes a name over takes it from those, too.
+  const auto next = Join(Token(v1::CLIENT, "carol"), "");
+  ASSERT_TRUE(next.ok()) << next.status();
+  EXPECT_TRUE(List(ChannelOf(*next)).ok());
+  StartSecure();
+  EXPECT_EQ(List(ChannelOf(anna)).code(), absl::StatusCode::kUnauthenticated);
+  EXPECT_EQ(List(ChannelOf(bob)).code(), absl::StatusCode::kUnauthenticated);
+  EXPECT_EQ(List(ChannelOf(carol)).code(), absl::StatusCode::kUnauthenticated);
+  EXPECT_TRUE(List(ChannelOf(*next)).ok());
+  EXPECT_TRUE(List(ChannelOf(*Join(Token(v1::CLIENT, "anna"), ""))).ok()) << "a new one is good";
+}
+
+TEST_F(SecureServerTest, ADeviceThatIsCalledLikeAPersonIsRevokedByItself) {
+  const tls::Identity root = *Join(Token(v1::ADMIN), "root");
+  const tls::Identity person = *Join(Token(v1::CLIENT), "kim");
+  const tls::Identity device = *Join(Token(v1::WORKER), "kim");
+  v1::RevokeCertificatesRequest request;
+  request.set_name("kim");
+  EXPECT_EQ(Revoke(root, request).status().code(), absl::StatusCode::kFailedPrecondition);
+  request.set_role(v1::WORKER);
+  ASSERT_TRUE(Revoke(root, request).ok());
+  EXPECT_EQ(rpc::CheckAccepted(server_->address(), device, seconds(10)).code(), absl::StatusCode::kUnauthenticated);
+  EXPECT_TRUE(rpc::CheckAccepted(server_->address(), person, seconds(10)).ok());
+}
+
+TEST_F(SecureServerTest, AClientCancelsItsOwnJobs) {
+  const tls::Identity root = *Join(Token(v1::ADMIN), "root");
+  const tls::Identity anna = *Join(Token(v1::CLIENT), "anna");
+  const tls::Identity bob = *Join(Token(v1::CLIENT), "bob");
+  TestWorker device(ChannelOf(*Join(Token(v1::WORKER), "dev-1")), "dev-1");
+  device.Hello();
+  const auto submit = [&](const tls::Identity& who, const std::string& request_id) {
+    v1::SubmitJobRequest request = Request();
+    request.set_request_id(request_id);
+    v1::Job job;
+    const absl::Status status = rpc::FromGrpc(
+        v1::JobService::NewStub(ChannelOf(who))->SubmitJob(rpc::MakeContext(seconds(10)).get(), request, &job));
+    return status.ok() ? absl::StatusOr<std::string>(job.job_id()) : status;
+  };
+  const auto cancel = [&](const tls::Identity& who, const std::string& job_id) {
+    v1::CancelJobRequest request;
+    request.set_job_id(job_id);
+    v1::Job job;
+    return rpc::FromGrpc(
+        v1::JobService::NewStub(ChannelOf(who))->CancelJob(rpc::MakeContext(seconds(10)).get(), request, &job));
+  };
+  const std::string first = *submit(anna, "nightly");
+  EXPECT_EQ(*submit(anna, "nightly"), first);
+  const absl::Status taken = submit(bob, "nightly").status();
+  EXPECT_EQ(taken.code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_THAT(Message(taken), HasSubstr("which anna submitted"));
+  const absl::Status others = cancel(bob, first);
+  EXPECT_EQ(others.code(), absl::StatusCode::kPermissionDenied);
+  EXPECT_THAT(Message(others), HasSubstr("is anna's; it is cancelled by anna or an administrator"));
+  EXPECT_EQ(cancel(bob, "j-none").code(), absl::StatusCode::kNotFound);
+  EXPECT_TRUE(cancel(anna, first).ok());
+  EXPECT_TRUE(cancel(root, *submit(bob, "")).ok());
+}
+
+TEST_F(SecureServerTest, TheAuditLogSaysWhatWasGivenOut) {
+  const tls::Identity root = *Join(Token(v1::ADMIN), "root");
+  const auto stub = v1::AdminService::NewStub(ChannelOf(root));
+  v1::CreateJoinTokenRequest request;
+  request.set_role(v1::WORKER);
+  v1::CreateJoinTokenResponse made;
+  ASSERT_TRUE(stub->CreateJoinToken(rpc::MakeContext(seconds(10)).get(), request, &made).ok());
+  const std::string token_id = tls::ReadJoinToken(made.token())->token_id;
+  const tls::Identity device = *Join(made.token(), "dev-1");
+  const tls::Identity next = *rpc::Renew(server_->address(), device, seconds(10));
+  ASSERT_TRUE(Revoke(root, "dev-1").ok());
+  v1::ListAuditEntriesResponse log;
+  ASSERT_TRUE(stub->ListAuditEntries(rpc::MakeContext(seconds(10)).get(), {}, &log).ok());
+  ASSERT_EQ(log.entries_size(), 5);
+  EXPECT_THAT(log.entries(3).detail(), HasSubstr("token " + token_id + " for worker of any free name, until 20"));
+  EXPECT_EQ(log.entries(3).name(), "root");
+  EXPECT_EQ(log.entries(2).detail(),
+            "certificate " + device.facts.serial + " of worker 'dev-1', for token " + token_id);
+  EXPECT_EQ(log.entries(1).detail(), "certificate " + next.facts.serial + " renews " + device.facts.serial);
+  EXPECT_THAT(log.entries(0).detail(), HasSubstr("certificate " + device.facts.serial));
+  EXPECT_THAT(log.entries(0).detail(), HasSubstr("certificate " + next.facts.serial));
 }
 
 TEST_F(SecureServerTest, AWorkerIsTheDeviceOfItsCertificate) {

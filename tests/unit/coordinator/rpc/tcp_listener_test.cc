@@ -2,10 +2,13 @@
 
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -55,10 +58,13 @@ class Taken {
   std::vector<base::Fd> connections_;
 };
 
-base::Fd Connect(int port) {
+// From 127.0.0.`host`.
+base::Fd Connect(int port, std::uint32_t host = 1) {
   base::Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_in name{};
   name.sin_family = AF_INET;
+  name.sin_addr.s_addr = htonl(INADDR_LOOPBACK - 1 + host);
+  EXPECT_EQ(::bind(fd.get(), reinterpret_cast<const sockaddr*>(&name), sizeof name), 0);
   name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   name.sin_port = htons(static_cast<std::uint16_t>(port));
   EXPECT_EQ(::connect(fd.get(), reinterpret_cast<const sockaddr*>(&name), sizeof name), 0);
@@ -69,6 +75,12 @@ base::Fd Connect(int port) {
 bool IsClosed(const base::Fd& fd) {
   char byte = 0;
   return ::read(fd.get(), &byte, 1) <= 0;
+}
+
+// Whether the other side keeps it: a connection that is refused is closed before anything else happens.
+bool IsTaken(const base::Fd& fd) {
+  pollfd state{.fd = fd.get(), .events = POLLIN | POLLRDHUP, .revents = 0};
+  return ::poll(&state, 1, 200) == 0;
 }
 
 TEST(TcpListenerTest, SaysWhyItCannotListen) {
@@ -109,6 +121,27 @@ TEST(TcpListenerTest, RefusesWhatIsTooMuchAndGoesOn) {
   listener->reset();
   ASSERT_FALSE(told.empty());
   EXPECT_GT(told.front(), static_cast<std::size_t>(again.get())) << "before the connection is given away";
+}
+
+TEST(TcpListenerTest, OneAddressLeavesRoomForTheOthers) {
+  auto listener = TcpListener::Open("127.0.0.1:0");
+  ASSERT_TRUE(listener.ok()) << listener.status();
+  Taken taken;
+  (*listener)->Start(std::make_unique<Taken::Acceptor>(&taken), {.max_open_files = 10'000, .max_per_address = 3});
+  std::vector<base::Fd> crowd;
+  for (int i = 0; i < 3; ++i) crowd.push_back(Connect((*listener)->port(), 7));
+  taken.Await(3);
+  for (int i = 0; i < 20; ++i) EXPECT_TRUE(IsClosed(Connect((*listener)->port(), 7)));
+  const base::Fd other = Connect((*listener)->port(), 8);
+  taken.Await(4);
+  // The server closes them, and nobody tells the listener.
+  taken.Clear();
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  base::Fd again;
+  do {
+    again = Connect((*listener)->port(), 7);
+  } while (!IsTaken(again) && std::chrono::steady_clock::now() < deadline);
+  EXPECT_TRUE(IsTaken(again));
 }
 
 }  // namespace
