@@ -12,6 +12,7 @@
 #include "common/base/clock.h"
 #include "common/base/units.h"
 #include "common/config/yaml.h"
+#include "common/jobs/variant.h"
 
 namespace ballast::cli {
 namespace {
@@ -257,9 +258,7 @@ std::string RunDetails(const v1::Run& run) {
   lines.Add("job", run.job_id());
   lines.Add("device", run.device_id());
   lines.Add("repetition", std::to_string(run.repetition()));
-  lines.Add("matrix", fmt::format("{}{}{}", run.matrix_environment(),
-                                  run.matrix_environment().empty() || run.matrix_quant().empty() ? "" : ", ",
-                                  run.matrix_quant()));
+  lines.Add("matrix", jobs::VariantName(run));
   lines.Add("workload", run.workload_kind());
   lines.Add("state", v1::Run::State_Name(run.state()));
   if (run.has_outcome()) {

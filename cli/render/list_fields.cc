@@ -9,6 +9,7 @@
 #include "cli/render/text_value.h"
 #include "common/base/clock.h"
 #include "common/base/units.h"
+#include "common/jobs/variant.h"
 
 namespace ballast::cli {
 namespace {
@@ -56,12 +57,6 @@ std::string WaitReasonsText(const v1::Job& job) {
     if (!reason.device_id().empty()) text += " " + reason.device_id();
   }
   return text;
-}
-
-// `4gb Q4_K_M`; empty where the job has no matrix.
-std::string VariantText(const v1::Run& run) {
-  const bool both = !run.matrix_environment().empty() && !run.matrix_quant().empty();
-  return run.matrix_environment() + (both ? " " : "") + run.matrix_quant();
 }
 
 // What keeps a device from runs, beside its state.
@@ -125,7 +120,7 @@ std::vector<Field<v1::Run>> RunFields() {
        [](const Run& r) { return Rfc3339(r.has_create_time(), r.create_time()); }},
       {"elapsed_seconds", "TIME", Align::kRight, ElapsedText<Run>, Elapsed<Run>},
       {"annotations", "ANNOTATIONS", Align::kLeft, [](const Run& r) { return KeyValues(r.annotations()); }},
-      {"variant", "VARIANT", Align::kLeft, [](const Run& r) { return VariantText(r).empty() ? "-" : VariantText(r); },
+      {"variant", "VARIANT", Align::kLeft, [](const Run& r) { return jobs::VariantName(r).empty() ? "-" : jobs::VariantName(r); },
        VariantText},
       {"matrix_environment", "", Align::kLeft, [](const Run& r) { return r.matrix_environment(); }},
       {"matrix_quant", "", Align::kLeft, [](const Run& r) { return r.matrix_quant(); }},

@@ -76,6 +76,7 @@ std::string ConditionsText(const v1::LoadConditions& conditions) {
     if (burst.has_target_psi()) pressure += " to " + StallText(burst.target_psi());
     parts.push_back(std::move(pressure));
   }
+  if (!conditions.environment().empty()) parts.push_back("in environment " + conditions.environment());
   return fmt::format("{}", fmt::join(parts, ", "));
 }
 

@@ -1,26 +1,10 @@
 #include "coordinator/core/job_variants.h"
 
-#include <algorithm>
-
 #include <fmt/format.h>
 
+#include "common/jobs/variant.h"
+
 namespace ballast::core {
-namespace {
-
-v1::ModelLoad* LoadOf(v1::Workload* workload) {
-  switch (workload->kind_case()) {
-    case v1::Workload::kModel:
-      return workload->mutable_model()->mutable_load();
-    case v1::Workload::kStability:
-      return workload->stability().has_load() ? workload->mutable_stability()->mutable_load() : nullptr;
-    case v1::Workload::kCapacity:
-      return workload->capacity().has_load() ? workload->mutable_capacity()->mutable_load() : nullptr;
-    default:
-      return nullptr;
-  }
-}
-
-}  // namespace
 
 std::vector<Variant> VariantsOf(const v1::JobSpec& spec) {
   const auto values = [](const auto& axis) {
@@ -45,29 +29,10 @@ absl::Status CheckMatrix(const v1::JobSpec& spec) {
 }
 
 void FillVariant(const v1::Job& job, const v1::Run& run, v1::Assignment* assignment) {
-  v1::JobSpec& spec = *assignment->mutable_spec();
-  spec = job.spec();
-  spec.clear_matrix();
-  if (!run.matrix_environment().empty()) {
-    const auto& names = job.spec().matrix().environments();
-    const auto name = std::find(names.begin(), names.end(), run.matrix_environment());
-    const v1::EnvironmentProfile& profile =
-        job.spec().matrix().environment_profiles(static_cast<int>(name - names.begin()));
-    spec.set_environment(profile.name());
-    if (profile.name().empty()) {
-      spec.clear_environment_profile();
-    } else {
-      *spec.mutable_environment_profile() = profile;
-    }
+  *assignment->mutable_spec() = jobs::SpecOf(job.spec(), run);
+  for (const v1::ResolvedModel& model : job.models()) {
+    if (run.matrix_quant().empty() || model.quant() == run.matrix_quant()) *assignment->add_models() = model;
   }
-  if (v1::ModelLoad* load = run.matrix_quant().empty() ? nullptr : LoadOf(spec.mutable_workload())) {
-    load->set_quant(run.matrix_quant());
-    for (const v1::ResolvedModel& model : job.models()) {
-      if (model.quant() == run.matrix_quant()) *assignment->add_models() = model;
-    }
-    return;
-  }
-  *assignment->mutable_models() = job.models();
 }
 
 }  // namespace ballast::core

@@ -7,26 +7,11 @@
 #include <fmt/format.h>
 
 #include "common/base/status.h"
+#include "common/jobs/workload_parts.h"
 #include "common/models/catalogue.h"
 
 namespace ballast::models {
 namespace {
-
-// The place where a workload names its model; null where it has none.
-v1::ModelLoad* LoadOf(v1::Workload* workload) {
-  switch (workload->kind_case()) {
-    case v1::Workload::kModel:
-      return workload->mutable_model()->mutable_load();
-    case v1::Workload::kQuantization:
-      return workload->mutable_quantization()->mutable_load();
-    case v1::Workload::kStability:
-      return workload->stability().has_load() ? workload->mutable_stability()->mutable_load() : nullptr;
-    case v1::Workload::kCapacity:
-      return workload->capacity().has_load() ? workload->mutable_capacity()->mutable_load() : nullptr;
-    default:
-      return nullptr;
-  }
-}
 
 bool NeedsEveryLevel(const v1::Workload& workload) {
   return workload.has_capacity() && workload.capacity().dimension() == v1::CapacityWorkload::QUANT_LEVEL;
@@ -43,7 +28,7 @@ std::vector<std::string> LevelNames(const v1::CatalogueModel& model) {
 absl::StatusOr<google::protobuf::RepeatedPtrField<v1::ResolvedModel>> ResolveModels(
     ModelLibrary* library, std::chrono::system_clock::time_point deadline, v1::JobSpec* spec) {
   google::protobuf::RepeatedPtrField<v1::ResolvedModel> resolved;
-  v1::ModelLoad* const load = LoadOf(spec->mutable_workload());
+  v1::ModelLoad* const load = jobs::MutableLoadOf(spec->mutable_workload());
   if (load == nullptr) return resolved;
   BALLAST_ASSIGN_OR_RETURN(const v1::CatalogueModel model, library->FindModel(load->model_id()));
 

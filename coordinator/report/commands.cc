@@ -5,6 +5,8 @@
 #include <cmath>
 #include <utility>
 
+#include "common/jobs/variant.h"
+#include "common/jobs/workload_parts.h"
 #include "coordinator/report/figures.h"
 #include "coordinator/report/loads.h"
 #include "google/protobuf/util/message_differencer.h"
@@ -90,14 +92,15 @@ std::vector<v1::Figure> ComputeCommandFigures(const v1::CommandResult& command) 
 void CommandExecutions::Add(const v1::Run& run, const v1::Job& job) {
   const v1::Attempt* attempt = LastAttempt(run);
   if (run.state() != v1::Run::ENDED || attempt == nullptr) return;
+  const v1::JobSpec spec = jobs::SpecOf(job.spec(), run);
   for (const v1::CommandResult& command : attempt->result().commands()) {
     // One that was cut off in the middle of everything has no end to count.
     if (!command.has_outcome()) continue;
     v1::CommandSummary conditions;
     conditions.set_command_id(command.command_id());
     *conditions.mutable_argv() = command.argv();
-    conditions.set_environment(job.spec().environment());
-    if (const auto* pressure = PressureOfWorkload(job.spec().workload())) *conditions.mutable_pressure() = *pressure;
+    conditions.set_environment(spec.environment());
+    if (const auto* pressure = jobs::PressureOf(spec.workload())) *conditions.mutable_pressure() = *pressure;
     auto group = std::ranges::find_if(groups_, [&conditions](const Group& known) {
       return google::protobuf::util::MessageDifferencer::Equals(known.conditions, conditions);
     });

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "common/base/status.h"
+#include "common/jobs/variant.h"
 #include "coordinator/report/figures.h"
 #include "coordinator/report/group_summary.h"
 #include "coordinator/report/invalid_runs.h"
@@ -71,7 +72,7 @@ class Grouping {
     Grouping grouping;
     grouping.dimension_ = v1::CompareRunsRequest::PROFILE;
     std::set<std::string> names;
-    for (const v1::Run& run : selection.runs) names.insert(selection.JobOf(run).spec().environment());
+    for (const v1::Run& run : selection.runs) names.insert(jobs::SpecOf(selection.JobOf(run).spec(), run).environment());
     for (const std::string& name : names) {
       grouping.Add(name, name.empty() ? std::string(kNoProfile) : std::string());
     }
@@ -191,7 +192,7 @@ absl::StatusOr<v1::Comparison> BuildComparison(storage::Store& store, const v1::
     if (attempt != nullptr && run.state() == v1::Run::ENDED) {
       BALLAST_ASSIGN_OR_RETURN(summaries, store.GetRollups(run.run_id(), attempt->attempt()));
     }
-    const v1::JobSpec& spec = selection.JobOf(run).spec();
+    const v1::JobSpec spec = jobs::SpecOf(selection.JobOf(run).spec(), run);
     grouping.AddRun(run, spec, ComputeFigures(run, spec.workload(), summaries), invalid.LeavesOut(run));
   }
 

@@ -4,6 +4,7 @@
 #include <string_view>
 #include <vector>
 
+#include "common/jobs/variant.h"
 #include "common/render/csv.h"
 #include "common/render/scalar_text.h"
 #include "coordinator/report/csv_cells.h"
@@ -23,7 +24,7 @@ constexpr std::string_view kLeadingColumns[] = {
 };
 // Columns after the figures.
 constexpr std::string_view kTrailingColumns[] = {"annotations", "valid", "invalid_reasons", "environment_memory_bytes",
-                                                "environment_swap_bytes"};
+                                                "environment_swap_bytes", "matrix_quant"};
 
 // `key=value` joined by semicolons, ordered by key; a backslash before every `=`, `;` and backslash inside.
 std::string AnnotationsText(const google::protobuf::Map<std::string, std::string>& annotations) {
@@ -80,6 +81,7 @@ std::vector<std::string> Row(const v1::RunReport& report, const v1::JobSpec& spe
   const bool applied = attempt != nullptr && attempt->result().has_environment();
   row.push_back(applied ? fmt::format("{}", attempt->result().environment().memory_bytes()) : std::string());
   row.push_back(applied ? fmt::format("{}", attempt->result().environment().swap_bytes()) : std::string());
+  row.push_back(run.matrix_quant());
   return row;
 }
 
@@ -93,7 +95,7 @@ std::string ReportToCsv(const v1::Report& report) {
   render::AppendCsvRecord(Header(), &csv);
   for (const v1::RunReport& run : report.runs()) {
     const auto spec = specs.find(run.run().job_id());
-    render::AppendCsvRecord(Row(run, spec == specs.end() ? v1::JobSpec::default_instance() : *spec->second), &csv);
+    render::AppendCsvRecord(Row(run, spec == specs.end() ? v1::JobSpec() : jobs::SpecOf(*spec->second, run.run())), &csv);
   }
   return csv;
 }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "common/jobs/workload_parts.h"
 #include "coordinator/report/figures.h"
 #include "coordinator/report/loads.h"
 #include "google/protobuf/descriptor.h"
@@ -9,7 +10,7 @@
 namespace ballast::report {
 
 std::string PressureMode(const v1::Workload& workload) {
-  const v1::PressureWorkload* pressure = PressureOfWorkload(workload);
+  const v1::PressureWorkload* pressure = jobs::PressureOf(workload);
   if (pressure == nullptr) return {};
   const google::protobuf::OneofDescriptor* pattern = v1::PressureWorkload::descriptor()->FindOneofByName("pattern");
   const google::protobuf::FieldDescriptor* field =

@@ -36,10 +36,4 @@ struct LoadOfRun {
 // all.
 [[nodiscard]] std::vector<LoadOfRun> LoadsOf(const v1::Run& run);
 
-// What the loads of a workload have in common; null where it loads nothing.
-[[nodiscard]] const v1::ModelLoad* LoadOfWorkload(const v1::Workload& workload);
-
-// The pressure beside whatever a workload does; null where it has none.
-[[nodiscard]] const v1::PressureWorkload* PressureOfWorkload(const v1::Workload& workload);
-
 }  // namespace ballast::report

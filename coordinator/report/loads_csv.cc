@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "common/base/clock.h"
+#include "common/jobs/variant.h"
 #include "common/render/csv.h"
 #include "common/render/scalar_text.h"
 #include "coordinator/report/csv_cells.h"
@@ -116,7 +117,7 @@ std::string LoadsToCsv(const v1::Report& report) {
         csv = render::kUtf8ByteOrderMark;
         render::AppendCsvRecord(Header(), &csv);
       }
-      render::AppendCsvRecord(Row(run, spec == specs.end() ? v1::JobSpec::default_instance() : *spec->second, load),
+      render::AppendCsvRecord(Row(run, spec == specs.end() ? v1::JobSpec() : jobs::SpecOf(*spec->second, run.run()), load),
                               &csv);
     }
   }

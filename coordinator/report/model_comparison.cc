@@ -11,6 +11,8 @@
 #include "common/base/clock.h"
 #include "common/base/units.h"
 #include "common/gguf/quant_mix.h"
+#include "common/jobs/variant.h"
+#include "common/jobs/workload_parts.h"
 #include "coordinator/report/loads.h"
 #include "google/protobuf/util/message_differencer.h"
 
@@ -108,13 +110,14 @@ v1::LevelSummary LevelAccumulator::Summarize() const {
   return summary;
 }
 
-v1::LoadConditions ConditionsOf(const v1::ModelLoadResult& load, const v1::PressureWorkload* pressure) {
+v1::LoadConditions ConditionsOf(const v1::ModelLoadResult& load, const v1::JobSpec& spec) {
   v1::LoadConditions conditions;
   conditions.set_loader(load.loader());
   conditions.set_runtime(load.runtime());
   conditions.set_lock(load.lock());
   conditions.set_cache(load.asked_cache());
-  if (pressure != nullptr) *conditions.mutable_pressure() = *pressure;
+  conditions.set_environment(spec.environment());
+  if (const auto* pressure = jobs::PressureOf(spec.workload())) *conditions.mutable_pressure() = *pressure;
   return conditions;
 }
 
@@ -124,19 +127,19 @@ bool SameConditions(const v1::LoadConditions& a, const v1::LoadConditions& b) {
 
 void ModelLoads::Add(const v1::Run& run, const v1::Job& job) {
   if (run.state() != v1::Run::ENDED) return;
-  const v1::PressureWorkload* pressure = PressureOfWorkload(job.spec().workload());
+  const v1::JobSpec spec = jobs::SpecOf(job.spec(), run);
   for (const LoadOfRun& entry : LoadsOf(run)) {
     const v1::ModelLoadResult& load = *entry.load;
     // One that was cut off in the middle of everything has no end to count.
     if (!load.has_outcome()) continue;
-    const v1::LoadConditions conditions = ConditionsOf(load, pressure);
+    const v1::LoadConditions conditions = ConditionsOf(load, spec);
     std::vector<Group>& groups = models_[load.model_id()];
     auto group = std::ranges::find_if(
         groups, [&conditions](const Group& known) { return SameConditions(known.conditions, conditions); });
     if (group == groups.end()) {
       Group& added = groups.emplace_back();
       added.conditions = conditions;
-      if (const v1::ModelLoad* asked = LoadOfWorkload(job.spec().workload()); asked != nullptr) added.load = *asked;
+      if (const v1::ModelLoad* asked = jobs::LoadOf(spec.workload()); asked != nullptr) added.load = *asked;
       group = std::prev(groups.end());
     }
     for (const v1::ResolvedModel& model : job.models()) {

@@ -67,8 +67,8 @@ class ModelLoads {
   std::map<std::pair<std::string, v1::CacheState>, CacheCount> caches_;
 };
 
-// How a load was made, beside which pressure (null: none).
-[[nodiscard]] v1::LoadConditions ConditionsOf(const v1::ModelLoadResult& load, const v1::PressureWorkload* pressure);
+// How a load was made, beside which pressure and in which environment: those of what its run carried out (jobs::SpecOf).
+[[nodiscard]] v1::LoadConditions ConditionsOf(const v1::ModelLoadResult& load, const v1::JobSpec& spec);
 
 // Whether loads under the two can be compared.
 [[nodiscard]] bool SameConditions(const v1::LoadConditions& a, const v1::LoadConditions& b);

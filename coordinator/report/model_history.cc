@@ -16,6 +16,7 @@
 #include "common/base/status.h"
 #include "common/config/field_rules.h"
 #include "common/config/field_text.h"
+#include "common/jobs/variant.h"
 #include "coordinator/report/advice.h"
 #include "coordinator/report/invalid_runs.h"
 #include "coordinator/report/loads.h"
@@ -117,7 +118,7 @@ class LatestConditions {
   void Look(const v1::Run& run, const v1::Job& job) {
     for (const LoadOfRun& entry : LoadsOf(run)) {
       if (entry.load->model_id() != request_.model_id() || !entry.load->has_outcome()) continue;
-      v1::LoadConditions conditions = ConditionsOf(*entry.load, PressureOfWorkload(job.spec().workload()));
+      v1::LoadConditions conditions = ConditionsOf(*entry.load, jobs::SpecOf(job.spec(), run));
       const base::SystemTime time = base::FromProto(run.end_time());
       if (!Matches(conditions, request_) || (conditions_.has_value() && time < time_)) continue;
       time_ = time;

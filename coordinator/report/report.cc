@@ -13,6 +13,7 @@
 #include "common/base/status.h"
 #include "common/base/version.h"
 #include "common/config/field_rules.h"
+#include "common/jobs/variant.h"
 #include "common/metrics/metric_table.h"
 #include "coordinator/report/advice.h"
 #include "coordinator/report/commands.h"
@@ -123,6 +124,7 @@ absl::StatusOr<v1::Report> BuildReport(storage::Store& store, const v1::GetRepor
 
   const std::optional<std::uint32_t> max_samples = SamplesPerRun(options, selection.runs.size());
   std::map<std::string, GroupAccumulator> by_device;
+  std::map<std::pair<std::string, std::string>, GroupAccumulator> by_variant;  // environment, quantisation level
   GroupAccumulator overall;
   ModelLoads loads;
   CommandExecutions commands;
@@ -142,6 +144,7 @@ absl::StatusOr<v1::Report> BuildReport(storage::Store& store, const v1::GetRepor
     run_report.mutable_figures()->Add(figures.begin(), figures.end());
     const bool left_out = invalid.LeavesOut(run);
     by_device[run.device_id()].Add(run, figures, left_out);
+    by_variant[{run.matrix_environment(), run.matrix_quant()}].Add(run, figures, left_out);
     overall.Add(run, figures, left_out);
     if (!left_out) {
       loads.Add(run, selection.JobOf(run));
@@ -165,6 +168,19 @@ absl::StatusOr<v1::Report> BuildReport(storage::Store& store, const v1::GetRepor
     summary.set_title(device_names[device_id]);
     if (std::string warning = WarningIfNothingCounts(summary, "device " + device_id); !warning.empty()) {
       report.add_warnings(std::move(warning));
+    }
+  }
+  if (by_variant.size() > 1) {
+    for (const auto& [variant, group] : by_variant) {
+      v1::Run of_variant;
+      of_variant.set_matrix_environment(variant.first);
+      of_variant.set_matrix_quant(variant.second);
+      v1::GroupSummary& summary = *report.add_by_variant();
+      summary = group.Summarize();
+      summary.set_group(jobs::VariantName(of_variant));
+      if (std::string warning = WarningIfNothingCounts(summary, "variant " + summary.group()); !warning.empty()) {
+        report.add_warnings(std::move(warning));
+      }
     }
   }
   *report.mutable_overall() = overall.Summarize();

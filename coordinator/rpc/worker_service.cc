@@ -73,7 +73,7 @@ absl::Status WorkerService::Fetch(const v1::FetchModelRequest& request, grpc::Se
     piece.set_offset_bytes(position);
     status = ReadPiece(file, position, size, piece.mutable_content());
     if (stopping_) status = absl::UnavailableError("the coordinator is stopping");
-    if (status.ok() && access_ != nullptr) status = access_->CheckRevoked(caller.serial);
+    if (status.ok() && access_ != nullptr) status = access_->CheckRevoked(caller);
     if (!status.ok()) break;
     if (!writer->Write(piece)) status = absl::CancelledError("the worker has gone");
     if (status.ok()) position += size;

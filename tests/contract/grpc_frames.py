@@ -59,9 +59,68 @@ def frame(kind, flags, stream, payload=b""):
     return len(payload).to_bytes(3, "big") + struct.pack(">BBI", kind, flags, stream) + payload
 
 
+def _text(text):
+    """Its length (HPACK, RFC 7541, 5.1) and itself."""
+    length = len(text)
+    if length < 127:
+        return bytes([length]) + text.encode()
+    prefix, length = b"\x7f", length - 127
+    while length >= 128:
+        prefix, length = prefix + bytes([128 + length % 128]), length // 128
+    return prefix + bytes([length]) + text.encode()
+
+
 def _header(name, value):
     """A literal that no table takes in."""
-    return b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
+    return b"\0" + _text(name) + _text(value)
+
+
+def _headers(scheme, method, authority):
+    headers = {":method": "POST", ":scheme": scheme, ":path": method, ":authority": authority, "te": "trailers",
+               "content-type": "application/grpc"}  # fmt: skip
+    return b"".join(_header(name, value) for name, value in headers.items())
+
+
+class EmptyCalls:
+    """A client that makes calls without a message on a connection that is there (of TLS, say), many at once, and does not care for answers."""
+
+    def __init__(self, connection, authority):
+        self._connection = connection
+        self._authority = authority
+        self._frames = FrameReader(has_preface=False)
+        self._next = 1
+        connection.sendall(PREFACE + frame(SETTINGS, 0, 0))
+
+    def make(self, methods):
+        """Returns when each was answered."""
+        waiting = set()
+        for method in methods:
+            waiting.add(self._next)
+            self._open(method)
+        while waiting:
+            data = self._connection.recv(65536)
+            if not data:
+                raise ConnectionError("the connection has ended")
+            for kind, flags, stream, payload in self._frames.feed(data):
+                if kind == SETTINGS and not flags & ACK:
+                    self._connection.sendall(frame(SETTINGS, ACK, 0))
+                elif kind == PING and not flags & ACK:
+                    self._connection.sendall(frame(PING, ACK, 0, payload))
+                elif kind == GOAWAY:
+                    raise ConnectionError(payload[8:].decode(errors="replace"))
+                elif kind == RST_STREAM or flags & END_STREAM and kind in (DATA, HEADERS):
+                    waiting.discard(stream)
+
+    def make_and_reset(self, method, count):
+        """Opens streams and takes each back at once."""
+        for _ in range(count):
+            stream = self._next
+            self._open(method, frame(RST_STREAM, 0, stream, struct.pack(">I", 8)))
+
+    def _open(self, method, more=b""):
+        headers = _headers("https", method, self._authority)
+        self._connection.sendall(frame(HEADERS, END_HEADERS | END_STREAM, self._next, headers) + more)
+        self._next += 2
 
 
 class BidiStream:
@@ -75,10 +134,7 @@ class BidiStream:
         self._window = {0: 65535, 1: 65535}  # what may still be sent: on the connection, on the stream
         self._closed = False
         self.messages = queue.Queue()
-        headers = {":method": "POST", ":scheme": "http", ":path": method, ":authority": address, "te": "trailers",
-                   "content-type": "application/grpc"}  # fmt: skip
-        headers = b"".join(_header(name, value) for name, value in headers.items())
-        self._write(PREFACE + frame(SETTINGS, 0, 0) + frame(HEADERS, END_HEADERS, 1, headers))
+        self._write(PREFACE + frame(SETTINGS, 0, 0) + frame(HEADERS, END_HEADERS, 1, _headers("http", method, address)))
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 

@@ -37,30 +37,31 @@ def open_files(pid):
 
 
 class HalfOpen:
-    """Connections that begin and do not go on. Some send another byte now and then."""
+    """Connections that begin and do not go on. Those that began with the second of the `beginnings` send another byte of the `rest` now and
+    then."""
 
-    def __init__(self, address, count):
+    def __init__(self, address, count, beginnings=BEGINNINGS, rest=grpc_frames.PREFACE[12:]):
         host, port = address.rsplit(":", 1)
         self.sockets = []
-        self.closed = 0
+        self._count = len(beginnings)
+        self._rest = rest
         for number in range(count):
             one = socket.create_connection((host, int(port)), timeout=20)
             self.sockets.append(one)
             one.setblocking(False)
             with contextlib.suppress(OSError):
-                one.send(BEGINNINGS[number % len(BEGINNINGS)])
+                one.send(beginnings[number % len(beginnings)])
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._dribble, daemon=True)
         self._thread.start()
 
     def _dribble(self):
-        rest = grpc_frames.PREFACE[12:]
-        for at in range(len(rest) - 1):  # never the whole
+        for at in range(len(self._rest) - 1):  # never the whole
             if self._over.wait(2):
                 return
-            for one in self.sockets[1 :: len(BEGINNINGS)]:
+            for one in self.sockets[1 :: self._count]:
                 with contextlib.suppress(OSError):
-                    one.send(rest[at : at + 1])
+                    one.send(self._rest[at : at + 1])
 
     def wait_until_closed(self, timeout_s):
         """Until the other side has closed every one; returns how many it has not."""

@@ -27,7 +27,7 @@ RULES = {
     "common/*": ["common", PROTO],
     "storage": ["common", PROTO],
     "storage/sqlite": ["storage/*.h", "common", PROTO],
-    "coordinator/core": ["common/base", PROTO],
+    "coordinator/core": ["common/base", "common/jobs", PROTO],
     "coordinator/models": ["common", PROTO],
     "coordinator/report": ["storage/*.h", "common", PROTO],
     "coordinator/retention": ["storage/*.h", "common", PROTO],

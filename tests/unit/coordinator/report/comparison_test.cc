@@ -70,6 +70,14 @@ TEST_F(ComparisonTest, ByProfileTheDeviceAsItIsComesFirst) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("two environments, these are in 1"));
 }
 
+TEST_F(ComparisonTest, ByProfileAMatrixIsInEachOfItsEnvironments) {
+  WriteMatrixJob();
+  const v1::Comparison comparison = MustBuild({kMatrixJob}, v1::CompareRunsRequest::PROFILE);
+  EXPECT_THAT(Groups(comparison), ElementsAre("", "4gb"));
+  EXPECT_EQ(comparison.groups(0).run_count(), 1);
+  EXPECT_EQ(comparison.groups(1).run_count(), 1);
+}
+
 TEST_F(ComparisonTest, RefusesADimensionItDoesNotKnow) {
   const absl::Status status =
       Build({kBurstJob, kStaircaseJob}, static_cast<v1::CompareRunsRequest::Dimension>(42)).status();

@@ -128,6 +128,28 @@ TEST(ModelLoads, KeepsApartWhatWasLoadedUnderOtherConditions) {
   EXPECT_EQ(compared[2].comparison.conditions().pressure().burst().target_percent(), 70);
 }
 
+TEST(ModelLoads, KeepsApartTheEnvironmentsOfAMatrix) {
+  const v1::Job job = Parse<v1::Job>(R"pb(spec {
+    workload { model { load { model_id: "m" } } }
+    matrix {
+      environments: "4gb" environments: "none"
+      environment_profiles { name: "4gb" } environment_profiles {}
+    }
+  })pb");
+  ModelLoads loads;
+  for (const char* environment : {"4gb", "none", "4gb"}) {
+    v1::Run run = RunOf("d-1", Load("Q2_K", 100, 4));
+    run.set_matrix_environment(environment);
+    loads.Add(run, job);
+  }
+  const std::vector<ComparedModel> compared = loads.Compare();
+  ASSERT_EQ(compared.size(), 2);
+  EXPECT_EQ(compared[0].comparison.conditions().environment(), "4gb");
+  EXPECT_EQ(compared[0].comparison.levels(0).load_count(), 2);
+  EXPECT_EQ(compared[1].comparison.conditions().environment(), "");
+  EXPECT_EQ(compared[1].comparison.levels(0).load_count(), 1);
+}
+
 TEST(ModelLoads, PassesOverWhatHasNotEnded) {
   ModelLoads loads;
   v1::Run run = RunOf("d-1", Load("Q2_K", 100, 4));

@@ -300,6 +300,23 @@ TEST_F(ReportTest, SumsUpEndedRunsByDeviceAndOverAll) {
   EXPECT_EQ(report.overall().outcomes_size(), 4);
 }
 
+TEST_F(ReportTest, SumsUpTheVariantsOfAMatrix) {
+  EXPECT_EQ(MustBuild({kStaircaseJob, kBurstJob}).by_variant_size(), 0);
+  WriteMatrixJob();
+  const v1::Report report = MustBuild({kMatrixJob});
+  ASSERT_EQ(report.by_variant_size(), 2);
+  EXPECT_EQ(report.by_variant(0).group(), "4gb");
+  EXPECT_EQ(report.by_variant(0).run_count(), 1);
+  EXPECT_GT(report.by_variant(0).figures_size(), 0);
+  EXPECT_EQ(report.by_variant(1).group(), "none");
+  EXPECT_EQ(report.overall().run_count(), 2);
+  // The table names what each run was in, by the profile.
+  const std::string csv = ReportToCsv(report);
+  EXPECT_THAT(csv, HasSubstr(std::string(kMatrixJob) + ".1"));
+  EXPECT_THAT(csv, HasSubstr(",4gb,1,"));
+  EXPECT_THAT(csv, Not(HasSubstr("none")));
+}
+
 TEST_F(ReportTest, KeepsRunsAsTheyAreStored) {
   const absl::StatusOr<v1::Run> stored = store_->GetRun("j-0000000001.2");
   ASSERT_TRUE(stored.ok());

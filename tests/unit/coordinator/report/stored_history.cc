@@ -427,6 +427,28 @@ void StoredHistoryTest::SetUp() {
   });
 }
 
+void StoredHistoryTest::WriteMatrixJob() {
+  absl::StatusOr<v1::Job> job = store_->GetJob(kStaircaseJob);
+  absl::StatusOr<v1::Run> run = store_->GetRun("j-0000000001.1");
+  ASSERT_TRUE(job.ok() && run.ok());
+  job->set_job_id(kMatrixJob);
+  job->clear_request_id();
+  job->mutable_spec()->clear_environment();
+  job->mutable_spec()->clear_environment_profile();
+  v1::JobMatrix& matrix = *job->mutable_spec()->mutable_matrix();
+  storage::WriteBatch batch = {storage::PutJob{}};
+  for (const std::string environment : {"4gb", "none"}) {
+    matrix.add_environments(environment);
+    matrix.add_environment_profiles()->set_name(environment == "none" ? "" : environment);
+    run->set_job_id(kMatrixJob);
+    run->set_run_id(kMatrixJob + ("." + std::to_string(matrix.environments_size())));
+    run->set_matrix_environment(environment);
+    batch.push_back(storage::PutRun{.run = *run});
+  }
+  batch.front() = storage::PutJob{.job = *job};
+  Write(std::move(batch));
+}
+
 void StoredHistoryTest::Write(storage::WriteBatch batch) {
   const absl::Status written = store_->WriteAndWait(std::move(batch));
   ASSERT_TRUE(written.ok()) << written;

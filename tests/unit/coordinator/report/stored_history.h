@@ -46,10 +46,15 @@ class StoredHistoryTest : public testing::Test {
  protected:
   static constexpr char kStaircaseJob[] = "j-0000000001";
   static constexpr char kBurstJob[] = "j-0000000002";
+  static constexpr char kMatrixJob[] = "j-0000000003";
   static constexpr char kDevice[] = "d-000000000a";
   static constexpr char kRemovedDevice[] = "d-000000000b";
 
   void SetUp() override;
+
+  // Another job: kMatrixJob, with a run of kDevice in the environment `4gb` (.1) and one as the device is (.2), which end
+  // like the first of kStaircaseJob.
+  void WriteMatrixJob();
 
   // Writes more into the store; fails the test where that fails.
   void Write(storage::WriteBatch batch);
