@@ -121,7 +121,7 @@ std::vector<Field<v1::Run>> RunFields() {
       {"elapsed_seconds", "TIME", Align::kRight, ElapsedText<Run>, Elapsed<Run>},
       {"annotations", "ANNOTATIONS", Align::kLeft, [](const Run& r) { return KeyValues(r.annotations()); }},
       {"variant", "VARIANT", Align::kLeft, [](const Run& r) { return jobs::VariantName(r).empty() ? "-" : jobs::VariantName(r); },
-       VariantText},
+       jobs::VariantName},
       {"matrix_environment", "", Align::kLeft, [](const Run& r) { return r.matrix_environment(); }},
       {"matrix_quant", "", Align::kLeft, [](const Run& r) { return r.matrix_quant(); }},
   };
