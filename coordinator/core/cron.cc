@@ -20,7 +20,9 @@ namespace ballast::core {
 namespace {
 
 constexpr std::size_t kMaxBytes = 256;
-constexpr int kLongestGapYears = 9;  // from one 29 February to the next, over a year that has none
+// From one 29 February to the next on the same day of the week, over a year that has none.
+constexpr int kLongestGapYears = 40;
+constexpr std::array<std::size_t, 13> kLongestMonth = {0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
 
 constexpr std::array<std::string_view, 12> kMonths = {"jan", "feb", "mar", "apr", "may", "jun",
                                                       "jul", "aug", "sep", "oct", "nov", "dec"};
@@ -139,7 +141,23 @@ absl::StatusOr<Cron> Cron::Parse(std::string_view text) {
   for (const int value : values[4]) cron.weekdays_.set(static_cast<std::size_t>(value % 7));
   cron.any_day_ = words[2].starts_with('*');
   cron.any_weekday_ = words[4].starts_with('*');
+  if (!cron.HasDate()) {
+    return absl::InvalidArgumentError(
+        fmt::format("{} never comes: none of its months has such a day of the month", base::Quoted(text)));
+  }
   return cron;
+}
+
+// Whether there is a day that matches in some year. The day of the week decides nothing: over the years every date
+// falls on each of them.
+bool Cron::HasDate() const {
+  if (!any_day_ && !any_weekday_) return true;  // either will do, and every month has every day of the week
+  for (std::size_t month = 1; month < months_.size(); ++month) {
+    for (std::size_t day = 1; months_[month] && day <= kLongestMonth[month]; ++day) {
+      if (days_[day]) return true;
+    }
+  }
+  return false;
 }
 
 bool Cron::MatchesDay(absl::CivilDay day) const {

@@ -17,14 +17,15 @@ namespace ballast::core {
 // `@yearly`, `@annually`. Where both days are limited, either will do. Immutable and copyable.
 class Cron {
  public:
-  // INVALID_ARGUMENT names the field and what may stand there.
+  // INVALID_ARGUMENT names the field and what may stand there, or says that no date is what the expression asks for.
   [[nodiscard]] static absl::StatusOr<Cron> Parse(std::string_view text);
 
-  // The first time after `after` in this time zone; nothing where there is none within nine years. A time that a change
-  // of the clock leaves out is that of the change; one that comes twice is the first of the two.
+  // The first time after `after` in this time zone; there is one, except of a Cron that was not parsed. A time
+  // that a change of the clock leaves out is that of the change; one that comes twice is the first of the two.
   [[nodiscard]] std::optional<base::SystemTime> Next(base::SystemTime after, absl::TimeZone zone) const;
 
  private:
+  [[nodiscard]] bool HasDate() const;
   [[nodiscard]] bool MatchesDay(absl::CivilDay day) const;
 
   std::bitset<60> minutes_;

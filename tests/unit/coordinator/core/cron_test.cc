@@ -62,7 +62,9 @@ TEST(Cron, NamesTimes) {
               ElementsAre("2026-03-13 00:00:00Z", "2026-03-20 00:00:00Z", "2026-03-27 00:00:00Z"));
   EXPECT_THAT(Times("0 0 29 2 *", "2026-01-01 00:00:00Z", 2),
               ElementsAre("2028-02-29 00:00:00Z", "2032-02-29 00:00:00Z"));
-  EXPECT_THAT(Times("0 0 31 2 *", "2026-01-01 00:00:00Z", 1), ElementsAre("never"));
+  // A 29 February that is a Sunday: 2100 has none.
+  EXPECT_THAT(Times("0 0 29 2 */7", "2088-01-01 00:00:00Z", 2),
+              ElementsAre("2088-02-29 00:00:00Z", "2128-02-29 00:00:00Z"));
   EXPECT_THAT(Times("@weekly", "2026-03-02 00:00:00Z", 1), ElementsAre("2026-03-08 00:00:00Z"));
   EXPECT_THAT(Times("@hourly", "2026-03-02 00:30:00Z", 1), ElementsAre("2026-03-02 01:00:00Z"));
 }
@@ -98,6 +100,17 @@ TEST(Cron, ProblemsNameTheField) {
   EXPECT_THAT(problem("*/0 * * * *"), HasSubstr("minute '*/0'"));
   EXPECT_THAT(problem("1,,2 * * * *"), HasSubstr("minute ''"));
   EXPECT_THAT(problem("@often"), HasSubstr("'@often' is none of @hourly"));
+}
+
+TEST(Cron, WhatNeverComesIsRefused) {
+  for (const char* const text : {"0 0 30 2 *", "0 0 31 2,4,jun,9,11 *", "* * 30-31 feb */2"}) {
+    const absl::Status status = Cron::Parse(text).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << text;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("never comes: none of its months")) << text;
+  }
+  // A day of the week makes up for it, and so does one of the months.
+  EXPECT_THAT(Times("0 0 30 2 mon", "2026-01-01 00:00:00Z", 1), ElementsAre("2026-02-02 00:00:00Z"));
+  EXPECT_THAT(Times("0 0 31 2,3 *", "2026-01-01 00:00:00Z", 1), ElementsAre("2026-03-31 00:00:00Z"));
 }
 
 TEST(Cron, AStepMayBeAsLargeAsANumberGets) {
