@@ -22,8 +22,24 @@ constexpr std::size_t kMaxSchedules = 1000;
 // A time that is not longer ago than this was not missed: cron's own grain.
 constexpr std::chrono::nanoseconds kOnTime = std::chrono::minutes(1);
 
+// A clock that is set back by up to this leaves what was decided on: the schedule waits until those times have passed
+// again. One that was further ahead than this would keep it silent for as long as that.
+constexpr std::chrono::nanoseconds kClockSetBack = std::chrono::hours(1);
+
 base::SystemTime NextOf(const v1::Schedule& schedule) {
   return base::FromProto(schedule.next_time());
+}
+
+// Whether the last time was decided on by a clock that was far ahead.
+bool IsLastTimeAhead(const v1::Schedule& schedule, base::SystemTime wall) {
+  return schedule.has_last_time() && base::FromProto(schedule.last_time()) - wall > kClockSetBack;
+}
+
+// No time at or before this is the schedule's next, where what is before `after` was seen to.
+base::SystemTime DecidedUntil(const v1::Schedule& schedule, base::SystemTime wall, base::SystemTime after) {
+  after = std::min(after, wall);
+  if (!schedule.has_last_time() || IsLastTimeAhead(schedule, wall)) return after;
+  return std::max(after, base::FromProto(schedule.last_time()));
 }
 
 }  // namespace
@@ -83,7 +99,7 @@ absl::StatusOr<v1::Schedule> ScheduleDesk::Put(Turn& turn, v1::Schedule schedule
   }
   const std::string schedule_id = schedule.schedule_id();
   timings_.insert_or_assign(schedule_id, std::move(timing));
-  SetNext(turn.wall(), &schedule);
+  SetNext(turn.wall(), turn.wall(), &schedule);
   turn.Write(PutSchedule{schedule});
   state_->schedules.insert_or_assign(schedule_id, schedule);
   Arm(turn.now());
@@ -110,21 +126,30 @@ absl::StatusOr<v1::Schedule> ScheduleDesk::Delete(Turn& turn, const std::string&
   return gone;
 }
 
-void ScheduleDesk::SetNext(base::SystemTime after, v1::Schedule* schedule) {
+void ScheduleDesk::SetNext(base::SystemTime wall, base::SystemTime after, v1::Schedule* schedule) {
   Timing& timing = timings_.at(schedule->schedule_id());
   timing.want_again.reset();
   schedule->clear_next_time();
+  after = DecidedUntil(*schedule, wall, after);
+  // What it says has not been yet, and would keep the jobs of earlier times from being heard of.
+  if (IsLastTimeAhead(*schedule, wall)) schedule->clear_last_time();
   if (schedule->paused()) return;
-  // No time comes twice, also where the clock is set back.
-  if (schedule->has_last_time()) after = std::max(after, base::FromProto(schedule->last_time()));
   if (const auto next = timing.cron.Next(after, timing.zone)) *schedule->mutable_next_time() = base::ToProto(*next);
+}
+
+void ScheduleDesk::LookAgain(Turn& turn, v1::Schedule* schedule, const Timing& timing) {
+  // Told by the times themselves, not by a clock that is remembered: it may have been set while nobody was there.
+  const auto next = timing.cron.Next(DecidedUntil(*schedule, turn.wall(), turn.wall()), timing.zone);
+  if (!next || *next >= NextOf(*schedule)) return;
+  SetNext(turn.wall(), turn.wall(), schedule);
+  turn.Write(PutSchedule{*schedule});
 }
 
 void ScheduleDesk::Decide(Turn& turn, v1::Schedule* schedule, base::SystemTime time, base::SystemTime after,
                           std::string problem) {
   *schedule->mutable_last_time() = base::ToProto(time);
   schedule->set_last_problem(std::move(problem));
-  SetNext(after, schedule);
+  SetNext(turn.wall(), after, schedule);
   turn.Write(PutSchedule{*schedule});
 }
 
@@ -194,8 +219,12 @@ void ScheduleDesk::Restore(v1::Schedule schedule) {
 
 void ScheduleDesk::CheckTime(Turn& turn) {
   for (auto& [schedule_id, schedule] : state_->schedules) {
-    if (!schedule.has_next_time() || NextOf(schedule) > turn.wall()) continue;
+    if (!schedule.has_next_time()) continue;
     Timing& timing = timings_.at(schedule_id);
+    if (NextOf(schedule) > turn.wall()) {
+      LookAgain(turn, &schedule, timing);
+      continue;
+    }
     if (timing.want_again && turn.steady() < *timing.want_again) continue;
     Due(turn, &schedule, &timing);
   }

@@ -45,7 +45,10 @@ class ScheduleDesk {
   void Due(Turn& turn, v1::Schedule* schedule, Timing* timing);
   // A time was decided on; the next is the first after `after`.
   void Decide(Turn& turn, v1::Schedule* schedule, base::SystemTime time, base::SystemTime after, std::string problem);
-  void SetNext(base::SystemTime after, v1::Schedule* schedule);
+  // The next time after `after`, as of now, is the schedule's.
+  void SetNext(base::SystemTime wall, base::SystemTime after, v1::Schedule* schedule);
+  // The next time again, where the clock was set back since it was worked out.
+  void LookAgain(Turn& turn, v1::Schedule* schedule, const Timing& timing);
   void Arm(const Instant& now);
 
   State* state_;

@@ -72,10 +72,62 @@ TEST_F(ScheduleDeskTest, ATimeComesOnceAlsoOverARestartAndAClockThatIsSet) {
   const std::vector<WantJob> wanted = TakeWanted();
   ASSERT_THAT(wanted, SizeIs(1));
   ASSERT_TRUE(SubmitWanted(wanted.front()).ok());
-  now_.wall -= hours(2);
+  now_.wall -= minutes(50);
   Restart();
   AdvanceTicking(hours(3));
   EXPECT_THAT(TakeWanted(), IsEmpty());
+  EXPECT_EQ(Next(), "2023-11-16 02:00:00Z");
+}
+
+TEST_F(ScheduleDeskTest, AClockThatWasFarAheadDoesNotSilenceIt) {
+  Connect("a");
+  v1::Schedule schedule = Nightly();
+  schedule.set_allow_overlap(true);
+  ASSERT_TRUE(Put(schedule).ok());
+  now_.wall += hours(24 * 365);  // 2024-11-13 22:13:20
+  AdvanceTicking(hours(4));
+  ASSERT_TRUE(SubmitWanted(TakeWanted().at(0)).ok());
+  ASSERT_EQ(UtcText(base::FromProto(Kept().last_time())), "2024-11-14 02:00:00Z");
+  ASSERT_EQ(Next(), "2024-11-15 02:00:00Z");
+
+  now_.wall -= hours(24 * 365);  // 2023-11-15 02:13:20
+  AdvanceTicking(minutes(2));
+  EXPECT_EQ(Next(), "2023-11-16 02:00:00Z");
+  EXPECT_FALSE(Kept().has_last_time());
+  EXPECT_THAT(TakeWanted(), IsEmpty());
+  AdvanceTicking(hours(24));
+  const std::vector<WantJob> wanted = TakeWanted();
+  ASSERT_FALSE(wanted.empty());
+  EXPECT_EQ(UtcText(wanted.front().origin.scheduled_time), "2023-11-16 02:00:00Z");
+  ASSERT_TRUE(SubmitWanted(wanted.front()).ok());
+  EXPECT_EQ(Next(), "2023-11-17 02:00:00Z");
+}
+
+TEST_F(ScheduleDeskTest, OneThatWasPutByAClockThatWasAheadComesAlsoAfterARestart) {
+  Connect("a");
+  now_.wall += hours(24 * 365);
+  ASSERT_TRUE(Put(Nightly()).ok());
+  EXPECT_EQ(Next(), "2024-11-14 02:00:00Z");
+  now_.wall -= hours(24 * 365);
+  Restart();
+  EXPECT_EQ(Next(), "2023-11-15 02:00:00Z");
+}
+
+TEST_F(ScheduleDeskTest, ATimeThatComesAgainAfterAClockIsSetFarBackHasItsJobAlready) {
+  Connect("a");
+  v1::Schedule schedule = Nightly();
+  schedule.set_allow_overlap(true);
+  ASSERT_TRUE(Put(schedule).ok());
+  AdvanceTicking(hours(3) + minutes(47));
+  const absl::StatusOr<v1::Job> job = SubmitWanted(TakeWanted().at(0));
+  ASSERT_TRUE(job.ok()) << job.status();
+  now_.wall -= hours(3);
+  AdvanceTicking(minutes(2));
+  EXPECT_EQ(Next(), "2023-11-15 02:00:00Z");
+  AdvanceTicking(hours(3));
+  const std::vector<WantJob> wanted = TakeWanted();
+  ASSERT_FALSE(wanted.empty());
+  EXPECT_EQ(SubmitWanted(wanted.front())->job_id(), job->job_id());
   EXPECT_EQ(Next(), "2023-11-16 02:00:00Z");
 }
 
