@@ -109,6 +109,8 @@ absl::Status Core::RestoreRun(Turn& turn, v1::Run stored) {
 absl::StatusOr<v1::Job> Core::Submit(const Instant& now, Submission submission, Actions* actions) {
   Turn turn(now, actions);
   const JobOrigin origin = submission.origin;
+  // Finding out what a job names can take long: its schedule may be gone.
+  BALLAST_RETURN_IF_ERROR(schedule_desk_.CheckWanted(origin));
   absl::StatusOr<v1::Job> job = job_desk_.Submit(turn, std::move(submission));
   if (job.ok()) NoteWanted(turn, origin, job->job_id());
   Finish(&turn);

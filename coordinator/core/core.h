@@ -53,7 +53,8 @@ class Core {
 
   // Takes in a job, of a user or one that the core wanted (WantJob). The same request_id gives the same job as long as
   // the core remembers it (all open jobs and the last ended ones). NOT_FOUND, FAILED_PRECONDITION as in SelectDevices;
-  // INVALID_ARGUMENT where it would have too many runs.
+  // INVALID_ARGUMENT where it would have too many runs; FAILED_PRECONDITION where the schedule that it is of is no
+  // more.
   absl::StatusOr<v1::Job> Submit(const Instant& now, Submission submission, Actions* actions);
   // NOT_FOUND where no open or recently ended job has this identifier: the store may know it.
   absl::StatusOr<v1::Job> CancelJob(const Instant& now, const std::string& job_id, Actions* actions);

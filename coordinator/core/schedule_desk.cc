@@ -185,6 +185,15 @@ void ScheduleDesk::Due(Turn& turn, v1::Schedule* schedule, Timing* timing) {
   timing->want_again = turn.steady() + kWantAgain;
 }
 
+absl::Status ScheduleDesk::CheckWanted(const JobOrigin& origin) const {
+  if (origin.schedule_id.empty()) return absl::OkStatus();
+  const auto schedule = state_->schedules.find(origin.schedule_id);
+  if (schedule != state_->schedules.end() && !schedule->second.paused()) return absl::OkStatus();
+  return absl::FailedPreconditionError(fmt::format("skipped: schedule {} was {} before its job was there",
+                                                   origin.schedule_id,
+                                                   schedule == state_->schedules.end() ? "deleted" : "paused"));
+}
+
 void ScheduleDesk::Submitted(Turn& turn, const JobOrigin& origin, const std::string& job_id) {
   const auto schedule = state_->schedules.find(origin.schedule_id);
   if (schedule == state_->schedules.end()) return;

@@ -25,6 +25,9 @@ class ScheduleDesk {
   absl::StatusOr<v1::Schedule> Delete(Turn& turn, const std::string& schedule_id, const std::string& requester,
                                       bool administrator);
 
+  // Whether a job that was asked for is wanted still, as of its submission. FAILED_PRECONDITION where the schedule was
+  // deleted or paused meanwhile. OK for what no schedule asked for.
+  [[nodiscard]] absl::Status CheckWanted(const JobOrigin& origin) const;
   // The job for a time is there, or cannot be.
   void Submitted(Turn& turn, const JobOrigin& origin, const std::string& job_id);
   void Refused(Turn& turn, const JobOrigin& origin, const std::string& reason);

@@ -182,6 +182,25 @@ TEST_F(ScheduleDeskTest, WhatCannotBeSubmittedIsToldAndTheNextTimeComes) {
   EXPECT_THAT(kept_.jobs, IsEmpty());
 }
 
+TEST_F(ScheduleDeskTest, WhatIsDeletedOrPausedWhileItsJobIsHandedOverGetsNone) {
+  Connect("a");
+  ASSERT_TRUE(Put(Nightly()).ok());
+  AdvanceTicking(hours(3) + minutes(47));
+  const WantJob want = TakeWanted().at(0);
+  v1::Schedule paused = Nightly();
+  paused.set_paused(true);
+  ASSERT_TRUE(Put(paused).ok());
+  const absl::Status refused = SubmitWanted(want).status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
+  core_->WantedJobFailed(now_, want.origin, std::string(refused.message()), &actions_);
+  Settle();
+  EXPECT_EQ(Kept().last_problem(), "skipped: schedule nightly was paused before its job was there");
+
+  ASSERT_TRUE(core_->RemoveSchedule(now_, "nightly", "ada", false, &actions_).ok());
+  EXPECT_THAT(std::string(SubmitWanted(want).status().message()), HasSubstr("schedule nightly was deleted"));
+  EXPECT_THAT(kept_.jobs, IsEmpty());
+}
+
 TEST_F(ScheduleDeskTest, APausedScheduleWantsNothing) {
   Connect("a");
   v1::Schedule schedule = Nightly();
