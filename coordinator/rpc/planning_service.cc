@@ -7,7 +7,6 @@
 
 #include "common/base/status.h"
 #include "common/config/field_rules.h"
-#include "common/rpc/channel.h"
 #include "coordinator/rpc/answer.h"
 #include "coordinator/rpc/caller.h"
 
@@ -89,29 +88,29 @@ grpc::Status ReservationService::EndReservation(grpc::ServerContext* context, co
 grpc::Status ScheduleService::PutSchedule(grpc::ServerContext* context, const v1::PutScheduleRequest* request,
                                           v1::Schedule* reply) {
   if (grpc::Status refused = admission_->Admit(context, "PutSchedule"); !refused.ok()) return refused;
-  v1::Schedule schedule = request->schedule();
-  const Caller caller = CallerOf(*context);
-  schedule.set_submitter(OwnerOf(caller, schedule.submitter()));
-  // What its job names is looked for again each time: what is kept is what was written.
-  if (const absl::Status status = intake_->Check(context->deadline(), schedule.mutable_job());
-      !status.ok() && !schedule.paused()) {
-    return rpc::ToGrpc(base::WithContext(status, "job"));
-  }
-  config::ApplyDefaults(&schedule);
-  const auto& message = static_cast<const google::protobuf::Message&>(schedule);
-  if (const absl::Status status = config::Validate(message); !status.ok()) return rpc::ToGrpc(status);
-  grpc::Status answer =
-      Answer(actor_->Call<v1::Schedule>(context->deadline(),
-                                        [schedule = std::move(schedule), administrator = IsAdministrator(caller)](
-                                            core::Core& core, const core::Instant& now, core::Actions* actions) {
-                                          return core.SetSchedule(now, schedule, administrator, actions);
-                                        }),
-             reply);
+  grpc::Status answer = Answer(Put(context->deadline(), CallerOf(*context), request->schedule()), reply);
   return audit_->Done(*context,
                       {.action = "PutSchedule",
                        .subject = request->schedule().schedule_id(),
                        .claimed_name = request->schedule().submitter()},
                       std::move(answer));
+}
+
+absl::StatusOr<v1::Schedule> ScheduleService::Put(std::chrono::system_clock::time_point deadline, const Caller& caller,
+                                                  v1::Schedule schedule) {
+  schedule.set_submitter(OwnerOf(caller, schedule.submitter()));
+  // What its job names is looked for again each time: what is kept is what was written.
+  if (const absl::Status status = intake_->Check(deadline, schedule.mutable_job());
+      !status.ok() && !schedule.paused()) {
+    return base::WithContext(status, "job");
+  }
+  config::ApplyDefaults(&schedule);
+  const auto& message = static_cast<const google::protobuf::Message&>(schedule);
+  BALLAST_RETURN_IF_ERROR(config::Validate(message));
+  return actor_->Call<v1::Schedule>(deadline, [schedule = std::move(schedule), administrator = IsAdministrator(caller)](
+                                                  core::Core& core, const core::Instant& now, core::Actions* actions) {
+    return core.SetSchedule(now, schedule, administrator, actions);
+  });
 }
 
 grpc::Status ScheduleService::ListSchedules(grpc::ServerContext* context, const v1::ListSchedulesRequest* request,

@@ -1,10 +1,14 @@
 // ReservationService and ScheduleService over the actor.
 #pragma once
 
+#include <chrono>
+
+#include "absl/status/statusor.h"
 #include "ballast/v1/planning_service.grpc.pb.h"
 #include "coordinator/rpc/actor.h"
 #include "coordinator/rpc/admission.h"
 #include "coordinator/rpc/audit_log.h"
+#include "coordinator/rpc/caller.h"
 #include "coordinator/rpc/job_ids.h"
 #include "coordinator/rpc/job_intake.h"
 
@@ -44,6 +48,10 @@ class ScheduleService final : public v1::ScheduleService::Service {
                               v1::Schedule* reply) override;
 
  private:
+  // Checks and keeps it. Codes of PutSchedule.
+  [[nodiscard]] absl::StatusOr<v1::Schedule> Put(std::chrono::system_clock::time_point deadline, const Caller& caller,
+                                                 v1::Schedule schedule);
+
   Actor* const actor_;
   JobIntake* const intake_;
   Admission* const admission_;

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <string>
@@ -10,6 +11,7 @@
 
 #include <fmt/format.h>
 
+#include "ballast/v1/planning_service.grpc.pb.h"
 #include "common/base/clock.h"
 #include "coordinator/rpc/audit_log.h"
 #include "tests/unit/coordinator/rpc/server_fixture.h"
@@ -113,6 +115,41 @@ TEST_F(AuditTest, EveryChangeIsWrittenDown) {
   EXPECT_GT(entries[0].time().seconds(), 1'600'000'000);
   EXPECT_LT(entries[0].entry_id(), entries[1].entry_id());
   EXPECT_THAT(entries[5].message(), HasSubstr("d-9"));
+}
+
+TEST_F(AuditTest, ASchedulesRefusalIsWrittenDownWhereverItIsFound) {
+  const auto worker = Connect("d-1");
+  const auto schedules = v1::ScheduleService::NewStub(channel_);
+  v1::PutScheduleRequest request;
+  v1::Schedule& schedule = *request.mutable_schedule();
+  schedule.set_schedule_id("nightly");
+  schedule.set_submitter("kim");
+  schedule.set_cron("0 2 * * *");
+  v1::Schedule put;
+  // Of its job, of a field of its own, of what the core reads, and of nothing.
+  EXPECT_EQ(schedules->PutSchedule(rpc::MakeContext().get(), request, &put).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+  *schedule.mutable_job() = Request().spec();
+  schedule.set_schedule_id("Not A Name");
+  EXPECT_EQ(schedules->PutSchedule(rpc::MakeContext().get(), request, &put).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+  schedule.set_schedule_id("nightly");
+  schedule.set_time_zone("Europe/Nowhere");
+  EXPECT_EQ(schedules->PutSchedule(rpc::MakeContext().get(), request, &put).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+  schedule.clear_time_zone();
+  EXPECT_TRUE(schedules->PutSchedule(rpc::MakeContext().get(), request, &put).ok());
+
+  server_.reset();  // failures are written behind their answers
+  std::uint32_t refused = 0;
+  for (const v1::AuditEntry& entry : Entries()) {
+    EXPECT_EQ(entry.action(), "PutSchedule");
+    EXPECT_EQ(entry.name(), "kim");
+    if (entry.code() != "OK") refused += std::max(entry.count(), 1U);
+  }
+  EXPECT_EQ(refused, 3U);  // alike ones are counted
+  EXPECT_THAT(Texts(), testing::Contains("PutSchedule nightly INVALID_ARGUMENT"));
+  EXPECT_THAT(Texts(), testing::Contains("PutSchedule nightly OK"));
 }
 
 TEST_F(AuditTest, WhatWasDoneIsOnDiskBeforeItsCallerHears) {
