@@ -3,12 +3,12 @@
 
 #include "cli/commands.h"
 #include "cli/error_text.h"
+#include "cli/job_file.h"
 #include "cli/render/details.h"
 #include "cli/render/list_fields.h"
 #include "cli/session.h"
 #include "common/base/status.h"
 #include "common/base/units.h"
-#include "common/config/yaml.h"
 
 namespace ballast::cli {
 namespace {
@@ -52,10 +52,7 @@ absl::StatusOr<ExitCode> Put(const ScheduleFlags& flags, Context& context) {
   BALLAST_RETURN_IF_ERROR(RequireArgument(!flags.cron.empty(), "--cron", kExample));
   v1::PutScheduleRequest request;
   v1::Schedule& schedule = *request.mutable_schedule();
-  if (const absl::Status read = config::ReadYamlFile(flags.file, flags.sets, schedule.mutable_job()); !read.ok()) {
-    return WithNextStep(absl::InvalidArgumentError(std::string(read.message())),
-                        "mend the file; `ballast simple … --dry-run` prints one that is valid");
-  }
+  BALLAST_RETURN_IF_ERROR(ReadJobFile(flags.file, flags.sets, schedule.mutable_job()));
   schedule.set_schedule_id(flags.name);
   schedule.set_cron(flags.cron);
   schedule.set_time_zone(flags.time_zone);

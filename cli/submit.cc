@@ -3,10 +3,9 @@
 
 #include "cli/commands.h"
 #include "cli/device_flags.h"
-#include "cli/error_text.h"
+#include "cli/job_file.h"
 #include "cli/run_job.h"
 #include "common/base/status.h"
-#include "common/config/yaml.h"
 
 namespace ballast::cli {
 namespace {
@@ -21,11 +20,7 @@ struct SubmitFlags {
 absl::StatusOr<ExitCode> RunSubmit(const SubmitFlags& flags, Context& context) {
   BALLAST_RETURN_IF_ERROR(RequireArgument(!flags.file.empty(), "the job file", "ballast submit job.yaml"));
   v1::JobSpec spec;
-  if (const absl::Status read = config::ReadYamlFile(flags.file, flags.sets, &spec); !read.ok()) {
-    // Whatever is wrong with it, the job file is invalid; it is not a job that could not be found.
-    return WithNextStep(absl::InvalidArgumentError(std::string(read.message())),
-                        "mend the file; `ballast simple … --dry-run` prints one that is valid");
-  }
+  BALLAST_RETURN_IF_ERROR(ReadJobFile(flags.file, flags.sets, &spec));
   v1::DeviceSelector chosen;
   BALLAST_RETURN_IF_ERROR(FillDevices(flags.where, &chosen));
   if (!flags.where.on.empty() || !flags.where.devices.empty() || flags.where.all) {
