@@ -1,14 +1,31 @@
 #include "cli/context.h"
 
+#include <fmt/format.h>
+#include <pwd.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdlib>
+#include <utility>
 
 namespace ballast::cli {
 
 std::string UserName(const Context& context) {
-  return context.variable("USER").value_or(context.variable("LOGNAME").value_or(""));
+  for (const char* name : {"USER", "LOGNAME"}) {
+    if (std::optional<std::string> user = context.variable(name)) return *std::move(user);
+  }
+  return AccountName(::geteuid());
+}
+
+std::string AccountName(uid_t uid) {
+  passwd entry{};
+  passwd* found = nullptr;
+  std::array<char, 16384> text;  // what a system says is needed is a few hundred bytes
+  if (::getpwuid_r(uid, &entry, text.data(), text.size(), &found) == 0 && found != nullptr && *found->pw_name != '\0') {
+    return found->pw_name;
+  }
+  return fmt::format("uid-{}", uid);
 }
 
 std::optional<std::string> ProcessVariable(const std::string& name) {

@@ -2,6 +2,8 @@
 // run in a test.
 #pragma once
 
+#include <sys/types.h>
+
 #include <filesystem>
 #include <functional>
 #include <optional>
@@ -35,8 +37,11 @@ struct Context {
   std::filesystem::path program_directory;
 };
 
-// Who uses this program: the name of the account. Empty where the environment does not tell.
+// Who uses this program: what the environment says (USER, LOGNAME), else the account of this process. Never empty.
 [[nodiscard]] std::string UserName(const Context& context);
+
+// The name of an account; `uid-N` where the system has no name for it. Never empty.
+[[nodiscard]] std::string AccountName(uid_t uid);
 
 // The process's own environment variables.
 [[nodiscard]] std::optional<std::string> ProcessVariable(const std::string& name);

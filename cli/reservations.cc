@@ -67,10 +67,9 @@ absl::StatusOr<ExitCode> Create(const ReservationFlags& flags, Context& context)
     }
     *request.mutable_end_time() = base::ToProto(start + *duration);
   }
-  request.set_holder(flags.holder.empty() ? UserName(context) : flags.holder);
-  BALLAST_RETURN_IF_ERROR(RequireArgument(!request.holder().empty(), "whom it is for", "--holder NAME"));
   request.set_note(flags.note);
   BALLAST_ASSIGN_OR_RETURN(const auto session, Session::Open(context, flags.connection, Session::Use::kHistory));
+  request.set_holder(flags.holder.empty() ? session->CallerName() : flags.holder);
   return Print(session->Call(&v1::ReservationService::Stub::CreateReservation, request), output, context);
 }
 
@@ -97,7 +96,7 @@ absl::StatusOr<ExitCode> End(const ReservationFlags& flags, Context& context) {
   BALLAST_ASSIGN_OR_RETURN(const auto session, Session::Open(context, flags.connection, Session::Use::kHistory));
   v1::EndReservationRequest request;
   request.set_reservation_id(flags.reservation_id);
-  request.set_requester(UserName(context));
+  request.set_requester(session->CallerName());
   return Print(session->Call(&v1::ReservationService::Stub::EndReservation, request), output, context);
 }
 

@@ -50,10 +50,10 @@ absl::Status CancelLeftovers(Session& session, Context& context) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<v1::Job> Submit(const v1::JobSpec& spec, Session& session, Context& context) {
+absl::StatusOr<v1::Job> Submit(const v1::JobSpec& spec, Session& session) {
   v1::SubmitJobRequest request;
   *request.mutable_spec() = spec;
-  request.set_submitter(UserName(context));
+  request.set_submitter(session.CallerName());
   BALLAST_ASSIGN_OR_RETURN(*request.mutable_request_id(), NewRequestId());
   v1::DeviceSelector* devices = request.mutable_spec()->mutable_devices();
   if (session.local() && !ChoosesDevices(*devices)) {
@@ -147,7 +147,7 @@ absl::StatusOr<ExitCode> RunJob(v1::JobSpec spec, const ResultFlags& flags, Cont
     if (command != nullptr) session->OfferCommand(*command);
     BALLAST_RETURN_IF_ERROR(session->StartWorker());
   }
-  BALLAST_ASSIGN_OR_RETURN(const v1::Job job, Submit(spec, *session, context));
+  BALLAST_ASSIGN_OR_RETURN(const v1::Job job, Submit(spec, *session));
   if (flags.detach) {
     if (output == OutputFormat::kJson) {
       PrintJson(job, context);

@@ -58,7 +58,6 @@ absl::StatusOr<ExitCode> Put(const ScheduleFlags& flags, Context& context) {
   schedule.set_time_zone(flags.time_zone);
   schedule.set_allow_overlap(flags.allow_overlap);
   schedule.set_paused(flags.paused);
-  schedule.set_submitter(UserName(context));
   if (!flags.catch_up.empty()) {
     const auto catch_up = base::ParseDuration(flags.catch_up);
     if (!catch_up.ok()) {
@@ -73,6 +72,7 @@ absl::StatusOr<ExitCode> Put(const ScheduleFlags& flags, Context& context) {
     return WithNextStep(absl::InvalidArgumentError("in local mode no coordinator is there when the time comes"),
                         "--coordinator ADDR");
   }
+  schedule.set_submitter(session->CallerName());
   return Print(session->Call(&v1::ScheduleService::Stub::PutSchedule, request), output, context);
 }
 
@@ -117,7 +117,7 @@ absl::StatusOr<ExitCode> SetPaused(const ScheduleFlags& flags, bool paused, Cont
   v1::PutScheduleRequest request;
   BALLAST_ASSIGN_OR_RETURN(*request.mutable_schedule(), Find(flags, paused ? "pause" : "resume", *session));
   request.mutable_schedule()->set_paused(paused);
-  request.mutable_schedule()->set_submitter(UserName(context));
+  request.mutable_schedule()->set_submitter(session->CallerName());
   return Print(session->Call(&v1::ScheduleService::Stub::PutSchedule, request), output, context);
 }
 
@@ -128,7 +128,7 @@ absl::StatusOr<ExitCode> Delete(const ScheduleFlags& flags, Context& context) {
   BALLAST_ASSIGN_OR_RETURN(const auto session, Session::Open(context, flags.connection, Session::Use::kHistory));
   v1::DeleteScheduleRequest request;
   request.set_schedule_id(flags.schedule_id);
-  request.set_requester(UserName(context));
+  request.set_requester(session->CallerName());
   return Print(session->Call(&v1::ScheduleService::Stub::DeleteSchedule, request), output, context);
 }
 

@@ -47,6 +47,8 @@ class Session {
   [[nodiscard]] bool owner() const { return fleet_ != nullptr && fleet_->owner(); }
   // The coordinator's address.
   [[nodiscard]] const std::string& address() const { return address_; }
+  // The caller's name, where the coordinator has to be told: empty where a certificate tells it.
+  [[nodiscard]] std::string CallerName() const { return identity_ ? std::string() : UserName(context_); }
   // The device of this machine in local mode, once StartWorker has found it; empty before.
   [[nodiscard]] const std::string& local_device() const { return local_device_; }
 

@@ -156,6 +156,13 @@ class HonestTest(AccessTest):
         self.assertEqual(run["outcome"]["kind"], "COMPLETED")
         job = self.ballast("jobs", "show", run["job_id"], "--output", "json", environment=anna)
         self.assertIn('"submitter": "anna"', job.out, job.err)
+        # Whose a reservation and a schedule are the certificate says, also an administrator's, whatever the account is called.
+        root = dict(admin, USER="somebody")
+        reserved = self.ballast("reservations", "create", "--device", "dev-1", "--for", "1h", "--output", "json", environment=root)
+        self.assertEqual((reserved.code, reserved.json["holder"]), (0, "root"), reserved.err)
+        self.assertEqual(self.ballast("reservations", "end", reserved.json["reservation_id"], environment=root).code, 0)
+        put = self.ballast("schedules", "put", self.path("job.yaml"), "--name", "n", "--cron", "@yearly", "--output", "json", environment=root)
+        self.assertEqual((put.code, put.json["submitter"]), (0, "root"), put.err)
         report = self.ballast("report", run["job_id"], "--output", "json", environment=anna)
         self.assertEqual(report.json["runs"][0]["run"]["run_id"], run["run_id"])
         for file in (os.path.join(self.path("worker"), "identity.pem"), self.identity_file(anna)):

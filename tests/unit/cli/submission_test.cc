@@ -1,4 +1,6 @@
 // simple, submit and watch against a fleet's coordinator: what they send, print, write and return.
+#include <unistd.h>
+
 #include <fstream>
 #include <future>
 
@@ -60,8 +62,11 @@ TEST_F(SubmissionTest, EverySubmissionHasItsOwnRequestIdAndTheUser) {
   variables_["USER"] = "ada";
   EXPECT_EQ(Run({"simple", "--mode", "burst"}), 0);
   EXPECT_EQ(Run({"simple", "--mode", "burst"}), 0);
-  ASSERT_EQ(coordinator_.submitted.size(), 2U);
+  variables_.erase("USER");
+  EXPECT_EQ(Run({"simple", "--mode", "burst"}), 0);
+  ASSERT_EQ(coordinator_.submitted.size(), 3U);
   EXPECT_EQ(coordinator_.submitted[0].submitter(), "ada");
+  EXPECT_EQ(coordinator_.submitted[2].submitter(), AccountName(::geteuid()));
   EXPECT_THAT(coordinator_.submitted[0].request_id(), testing::StartsWith("cli-"));
   EXPECT_NE(coordinator_.submitted[0].request_id(), coordinator_.submitted[1].request_id());
   EXPECT_THAT(coordinator_.submitted[0].spec().devices().device_ids(), IsEmpty()) << "a fleet's coordinator chooses";
