@@ -1,10 +1,13 @@
 #include "cli/key_value.h"
 
+#include <algorithm>
 #include <cctype>
+#include <cstddef>
 
 #include <fmt/format.h>
 
 #include "cli/error_text.h"
+#include "common/base/status.h"
 #include "common/base/text.h"
 #include "common/config/field_text.h"
 
@@ -20,10 +23,31 @@ std::vector<std::string> SplitList(std::string_view text) {
   return parts;
 }
 
+namespace {
+
+// That every part between the commas of a list says something: what was left out may be what was meant.
+absl::Status CheckNoneEmpty(const std::string& flag, std::string_view text) {
+  std::size_t begin = 0;
+  while (true) {
+    const std::size_t end = std::min(text.find(',', begin), text.size());
+    if (text.substr(begin, end - begin).find_first_not_of(' ') == std::string_view::npos) {
+      return WithNextStep(
+          absl::InvalidArgumentError(fmt::format("{}: at {} of {}: expected key=value, not {}", flag, begin + 1,
+                                                 base::Quoted(text), end == text.size() ? "the end" : "a comma")),
+          fmt::format("{} key=value,key=value", flag));
+    }
+    if (end == text.size()) return absl::OkStatus();
+    begin = end + 1;
+  }
+}
+
+}  // namespace
+
 absl::StatusOr<std::map<std::string, std::string>> ParsePairs(const std::string& flag,
                                                               const std::vector<std::string>& texts, bool list) {
   std::map<std::string, std::string> pairs;
   for (const std::string& text : texts) {
+    if (list) BALLAST_RETURN_IF_ERROR(CheckNoneEmpty(flag, text));
     for (const std::string& part : list ? SplitList(text) : std::vector<std::string>{text}) {
       const std::size_t equals = part.find('=');
       if (equals == std::string::npos || equals == 0) {

@@ -15,8 +15,9 @@ namespace ballast::cli {
 // The parts between commas; empty parts are left out.
 [[nodiscard]] std::vector<std::string> SplitList(std::string_view text);
 
-// Pairs from texts such as `a=1,b=2` (several texts add up). INVALID_ARGUMENT names `flag`: no `=`, an empty key, or
-// one key with two values. With `list` unset a text is one pair, and its value may hold commas.
+// Pairs from texts such as `a=1,b=2` (several texts add up). INVALID_ARGUMENT names `flag`: no `=`, an empty key,
+// nothing between two commas (with the place), or one key with two values. With `list` unset a text is one pair, and
+// its value may hold commas.
 [[nodiscard]] absl::StatusOr<std::map<std::string, std::string>> ParsePairs(const std::string& flag,
                                                                             const std::vector<std::string>& texts,
                                                                             bool list = true);

@@ -38,6 +38,9 @@ TEST(DeviceFlags, LabelsStayLabelsAndEverythingElseIsAnExpression) {
 TEST(DeviceFlags, ProblemsNameTheFlag) {
   v1::DeviceSelector selector;
   EXPECT_THAT(std::string(FillDevices({.on = {"!a", "b || c"}}, &selector).message()), HasSubstr("stands alone"));
+  EXPECT_EQ(std::string(FillDevices({.on = {"rack=a,,"}}, &selector).message()),
+            "--on: at 8 of 'rack=a,,': expected key=value, not a comma");
+  EXPECT_THAT(std::string(FillDevices({.on = {","}}, &selector).message()), HasSubstr("--on: at 1"));
   EXPECT_THAT(std::string(FillDevices({.count = "0"}, &selector).message()), HasSubstr("--count: must be at least 1"));
   EXPECT_THAT(std::string(FillDevices({.count = "some"}, &selector).message()), HasSubstr("--count: "));
 }

@@ -25,6 +25,12 @@ TEST(KeyValueTest, Pairs) {
   }
   EXPECT_THAT(std::string(ParsePairs("--on", {"a=1", "a=2"}).status().message()),
               testing::HasSubstr("'a' has two values, '1' and '2'"));
+  const auto problem = [](const char* text) { return std::string(ParsePairs("--on", {text}).status().message()); };
+  EXPECT_EQ(problem("a=1,,b=2"), "--on: at 5 of 'a=1,,b=2': expected key=value, not a comma");
+  EXPECT_EQ(problem("a=1, "), "--on: at 5 of 'a=1, ': expected key=value, not the end");
+  EXPECT_EQ(problem(",a=1"), "--on: at 1 of ',a=1': expected key=value, not a comma");
+  EXPECT_EQ(problem(""), "--on: at 1 of '': expected key=value, not the end");
+  EXPECT_THAT(*ParsePairs("--annotate", {"a=1,,"}, /*list=*/false), ElementsAre(Pair("a", "1,,")));
 }
 
 TEST(KeyValueTest, EnumNames) {

@@ -70,6 +70,8 @@ TEST(LabelExpression, ProblemsNameTheirPlace) {
   };
   EXPECT_THAT(problem(""), StartsWith("at 1: expected the name of a label"));
   EXPECT_THAT(problem("rack=a,"), StartsWith("at 8: "));
+  EXPECT_THAT(problem("!rack,,"), StartsWith("at 7: expected the name of a label or of a fact, not ','"));
+  EXPECT_THAT(problem("rack in (a,,b)"), StartsWith("at 12: expected a value, not ',b)'"));
   EXPECT_THAT(problem("rack="), StartsWith("at 6: expected a value, not the end"));
   EXPECT_THAT(problem("rack a"), StartsWith("at 6: expected one of = != < <= > >= in notin, not 'a'"));
   EXPECT_THAT(problem("rack in a"), StartsWith("at 9: expected '('"));
