@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/cord.h"
+#include "common/base/next_step.h"
 
 namespace ballast::coordinator {
 namespace {
@@ -52,6 +53,7 @@ absl::Status OfStore(absl::Status status) {
 }
 
 std::string NextStepOfMaintenance(const absl::Status& status) {
+  if (std::optional<std::string> step = base::NextStepOf(status)) return *std::move(step);
   switch (status.code()) {
     case absl::StatusCode::kNotFound:
       return "give --data-dir the directory of a database, or FILE the name of a copy";

@@ -17,7 +17,7 @@ namespace ballast::coordinator {
 // A failure of the data directory or of the store in it, with its next step.
 [[nodiscard]] absl::Status OfDataDirectory(absl::Status status);
 [[nodiscard]] absl::Status OfStore(absl::Status status);
-// What can be done about a failure of backup, restore or compact.
+// What can be done about a failure of backup, restore or compact: what the failure itself says, else by its code.
 [[nodiscard]] std::string NextStepOfMaintenance(const absl::Status& status);
 // A failure of the model catalogue or of the store of models, with its next step.
 [[nodiscard]] absl::Status OfModels(absl::Status status);

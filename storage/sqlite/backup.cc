@@ -12,9 +12,11 @@
 #include <string>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "common/base/fd.h"
 #include "common/base/file.h"
+#include "common/base/next_step.h"
 #include "common/base/partial_file.h"
 #include "common/base/status.h"
 #include "storage/sqlite/connection.h"
@@ -77,6 +79,36 @@ class UnfinishedFile {
   }
 
   std::filesystem::path path_;
+};
+
+// The directories that are missing for a database and are made for it. Unless they are kept they go again, with the
+// lock of the database, if they hold nothing else.
+class MadeDirectories {
+ public:
+  explicit MadeDirectories(const std::filesystem::path& database) : lock_file_(LockFileOf(database)) {
+    std::error_code error;
+    std::filesystem::path directory = std::filesystem::absolute(DirectoryOf(database), error).lexically_normal();
+    while (!error && !std::filesystem::exists(directory, error) && directory.has_relative_path()) {
+      missing_.push_back(directory);
+      directory = directory.parent_path();
+    }
+  }
+  MadeDirectories(const MadeDirectories&) = delete;
+  MadeDirectories& operator=(const MadeDirectories&) = delete;
+  ~MadeDirectories() {
+    std::error_code ignored;
+    if (locked_ && !missing_.empty()) std::filesystem::remove(lock_file_, ignored);
+    for (const std::filesystem::path& directory : missing_) std::filesystem::remove(directory, ignored);
+  }
+
+  // The lock is this process's.
+  void Locked() { locked_ = true; }
+  void Keep() { missing_.clear(); }
+
+ private:
+  const std::filesystem::path lock_file_;
+  std::vector<std::filesystem::path> missing_;  // innermost first
+  bool locked_ = false;
 };
 
 // Reports what a statement that takes long is doing, and interrupts it where that is asked for.
@@ -147,14 +179,20 @@ absl::Status CopyPages(Connection* source, Connection* target, const OnProgress&
   return moment.Commit();
 }
 
-// A checked copy under the name of `unfinished`.
-absl::Status MakeCopy(const std::filesystem::path& from, const UnfinishedFile& unfinished, const OnProgress& progress) {
+// Opens a database of this program; whether all of it is sound is not looked at.
+absl::StatusOr<Connection> OpenSource(const std::filesystem::path& from) {
   BALLAST_ASSIGN_OR_RETURN(Connection source, Connection::Open(from, Connection::Mode::kReadOnly));
   BALLAST_RETURN_IF_ERROR(CheckDatabase(&source, Migrations()));
   BALLAST_ASSIGN_OR_RETURN(const std::int64_t tables, source.QueryInt64("SELECT count(*) FROM sqlite_schema"));
   if (tables == 0) {
     return absl::FailedPreconditionError(fmt::format("database {}: it is empty; name another file", from.string()));
   }
+  return source;
+}
+
+// A checked copy under the name of `unfinished`.
+absl::Status MakeCopy(const std::filesystem::path& from, const UnfinishedFile& unfinished, const OnProgress& progress) {
+  BALLAST_ASSIGN_OR_RETURN(Connection source, OpenSource(from));
   BALLAST_ASSIGN_OR_RETURN(Connection target, Connection::Open(unfinished.path(), Connection::Mode::kReadWrite));
   BALLAST_RETURN_IF_ERROR(target.Execute("PRAGMA cell_size_check = ON"));
   BALLAST_RETURN_IF_ERROR(CopyPages(&source, &target, progress));
@@ -175,6 +213,11 @@ absl::StatusOr<std::uint64_t> BackUpDatabase(const std::filesystem::path& databa
                                              bool replace, const OnProgress& progress) {
   BALLAST_RETURN_IF_ERROR(CheckIsThere(database));
   std::error_code error;
+  if (!std::filesystem::is_directory(DirectoryOf(copy), error)) {
+    return base::WithNextStep(absl::NotFoundError(fmt::format("back up to {}: there is no directory {}", copy.string(),
+                                                              DirectoryOf(copy).string())),
+                              "make that directory, or name a file in one that exists");
+  }
   if (std::filesystem::equivalent(database, copy, error) && !error) {
     return absl::InvalidArgumentError(fmt::format("{} is the database itself; name another file", copy.string()));
   }
@@ -196,9 +239,18 @@ absl::StatusOr<std::uint64_t> BackUpDatabase(const std::filesystem::path& databa
 absl::Status RestoreDatabase(const std::filesystem::path& copy, const std::filesystem::path& database,
                              const OnProgress& progress) {
   BALLAST_RETURN_IF_ERROR(CheckIsThere(copy));
+  absl::Status looked_at = OpenSource(copy).status();
+  // What SQLite's error says to do is about a database that is in use.
+  if (absl::IsDataLoss(looked_at)) {
+    looked_at = absl::DataLossError(fmt::format("{} is no database, or a damaged one", copy.string()));
+  }
+  BALLAST_RETURN_IF_ERROR(looked_at);
   const std::filesystem::path directory = DirectoryOf(database);
+  base::Fd lock;
+  MadeDirectories made(database);  // goes before the lock does
   BALLAST_RETURN_IF_ERROR(base::EnsureWritableDirectory(directory, base::kPrivateDirectoryMode));
-  BALLAST_ASSIGN_OR_RETURN(const base::Fd lock, LockDatabase(database));
+  BALLAST_ASSIGN_OR_RETURN(lock, LockDatabase(database));
+  made.Locked();
   // A log without its database would be taken for one of the copy.
   for (const char* suffix : {"", "-wal", "-journal"}) {
     const std::filesystem::path file = database.string() + suffix;
@@ -212,7 +264,9 @@ absl::Status RestoreDatabase(const std::filesystem::path& copy, const std::files
                                             fmt::format("restore {}", database.string())));
   UnfinishedFile unfinished(database.string() + ".partial");
   BALLAST_RETURN_IF_ERROR(MakeCopy(copy, unfinished, progress));
-  return unfinished.Commit(database, false);
+  BALLAST_RETURN_IF_ERROR(unfinished.Commit(database, false));
+  made.Keep();
+  return absl::OkStatus();
 }
 
 absl::StatusOr<CompactOutcome> CompactDatabase(const std::filesystem::path& database, const OnProgress& progress) {

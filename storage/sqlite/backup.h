@@ -21,15 +21,16 @@ using OnProgress =
 // meanwhile stays in its write-ahead log until the copy is done. The copy is written beside `copy`, checked (every
 // page, every reference), made durable and then given its name; on failure nothing is left. Blocks. The copy's size.
 //
-// NOT_FOUND: there is no database. ALREADY_EXISTS: there is a file, and `replace` is false. INVALID_ARGUMENT: the copy
-// would be the database itself. RESOURCE_EXHAUSTED: the disk has no room for it. DATA_LOSS: the database is damaged.
-// FAILED_PRECONDITION: it is none of this program, or of a newer version. Codes of SqliteStatusCode and of `progress`.
+// NOT_FOUND: there is no database, or no directory for the copy. ALREADY_EXISTS: there is a file, and `replace` is
+// false. INVALID_ARGUMENT: the copy would be the database itself. RESOURCE_EXHAUSTED: the disk has no room for it.
+// DATA_LOSS: the database is damaged. FAILED_PRECONDITION: it is none of this program, or of a newer version. Codes of
+// SqliteStatusCode and of `progress`.
 [[nodiscard]] absl::StatusOr<std::uint64_t> BackUpDatabase(const std::filesystem::path& database,
                                                            const std::filesystem::path& copy, bool replace,
                                                            const OnProgress& progress);
 
-// Puts a copy where a database is to be, after it was checked, all or nothing; its directory is made where missing.
-// Blocks.
+// Puts a copy where a database is to be, after it was checked, all or nothing; its directory is made where missing,
+// and goes again where nothing comes of it. Blocks.
 //
 // FAILED_PRECONDITION: another program has the database open. ALREADY_EXISTS: there is one. The rest as above.
 [[nodiscard]] absl::Status RestoreDatabase(const std::filesystem::path& copy, const std::filesystem::path& database,

@@ -25,8 +25,12 @@ std::string HolderOf(const std::filesystem::path& lock_file) {
 
 }  // namespace
 
+std::filesystem::path LockFileOf(const std::filesystem::path& file) {
+  return file.string() + ".lock";
+}
+
 absl::StatusOr<base::Fd> LockDatabase(const std::filesystem::path& file) {
-  const std::filesystem::path lock_file = file.string() + ".lock";
+  const std::filesystem::path lock_file = LockFileOf(file);
   BALLAST_ASSIGN_OR_RETURN(base::Fd fd, base::OpenFile(lock_file, O_RDWR | O_CREAT));
   if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) return base::ErrnoStatus(errno, fmt::format("lock {}", lock_file.string()));

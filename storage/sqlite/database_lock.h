@@ -8,7 +8,10 @@
 
 namespace ballast::storage {
 
-// Locks `FILE.lock` beside the database, creating it where missing, until the descriptor is closed: the kernel releases
+// `FILE.lock`, beside the database.
+[[nodiscard]] std::filesystem::path LockFileOf(const std::filesystem::path& file);
+
+// Locks LockFileOf(file), creating it where missing, until the descriptor is closed: the kernel releases
 // it also when the program is killed. The file stays. FAILED_PRECONDITION, naming the holder, where it is locked
 // already.
 [[nodiscard]] absl::StatusOr<base::Fd> LockDatabase(const std::filesystem::path& file);

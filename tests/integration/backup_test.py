@@ -89,6 +89,8 @@ class BackupTest(FleetTest):
             self.assertIn("  try: ", done.stderr)
 
         refused(1, "there is no such file", "backup", copy, "--data-dir", self.path("nowhere"))
+        refused(1, f"there is no directory {self.path('nope')}\n  try: make that directory", "backup", self.path("nope/1.db"), "--data-dir",
+                coordinator.directory)  # fmt: skip
         refused(2, "FILE", "backup", "--data-dir", coordinator.directory)
         self.assertEqual(self.coordinator_command("backup", copy, "--data-dir", coordinator.directory).returncode, 0)
         refused(1, "exists already", "backup", copy, "--data-dir", coordinator.directory)
@@ -96,6 +98,8 @@ class BackupTest(FleetTest):
         refused(1, "is in use by process", "compact", "--data-dir", coordinator.directory)
         self.assertEqual(coordinator.terminate(), 0)
         refused(1, "exists already", "restore", copy, "--data-dir", coordinator.directory)
+        refused(1, "is no database", "restore", __file__, "--data-dir", self.path("new"))
+        self.assertFalse(os.path.exists(self.path("new")), "a directory is left of a restore that failed")
         done = self.coordinator_command("compact", "--data-dir", coordinator.directory)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(self.coordinator_command("backup", "--help").returncode, 0)

@@ -1,5 +1,6 @@
 #include "coordinator/rpc/next_step.h"
 
+#include "common/base/next_step.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -27,6 +28,12 @@ TEST(NextStepTest, FailuresOfTheDiskAreToldApart) {
   EXPECT_THAT(NextStepOf(OfStore(absl::FailedPreconditionError("x"))), HasSubstr("stop the other coordinator"));
   EXPECT_THAT(NextStepOf(OfStore(absl::DataLossError("x"))), HasSubstr("a copy of the database"));
   EXPECT_THAT(NextStepOf(OfDataDirectory(absl::FailedPreconditionError("x"))), HasSubstr("is a directory"));
+}
+
+TEST(NextStepTest, OfMaintenanceIsWhatTheFailureSaysElseThatOfItsCode) {
+  EXPECT_THAT(NextStepOfMaintenance(absl::NotFoundError("x")), HasSubstr("give --data-dir the directory"));
+  EXPECT_EQ(NextStepOfMaintenance(base::WithNextStep(absl::NotFoundError("x"), "make that directory")),
+            "make that directory");
 }
 
 }  // namespace

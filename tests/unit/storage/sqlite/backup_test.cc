@@ -9,6 +9,7 @@
 #include <thread>
 #include <utility>
 
+#include "common/base/next_step.h"
 #include "storage/sqlite/connection.h"
 #include "storage/sqlite/sqlite_store.h"
 #include "tests/unit/storage/sqlite/scratch_directory.h"
@@ -146,12 +147,36 @@ TEST_F(BackupTest, IsNotRestoredUnderARunningProgram) {
 
 TEST_F(BackupTest, OnlyDatabasesOfThisProgramAreRestored) {
   std::ofstream(copy()) << "no database";
-  const std::filesystem::path place = scratch_.path() / "new" / "ballast.db";
+  const std::filesystem::path place = scratch_.path() / "new" / "deep" / "ballast.db";
   EXPECT_TRUE(absl::IsDataLoss(RestoreDatabase(copy(), place, Silent)));
+  EXPECT_THAT(Files(), testing::ElementsAre("copy.db"));
   std::filesystem::remove(copy());
   ASSERT_TRUE(Connection::Open(copy(), Connection::Mode::kReadWrite)->Execute("CREATE TABLE other (a)").ok());
   EXPECT_TRUE(absl::IsFailedPrecondition(RestoreDatabase(copy(), place, Silent)));
   EXPECT_FALSE(std::filesystem::exists(place));
+}
+
+TEST_F(BackupTest, ARestoreOfWhichNothingComesLeavesNothing) {
+  PutJob(**OpenSqliteStore(scratch_.database()), "j-1");
+  ASSERT_TRUE(BackUpDatabase(scratch_.database(), copy(), false, Silent).ok());
+  const std::filesystem::path place = scratch_.path() / "new" / "deep" / "ballast.db";
+  const auto cancel = [](std::string_view, std::uint64_t, std::uint64_t) { return absl::CancelledError("enough"); };
+  EXPECT_TRUE(absl::IsCancelled(RestoreDatabase(copy(), place, cancel)));
+  EXPECT_THAT(Files(), testing::ElementsAre("copy.db"));
+  // What was there before stays.
+  std::filesystem::create_directory(scratch_.path() / "new");
+  EXPECT_TRUE(absl::IsCancelled(RestoreDatabase(copy(), place, cancel)));
+  EXPECT_THAT(Files(), testing::UnorderedElementsAre("copy.db", "new"));
+  EXPECT_TRUE(std::filesystem::is_empty(scratch_.path() / "new"));
+}
+
+TEST_F(BackupTest, ADirectoryThatIsMissingIsNamedWithItsNextStep) {
+  PutJob(**OpenSqliteStore(scratch_.database()), "j-1");
+  const std::filesystem::path directory = scratch_.path() / "nope";
+  const absl::Status status = BackUpDatabase(scratch_.database(), directory / "1.db", false, Silent).status();
+  EXPECT_TRUE(absl::IsNotFound(status)) << status.ToString();
+  EXPECT_THAT(std::string(status.message()), HasSubstr("there is no directory " + directory.string()));
+  EXPECT_THAT(base::NextStepOf(status).value_or(""), HasSubstr("make that directory"));
 }
 
 TEST_F(BackupTest, CompactingTakesFreeSpaceOutAndLetsItGoLater) {
