@@ -3,7 +3,9 @@
 #include <sys/random.h>
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 #include <fmt/format.h>
 
@@ -65,22 +67,7 @@ absl::StatusOr<v1::Job> Submit(const v1::JobSpec& spec, Session& session) {
     job = session.Call(&v1::JobService::Stub::SubmitJob, request);
   }
   if (job.ok()) return job;
-  // As this coordinator says it; another one's words lead to the list of devices below.
-  if (absl::IsFailedPrecondition(job.status()) &&
-      job.status().message().find("does not say which") != absl::string_view::npos) {
-    return WithNextStep(job.status(), "choose with --device ID, --on LABEL=VALUE or --all");
-  }
-  if (absl::IsInvalidArgument(job.status())) return WithNextStep(job.status(), "mend the job and submit it again");
-  const v1::Workload& workload = request.spec().workload();
-  // Of what the job names, what may be missing.
-  std::vector<std::string_view> lists;
-  if (workload.has_command() && absl::IsFailedPrecondition(job.status())) {
-    lists.emplace_back("name the command in the worker's configuration and start the worker again");
-  }
-  if (!request.spec().environment().empty()) lists.emplace_back("ballast env list");
-  if (!workload.has_pressure() && !workload.has_command()) lists.emplace_back("ballast models list");
-  lists.emplace_back("ballast devices list");
-  return WithNextStep(job.status(), fmt::format("{}", fmt::join(lists, ", ")));
+  return ExplainRefusal(job.status(), request.spec());
 }
 
 std::filesystem::path ReportDirectory(const ResultFlags& flags) {
@@ -111,6 +98,32 @@ void AddSubmissionFlags(CLI::App* command, ResultFlags* flags) {
       ->group("Results");
   command->add_flag("--detach", flags->detach, "Submit to a fleet and leave; come back with watch")->group("Results");
   AddResultFlags(command, flags);
+}
+
+absl::Status ExplainRefusal(const absl::Status& status, const v1::JobSpec& spec) {
+  const std::string_view message(status.message().data(), status.message().size());
+  if (absl::IsFailedPrecondition(status)) {
+    // As this coordinator says it; another one's words lead to the list of devices below.
+    if (message.find("does not say which") != std::string_view::npos) {
+      return WithNextStep(status, "choose with --device ID, --on LABEL=VALUE or --all");
+    }
+    constexpr std::string_view kResume = "ballast devices resume ";
+    if (const std::size_t resume = message.find(kResume); resume != std::string_view::npos) {
+      const std::size_t end = message.find_first_of(" ,;)", resume + kResume.size());
+      return WithNextStep(status, message.substr(resume, end - resume));
+    }
+  }
+  if (absl::IsInvalidArgument(status)) return WithNextStep(status, "mend the job and submit it again");
+  const v1::Workload& workload = spec.workload();
+  // Of what the job names, what may be missing.
+  std::vector<std::string_view> lists;
+  if (workload.has_command() && absl::IsFailedPrecondition(status)) {
+    lists.emplace_back("name the command in the worker's configuration and start the worker again");
+  }
+  if (!spec.environment().empty()) lists.emplace_back("ballast env list");
+  if (!workload.has_pressure() && !workload.has_command()) lists.emplace_back("ballast models list");
+  lists.emplace_back("ballast devices list");
+  return WithNextStep(status, fmt::format("{}", fmt::join(lists, ", ")));
 }
 
 absl::StatusOr<ExitCode> RunJob(v1::JobSpec spec, const ResultFlags& flags, Context& context,

@@ -32,10 +32,13 @@ void AddSubmissionFlags(CLI::App* command, ResultFlags* flags);
 void AddResultFlags(CLI::App* command, ResultFlags* flags);
 
 // Prints, or submits, follows and reports a valid job, as the flags say; an environment that the user's own profiles
-// have goes along as it is. `command` is what the private worker may run for it; null for nothing. INVALID_ARGUMENT when
-// flags contradict each other; codes of FillUsersEnvironment.
+// have goes along as it is. `command` is what the private worker may run for it; null for nothing. INVALID_ARGUMENT
+// when flags contradict each other; codes of FillUsersEnvironment.
 [[nodiscard]] absl::StatusOr<ExitCode> RunJob(v1::JobSpec spec, const ResultFlags& flags, Context& context,
                                               const v1::CommandDefinition* command = nullptr);
+
+// A coordinator's refusal of a job, with the next step.
+[[nodiscard]] absl::Status ExplainRefusal(const absl::Status& status, const v1::JobSpec& spec);
 
 // Prints and writes the results of a job that was followed, and gives the exit code it deserves.
 [[nodiscard]] absl::StatusOr<ExitCode> FinishJob(const FollowedJob& followed, const ResultFlags& flags,

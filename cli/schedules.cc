@@ -1,14 +1,20 @@
 // ballast schedules: put, list, show, pause, resume, delete.
 #include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "cli/commands.h"
 #include "cli/error_text.h"
 #include "cli/job_file.h"
 #include "cli/render/details.h"
 #include "cli/render/list_fields.h"
+#include "cli/run_job.h"
 #include "cli/session.h"
 #include "common/base/status.h"
 #include "common/base/units.h"
+#include "common/config/field_text.h"
 
 namespace ballast::cli {
 namespace {
@@ -30,18 +36,45 @@ struct ScheduleFlags {
 };
 
 absl::StatusOr<ExitCode> Print(const absl::StatusOr<v1::Schedule>& schedule, OutputFormat output, Context& context) {
-  if (!schedule.ok()) {
-    return WithNextStep(schedule.status(),
-                        absl::IsInvalidArgument(schedule.status())
-                            ? "--cron '0 2 * * *' is every night at two; ballast schedules put --help"
-                            : kFindSchedules);
-  }
+  if (!schedule.ok()) return WithNextStep(schedule.status(), kFindSchedules);
   if (output == OutputFormat::kJson) {
     PrintJson(*schedule, context);
   } else {
     PrintRecords(std::vector<v1::Schedule>{*schedule}, ScheduleFields(), output, context);
   }
   return ExitCode::kDone;
+}
+
+// A refusal of what was put, with the next step: about the field that its message begins with, else about the job.
+absl::Status ExplainPut(const absl::Status& status, const v1::Schedule& schedule) {
+  constexpr std::pair<std::string_view, std::string_view> kSteps[] = {
+      {"cron", "--cron '0 2 * * *' is every night at two; ballast schedules put --help"},
+      {"time_zone", "--time-zone Europe/Berlin; without it times are those of UTC"},
+      {"schedule_id", "--name nightly: small letters, digits and dashes"},
+      {"catch_up", "--catch-up 6h, 30 days at most"},
+  };
+  const std::string message(status.message());
+  for (const auto& [begin, step] : kSteps) {
+    if (message.starts_with(begin)) return WithNextStep(status, step);
+  }
+  if (message.find("schedules already") != std::string::npos) {
+    return WithNextStep(status, "ballast schedules delete NAME, for one that is not needed any more");
+  }
+  if (message.find("does not say which") != std::string::npos) {
+    return WithNextStep(status, "say which in the job file, or with --set devices.all=true");
+  }
+  if (absl::IsInvalidArgument(status)) {
+    return WithNextStep(status, "mend the job file and put it again; ballast schedules put --help");
+  }
+  return ExplainRefusal(status, schedule.job());
+}
+
+// Puts it and prints what came of it.
+absl::StatusOr<ExitCode> PutAndPrint(const v1::PutScheduleRequest& request, OutputFormat output, Session& session,
+                                     Context& context) {
+  absl::StatusOr<v1::Schedule> schedule = session.Call(&v1::ScheduleService::Stub::PutSchedule, request);
+  if (!schedule.ok()) return ExplainPut(schedule.status(), request.schedule());
+  return Print(schedule, output, context);
 }
 
 absl::StatusOr<ExitCode> Put(const ScheduleFlags& flags, Context& context) {
@@ -73,7 +106,7 @@ absl::StatusOr<ExitCode> Put(const ScheduleFlags& flags, Context& context) {
                         "--coordinator ADDR");
   }
   schedule.set_submitter(session->CallerName());
-  return Print(session->Call(&v1::ScheduleService::Stub::PutSchedule, request), output, context);
+  return PutAndPrint(request, output, *session, context);
 }
 
 absl::StatusOr<ExitCode> List(const ScheduleFlags& flags, Context& context) {
@@ -99,7 +132,14 @@ absl::StatusOr<v1::Schedule> Find(const ScheduleFlags& flags, const char* verb, 
   BALLAST_ASSIGN_OR_RETURN(const v1::ListSchedulesResponse response,
                            session.Call(&v1::ScheduleService::Stub::ListSchedules, request));
   if (!response.schedules().empty()) return response.schedules(0);
-  return WithNextStep(absl::NotFoundError(fmt::format("no schedule '{}'", flags.schedule_id)), kFindSchedules);
+  BALLAST_ASSIGN_OR_RETURN(const v1::ListSchedulesResponse all,
+                           session.Call(&v1::ScheduleService::Stub::ListSchedules, v1::ListSchedulesRequest()));
+  std::vector<std::string> names;
+  for (const v1::Schedule& schedule : all.schedules()) names.push_back(schedule.schedule_id());
+  const std::string near = config::DidYouMean(flags.schedule_id, names);
+  return WithNextStep(
+      absl::NotFoundError(fmt::format("no schedule '{}'{}{}", flags.schedule_id, near.empty() ? "" : "; ", near)),
+      kFindSchedules);
 }
 
 absl::StatusOr<ExitCode> Show(const ScheduleFlags& flags, Context& context) {
@@ -118,7 +158,7 @@ absl::StatusOr<ExitCode> SetPaused(const ScheduleFlags& flags, bool paused, Cont
   BALLAST_ASSIGN_OR_RETURN(*request.mutable_schedule(), Find(flags, paused ? "pause" : "resume", *session));
   request.mutable_schedule()->set_paused(paused);
   request.mutable_schedule()->set_submitter(session->CallerName());
-  return Print(session->Call(&v1::ScheduleService::Stub::PutSchedule, request), output, context);
+  return PutAndPrint(request, output, *session, context);
 }
 
 absl::StatusOr<ExitCode> Delete(const ScheduleFlags& flags, Context& context) {

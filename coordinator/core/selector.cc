@@ -63,10 +63,11 @@ absl::Status CheckLabelExists(const CoreOptions& options, const std::map<std::st
 std::string Obstacle(const CoreOptions& options, const DeviceEntry& entry, const DeviceFilter& filter) {
   const v1::Device& device = entry.device;
   if (std::string lack = filter.Lack(device, options.did_you_mean); !lack.empty()) return lack;
-  if (device.drained()) return fmt::format("device {} is drained; resume it first", device.device_id());
+  const std::string& name = device.device_id();
+  if (device.drained()) return fmt::format("device {} is drained (ballast devices resume {})", name, name);
   if (entry.quarantined()) {
-    return fmt::format("device {} is in quarantine ({}); resume it, or wait for its self-test", device.device_id(),
-                       device.health().reason());
+    return fmt::format("device {} is in quarantine, {} (ballast devices resume {}, or wait for its self-test)", name,
+                       device.health().reason(), name);
   }
   return {};
 }

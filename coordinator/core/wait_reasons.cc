@@ -66,7 +66,8 @@ std::optional<v1::WaitReason> WaitReasons::At(DeviceEntry* device, const JobEntr
                       : fmt::format("device {} is not connected", name));
   }
   if (device->device.drained()) {
-    return Reason(v1::WaitReason::DEVICE_DRAINED, device, fmt::format("device {} is drained", name));
+    return Reason(v1::WaitReason::DEVICE_DRAINED, device,
+                  fmt::format("device {} is drained (ballast devices resume {})", name, name));
   }
   const bool is_check = job.job.health_check_device_id() == name;
   if (device->quarantined() && !is_check) {

@@ -39,6 +39,10 @@ TEST_F(SubmissionTest, ARefusedSubmissionIsExplained) {
   EXPECT_EQ(err(), "error: no device has the label class=c\n  try: ballast devices list\n");
   coordinator_.submit_status = absl::FailedPreconditionError("no selected device can do it");
   EXPECT_EQ(Run({"simple", "--mode", "burst"}), 6);
+  coordinator_.submit_status = absl::FailedPreconditionError(
+      "the job cannot run: device d-1 is drained (ballast devices resume d-1); device d-2 does not have the command");
+  EXPECT_EQ(Run({"simple", "--mode", "burst"}), 6);
+  EXPECT_THAT(err(), HasSubstr("\n  try: ballast devices resume d-1\n"));
   coordinator_.submit_status =
       absl::FailedPreconditionError("there are 2 devices and the job does not say which: a, b");
   for (const auto& command : {std::vector<std::string>{"exec", "import"}, {"simple", "--mode", "burst"}}) {

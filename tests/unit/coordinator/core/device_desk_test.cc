@@ -33,6 +33,7 @@ TEST_F(DeviceDeskTest, ADrainedDeviceFinishesItsRunAndGetsNoOther) {
   Finished(session, "j-1.1");
   EXPECT_EQ(Run("j-1.1").outcome().kind(), v1::COMPLETED);
   EXPECT_EQ(Run("j-1.2").state(), v1::Run::QUEUED);
+  EXPECT_THAT(WaitsFor("j-1"), ElementsAre("1 DEVICE_DRAINED: device a is drained (ballast devices resume a)"));
   // Drained it stays, also when it connects again.
   Disconnect(session);
   EXPECT_EQ(Device("a").state(), v1::Device::OFFLINE);

@@ -138,7 +138,7 @@ TEST_F(SelectorTest, LeavesDrainedDevicesOut) {
   EXPECT_THAT(*Select(), ElementsAre("b"));
   Selector().add_device_ids("a");
   EXPECT_EQ(Select().status().code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(std::string(Select().status().message()), HasSubstr("device a is drained"));
+  EXPECT_THAT(std::string(Select().status().message()), HasSubstr("device a is drained (ballast devices resume a)"));
 }
 
 TEST_F(SelectorTest, ACommandMustBeInTheConfigurationOfTheDevice) {
