@@ -291,7 +291,7 @@ class RefusalTest(AccessTest):
         # At the same desk, a client's token does not take the administrator's certificate away by mistake.
         token = self.token("client")
         slip = self.ballast("login", f"{token}@{self.address}", "--name", "anna", environment=admin)
-        self.assertEqual(slip.code, 1, slip.err)
+        self.assertEqual(slip.code, 6, slip.err)
         self.assertIn("you are logged in there as admin 'root', and the token is for client 'anna'", slip.err)
         self.assertEqual(self.ballast("certificates", "list", environment=admin).code, 0)
         meant = self.ballast("login", f"{token}@{self.address}", "--name", "anna", "--replace", environment=admin)
@@ -314,7 +314,7 @@ class RefusalTest(AccessTest):
         self.begin(make=False, listen=address)
         self.assertEqual(self.ballast("jobs", "list", environment=anna).code, 0)
         unknown = self.ballast("certificates", "revoke", "anna", environment=admin)
-        self.assertEqual(unknown.code, 1, unknown.err)
+        self.assertEqual(unknown.code, 4, unknown.err)
         self.assertIn("--even-unknown --role ROLE", unknown.err)
         gone = self.ballast("certificates", "revoke", "anna", "--role", "client", "--even-unknown", environment=admin)
         self.assertEqual(gone.code, 0, gone.err)

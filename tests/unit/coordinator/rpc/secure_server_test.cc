@@ -227,7 +227,7 @@ TEST_F(SecureServerTest, WhatTheDatabaseDoesNotKnowIsRevokedToo) {
   const tls::Identity root = *Join(Token(v1::ADMIN), "root");
   // As if the database had been restored from a copy that is older than these.
   const auto unknown = [this](v1::Role role, const std::string& name) {
-    tls::Identity identity = *Join(Token(role, "x" + name), "");
+    tls::Identity identity = *Join(Token(role, "x" + name), "x");
     identity.certificate_pem =
         *pki_->authority().IssueClient(*tls::MakeCertificateRequest(identity.private_key_pem, "x"), role, name,
                                        Now() - minutes(1), hours(1));
@@ -259,7 +259,7 @@ TEST_F(SecureServerTest, WhatTheDatabaseDoesNotKnowIsRevokedToo) {
   EXPECT_EQ(Revoke(root, request).status().code(), absl::StatusCode::kInvalidArgument);
 
   // Whoever takes a name over takes it from those, too.
-  const auto next = Join(Token(v1::CLIENT, "carol"), "");
+  const auto next = Join(Token(v1::CLIENT, "carol"), "x");
   ASSERT_TRUE(next.ok()) << next.status();
   EXPECT_TRUE(List(ChannelOf(*next)).ok());
   StartSecure();
@@ -267,7 +267,7 @@ TEST_F(SecureServerTest, WhatTheDatabaseDoesNotKnowIsRevokedToo) {
   EXPECT_EQ(List(ChannelOf(bob)).code(), absl::StatusCode::kUnauthenticated);
   EXPECT_EQ(List(ChannelOf(carol)).code(), absl::StatusCode::kUnauthenticated);
   EXPECT_TRUE(List(ChannelOf(*next)).ok());
-  EXPECT_TRUE(List(ChannelOf(*Join(Token(v1::CLIENT, "anna"), ""))).ok()) << "a new one is good";
+  EXPECT_TRUE(List(ChannelOf(*Join(Token(v1::CLIENT, "anna"), "x"))).ok()) << "a new one is good";
 }
 
 TEST_F(SecureServerTest, ADeviceThatIsCalledLikeAPersonIsRevokedByItself) {
