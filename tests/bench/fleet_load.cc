@@ -18,6 +18,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
@@ -35,6 +36,7 @@
 #include "common/metrics/chunk_codec.h"
 #include "common/rpc/channel.h"
 #include "tests/bench/simulated_worker.h"
+#include "tests/bench/source_address.h"
 #include "tests/bench/synthetic_samples.h"
 
 namespace ballast::bench {
@@ -346,8 +348,9 @@ int main(int argc, char** argv) {
     fmt::print(stderr, "error: {} is no address of this machine\n", argv[1]);
     return 2;
   }
-  ballast::bench::Generator generator(argv[1], static_cast<std::size_t>(std::atoi(argv[2])),
-                                      argc > 3 ? static_cast<std::size_t>(std::atoi(argv[3])) : 0);
+  const auto first_number = argc > 3 ? static_cast<std::size_t>(std::atoi(argv[3])) : 0;
+  ballast::bench::ConnectFrom(static_cast<std::uint32_t>(1 + first_number));
+  ballast::bench::Generator generator(argv[1], static_cast<std::size_t>(std::atoi(argv[2])), first_number);
   std::string line;
   bool failed = false;
   while (std::getline(std::cin, line) && line != "quit") {
