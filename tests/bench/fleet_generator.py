@@ -14,10 +14,9 @@ def raise_file_limit():
 class Generator:
     """One process with a part of the fleet."""
 
-    def __init__(self, program, address, workers, first):
-        self.process = subprocess.Popen(
-            [program, address, str(workers), str(first)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+    def __init__(self, program, address, workers, first, pki=None):
+        command = [program, address, str(workers), str(first), *([pki] if pki else [])]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def ask(self, command):
         self.process.stdin.write(command + "\n")

@@ -1,7 +1,9 @@
 // The load generator: a fleet of workers that speak the real protocol over real sessions. It does what its standard
 // input says, one command a line, and answers each with one line of JSON. tests/bench/scale_bench.py drives it.
 //
-//   bench_fleet_load ADDRESS WORKERS [FIRST_NUMBER]
+//   bench_fleet_load ADDRESS WORKERS [FIRST_NUMBER [PKI]]
+//
+// With PKI, the directory of that name of a coordinator on this machine, everybody has a certificate of its authority.
 //
 //   connect PENDING                 connects all workers, so many at a time
 //   heartbeats SECONDS              lateness and round trips of heartbeats
@@ -23,6 +25,8 @@
 #include <fstream>
 #include <iostream>
 #include <map>
+#include <memory>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <thread>
@@ -35,6 +39,7 @@
 #include "common/base/logging.h"
 #include "common/metrics/chunk_codec.h"
 #include "common/rpc/channel.h"
+#include "tests/bench/fleet_certificates.h"
 #include "tests/bench/simulated_worker.h"
 #include "tests/bench/source_address.h"
 #include "tests/bench/synthetic_samples.h"
@@ -67,8 +72,10 @@ std::string Distribution(std::string_view name, const std::vector<double>& sorte
 
 class Generator {
  public:
-  Generator(std::string address, std::size_t workers, std::size_t first_number)
-      : channel_(*rpc::CreateChannel(address, false)),
+  // Without certificates everybody speaks plain text.
+  Generator(std::string address, std::size_t workers, std::size_t first_number,
+            const std::optional<FleetCertificates>& certificates)
+      : channel_(*rpc::CreateChannel(address, false, Issue(certificates, v1::CLIENT, "load").get())),
         jobs_(v1::JobService::NewStub(channel_)),
         devices_(v1::DeviceService::NewStub(channel_)) {
     fleet_.address = std::move(address);
@@ -84,7 +91,9 @@ class Generator {
       chunk_bytes_ += fleet_.chunks.back().size();
     }
     for (std::size_t i = 0; i < workers; ++i) {
-      workers_.push_back(std::make_unique<SimulatedWorker>(&fleet_, first_number + i));
+      auto worker = std::make_unique<SimulatedWorker>(&fleet_, first_number + i);
+      worker->set_identity(Issue(certificates, v1::WORKER, worker->device_id()));
+      workers_.push_back(std::move(worker));
     }
   }
 
@@ -134,6 +143,11 @@ class Generator {
   }
 
  private:
+  static std::unique_ptr<tls::Identity> Issue(const std::optional<FleetCertificates>& certificates, v1::Role role,
+                                              const std::string& name) {
+    return certificates ? std::make_unique<tls::Identity>(certificates->Issue(role, name).value()) : nullptr;
+  }
+
   static std::string Problem(std::string_view text) {
     std::string safe(text);
     std::ranges::replace_if(
@@ -338,7 +352,7 @@ void RaiseFileLimit() {
 
 int main(int argc, char** argv) {
   if (argc < 3 || std::atoi(argv[2]) < 1) {
-    fmt::print(stderr, "usage: bench_fleet_load ADDRESS WORKERS [FIRST_NUMBER]\n");
+    fmt::print(stderr, "usage: bench_fleet_load ADDRESS WORKERS [FIRST_NUMBER [PKI]]\n");
     return 2;
   }
   (void)ballast::base::InitLogging("bench_fleet_load", "warn");
@@ -348,9 +362,19 @@ int main(int argc, char** argv) {
     fmt::print(stderr, "error: {} is no address of this machine\n", argv[1]);
     return 2;
   }
+  std::optional<ballast::bench::FleetCertificates> certificates;
+  if (argc > 4) {
+    auto opened = ballast::bench::FleetCertificates::Open(argv[4]);
+    if (!opened.ok()) {
+      fmt::print(stderr, "error: certificates of {}: {}\n", argv[4], std::string(opened.status().message()));
+      return 1;
+    }
+    certificates = *std::move(opened);
+  }
   const auto first_number = argc > 3 ? static_cast<std::size_t>(std::atoi(argv[3])) : 0;
   ballast::bench::ConnectFrom(static_cast<std::uint32_t>(1 + first_number));
-  ballast::bench::Generator generator(argv[1], static_cast<std::size_t>(std::atoi(argv[2])), first_number);
+  ballast::bench::Generator generator(argv[1], static_cast<std::size_t>(std::atoi(argv[2])), first_number,
+                                      certificates);
   std::string line;
   bool failed = false;
   while (std::getline(std::cin, line) && line != "quit") {

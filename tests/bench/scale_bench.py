@@ -3,7 +3,7 @@
 
 Prints; never fails on a slow machine. The load generator runs on the same processors, so its share is printed, too.
 
-Usage: tests/bench/scale_bench.py [BIN_DIR] [--workers 10,100,1000,10000] [--seconds 10] [--processes 1] [--json FILE]
+Usage: tests/bench/scale_bench.py [BIN_DIR] [--workers 10,100,1000,10000] [--seconds 10] [--processes 1] [--tls] [--json FILE]
 """
 
 import argparse
@@ -32,6 +32,7 @@ def arguments():
     parser.add_argument("--processes", type=int, default=1, help="generators that share the fleet")
     parser.add_argument("--jobs", type=int, default=200, help="jobs that are submitted one after the other")
     parser.add_argument("--window", type=int, default=4, help="chunks of one run that may wait for their acknowledgement")
+    parser.add_argument("--tls", action="store_true", help="everybody has a certificate; otherwise plain text")
     parser.add_argument("--directory", default=None, help="where the database is made (default: a temporary directory)")
     parser.add_argument("--json", default=None, help="also writes the figures to this file")
     return parser.parse_args()
@@ -59,9 +60,12 @@ class Measurement:
         self.generators = []
         self.directory = tempfile.mkdtemp(prefix="ballast-scale-", dir=options.directory)
         self.log = open(os.path.join(self.directory, "log"), "wb")
+        program, data = os.path.join(options.bin_dir, "ballast-coordinator"), os.path.join(self.directory, "data")
+        self.pki = os.path.join(data, "pki") if options.tls else None
+        if options.tls:
+            subprocess.run([program, "init", "--data-dir", data], check=True, stdout=subprocess.DEVNULL, timeout=20)
         self.coordinator = subprocess.Popen(
-            [os.path.join(options.bin_dir, "ballast-coordinator"), "--listen", "127.0.0.1:0", "--data-dir",
-             os.path.join(self.directory, "data"), "--log-level", "warn"],
+            [program, "--listen", "127.0.0.1:0", "--data-dir", data, "--log-level", "warn"],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log, preexec_fn=raise_file_limit,
         )  # fmt: skip
         ready, _, _ = select.select([self.coordinator.stdout], [], [], 20)
@@ -69,7 +73,7 @@ class Measurement:
         if not line.startswith("listening on "):
             raise RuntimeError(f"the coordinator did not start: {line!r}")
         self.address = line.split()[-1]
-        self.database = os.path.join(self.directory, "data", "ballast.db")
+        self.database = os.path.join(data, "ballast.db")
 
     def close(self):
         for generator in self.generators:
@@ -109,7 +113,8 @@ class Measurement:
         share = -(-self.workers // self.options.processes)
         for first in range(0, self.workers, share):
             size = min(share, self.workers - first)
-            self.generators.append(Generator(os.path.join(self.options.bin_dir, "bench_fleet_load"), self.address, size, first))
+            program = os.path.join(self.options.bin_dir, "bench_fleet_load")
+            self.generators.append(Generator(program, self.address, size, first, self.pki))
         resident_before = status_mib(self.coordinator.pid, "VmRSS")
         answers, cores, _ = self.timed(lambda: self.all(f"connect {PENDING_CONNECTIONS}"))
         figures["connect_s"] = max(answer["seconds"] for answer in answers)

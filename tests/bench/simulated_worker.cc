@@ -119,7 +119,7 @@ SimulatedWorker::SimulatedWorker(Fleet* fleet, std::size_t number)
 void SimulatedWorker::Connect() {
   connecting_since_ = Clock::now();
   // As a worker does; each channel is a connection of its own.
-  stub_ = std::make_unique<grpc::GenericStub>(*rpc::CreateChannel(fleet_->address, false));
+  stub_ = std::make_unique<grpc::GenericStub>(*rpc::CreateChannel(fleet_->address, false, identity_.get()));
   stub_->PrepareBidiStreamingCall(&context_, kMethod, {}, this);
   {
     const std::lock_guard lock(mutex_);

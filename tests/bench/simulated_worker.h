@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "ballast/v1/worker_service.grpc.pb.h"
+#include "common/tls/identity.h"
 #include "grpcpp/generic/generic_stub.h"
 #include "grpcpp/grpcpp.h"
 
@@ -105,6 +106,8 @@ class SimulatedWorker final : public grpc::ClientBidiReactor<grpc::ByteBuffer, g
   SimulatedWorker(Fleet* fleet, std::size_t number);
 
   [[nodiscard]] const std::string& device_id() const { return device_id_; }
+  // What it connects with; null: plain text. Before Connect.
+  void set_identity(std::unique_ptr<tls::Identity> identity) { identity_ = std::move(identity); }
   // Connects and says hello. Returns at once; Fleet::welcomed counts.
   void Connect();
   void Cancel() { context_.TryCancel(); }
@@ -143,6 +146,7 @@ class SimulatedWorker final : public grpc::ClientBidiReactor<grpc::ByteBuffer, g
   Fleet* const fleet_;
   const std::string device_id_;
   const std::size_t number_;
+  std::unique_ptr<tls::Identity> identity_;
   std::unique_ptr<grpc::GenericStub> stub_;
   grpc::ClientContext context_;
   grpc::ByteBuffer incoming_;
