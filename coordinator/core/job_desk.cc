@@ -10,6 +10,7 @@
 #include "common/base/status.h"
 #include "common/base/text.h"
 #include "coordinator/core/job_variants.h"
+#include "coordinator/core/request_id.h"
 #include "coordinator/core/run_transitions.h"
 #include "coordinator/core/selector.h"
 
@@ -59,11 +60,9 @@ absl::StatusOr<std::vector<std::string>> JobDesk::FindDevices(const Submission& 
 absl::StatusOr<v1::Job> JobDesk::Submit(Turn& turn, Submission submission) {
   if (!submission.request_id.empty()) {
     if (const v1::Job* known = state_->FindRequest(submission.request_id)) {
-      if (known->submitter() == submission.submitter) return *known;
-      return absl::AlreadyExistsError(
-          fmt::format("request_id {} is that of job {}, which {} submitted; take another",
-                      base::Quoted(submission.request_id), known->job_id(),
-                      known->submitter().empty() ? "somebody else" : known->submitter()));
+      // What the coordinator itself wants has identifiers that nobody else can choose.
+      if (submission.origin.wanted()) return *known;
+      return JobOfRequest(*known, submission.submitter);
     }
   }
   if (state_->FindJob(submission.job_id) != nullptr || state_->FindClosedJob(submission.job_id) != nullptr) {

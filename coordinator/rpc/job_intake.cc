@@ -11,6 +11,7 @@
 #include "common/base/status.h"
 #include "common/config/job_rules.h"
 #include "common/environment/catalogue.h"
+#include "coordinator/core/request_id.h"
 #include "coordinator/models/job_models.h"
 
 namespace ballast::coordinator {
@@ -73,7 +74,7 @@ absl::StatusOr<v1::Job> JobIntake::Take(core::Submission submission, std::chrono
   if (!submission.request_id.empty()) {
     absl::StatusOr<v1::Job> known = store_->FindJobByRequestId(submission.request_id);
     if (!known.ok() && !absl::IsNotFound(known.status())) return known.status();
-    if (known.ok() && !submission.origin.wanted()) return known;
+    if (known.ok() && !submission.origin.wanted()) return core::JobOfRequest(*known, submission.submitter);
     if (known.ok()) {
       // The core waits to hear of a job that it wanted, also of one that is there already.
       return actor_->Call<v1::Job>(
