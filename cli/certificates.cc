@@ -1,5 +1,7 @@
 // ballast certificates: list, revoke; ballast token: create. For administrators.
+#include <cctype>
 #include <memory>
+#include <string>
 
 #include <fmt/format.h>
 
@@ -9,12 +11,11 @@
 #include "cli/render/list_fields.h"
 #include "common/base/status.h"
 #include "common/base/units.h"
+#include "common/tls/authority.h"
 #include "common/tls/certificate.h"
 
 namespace ballast::cli {
 namespace {
-
-constexpr std::size_t kSerialDigits = 32;
 
 struct CertificatesFlags {
   ConnectionFlags connection;
@@ -59,9 +60,23 @@ absl::StatusOr<ExitCode> ListCertificates(const CertificatesFlags& flags, Contex
   return PrintCertificates(response, output, context);
 }
 
-// Serial numbers have a length of their own.
-bool IsSerial(const std::string& text) {
-  return text.size() == kSerialDigits && text.find_first_not_of("0123456789abcdef") == std::string::npos;
+// The serial number that the text is, in lower case and without colons, as other tools write it; empty where it is a
+// name. Serial numbers have a length of their own, and no name looks like one (tls::CheckHolderName).
+std::string SerialOf(const std::string& text) {
+  std::string serial;
+  for (const char c : text) {
+    if (c == ':') continue;
+    if (std::isxdigit(static_cast<unsigned char>(c)) == 0) return {};
+    serial += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  }
+  return serial.size() == tls::kSerialDigits ? serial : std::string();
+}
+
+std::string NextStepAfterRevoking(const absl::Status& status) {
+  if (absl::IsInvalidArgument(status) || absl::IsFailedPrecondition(status)) {
+    return "ballast certificates revoke NAME --role worker, --role client or --role admin";
+  }
+  return "ballast certificates list";
 }
 
 absl::StatusOr<ExitCode> RevokeCertificates(const CertificatesFlags& flags, Context& context) {
@@ -70,14 +85,21 @@ absl::StatusOr<ExitCode> RevokeCertificates(const CertificatesFlags& flags, Cont
       RequireArgument(!flags.which.empty(), "the name or the serial number",
                       "ballast certificates revoke NAME --reason lost; ballast certificates list shows them"));
   v1::RevokeCertificatesRequest request;
-  (IsSerial(flags.which) ? request.mutable_serial() : request.mutable_name())->assign(flags.which);
+  if (const std::string serial = SerialOf(flags.which); !serial.empty()) {
+    request.set_serial(serial);
+  } else {
+    request.set_name(flags.which);
+  }
   request.set_reason(flags.reason);
   BALLAST_ASSIGN_OR_RETURN(const v1::Role role, RoleFlag(flags.role));
   request.set_role(role);
   request.set_even_unknown(flags.even_unknown);
   BALLAST_ASSIGN_OR_RETURN(const auto session, Session::Open(context, flags.connection, Session::Use::kHistory));
   const auto response = session->Call(&v1::AdminService::Stub::RevokeCertificates, request);
-  if (!response.ok()) return WithNextStep(response.status(), "ballast certificates list");
+  if (!response.ok()) return WithNextStep(response.status(), NextStepAfterRevoking(response.status()));
+  if (!request.name().empty()) {
+    context.err << fmt::format("every certificate that {} was given until now is refused\n", flags.which);
+  }
   return PrintCertificates(*response, output, context);
 }
 

@@ -13,6 +13,7 @@
 #include "cli/error_text.h"
 #include "cli/render/text_value.h"
 #include "common/base/clock.h"
+#include "common/base/file.h"
 #include "common/base/status.h"
 #include "common/base/text.h"
 #include "common/rpc/enrollment.h"
@@ -82,6 +83,11 @@ absl::StatusOr<ExitCode> Login(const LoginFlags& flags, Context& context) {
   const std::string name = flags.name.empty() ? DefaultName(context) : flags.name;
   if (!flags.replace) {
     BALLAST_RETURN_IF_ERROR(CheckReplaces(file, token, token.name.empty() ? name : token.name, context.clock.Now()));
+  }
+  // Before the token is used up.
+  if (const absl::Status kept = base::EnsureWritableDirectory(file.parent_path(), base::kPrivateDirectoryMode);
+      !kept.ok()) {
+    return WithNextStep(kept, "let this user write there, or set XDG_CONFIG_HOME to a directory that it may write in");
   }
   const auto identity = rpc::Enroll(*target, name, kEnrollTimeout);
   if (!identity.ok()) return WithNextStep(identity.status(), NextStepAfter(identity.status(), token.role));

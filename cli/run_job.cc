@@ -120,7 +120,7 @@ absl::Status ExplainRefusal(const absl::Status& status, const v1::JobSpec& spec)
   if (workload.has_command() && absl::IsFailedPrecondition(status)) {
     lists.emplace_back("name the command in the worker's configuration and start the worker again");
   }
-  if (!spec.environment().empty()) lists.emplace_back("ballast env list");
+  if (!spec.environment().empty() || !spec.matrix().environments().empty()) lists.emplace_back("ballast env list");
   if (!workload.has_pressure() && !workload.has_command()) lists.emplace_back("ballast models list");
   lists.emplace_back("ballast devices list");
   return WithNextStep(status, fmt::format("{}", fmt::join(lists, ", ")));

@@ -56,7 +56,7 @@ struct PutChunk {
 struct PutCertificate {
   v1::Certificate certificate;
 };
-// Inserts or replaces what is refused of this role and name; the later of two times stays.
+// Inserts or replaces what is refused of this role and name: the last one stays, whatever its time, as clocks are set.
 struct PutNameRevocation {
   v1::NameRevocation revocation;
 };

@@ -94,6 +94,9 @@ int Serve(const v1::WorkerConfig& config) {
   const auto membership = agent::Membership::Open(directory->path() / "identity.pem");
   if (!membership.ok()) return Fail(kFailed, membership.status(), kMendIdentity);
   if (!config.join().empty() && (*membership)->NeedsToJoin(config.join())) {
+    // Whoever was somebody stays that, whatever the file device_id says.
+    const std::shared_ptr<const ballast::tls::Identity> before = (*membership)->identity();
+    if (before != nullptr && config.device_id().empty()) device_id = before->facts.name;
     const absl::Status joined = Join(config.join(), *device_id, membership->get(), *shutdown);
     if (absl::IsCancelled(joined)) return 0;
     if (!joined.ok()) {

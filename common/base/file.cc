@@ -90,7 +90,7 @@ absl::Status EnsureWritableDirectory(const std::filesystem::path& given, unsigne
     return absl::FailedPreconditionError(fmt::format("{} is not a directory", path.string()));
   }
   if (path.has_parent_path()) std::filesystem::create_directories(path.parent_path(), error);
-  if (error) return ErrnoStatus(error.value(), fmt::format("create directory {}", path.parent_path().string()));
+  if (error) return ErrnoStatus(error.value(), fmt::format("create directory {}", path.string()));
   if (::mkdir(path.c_str(), mode) != 0 && errno != EEXIST) {
     return ErrnoStatus(errno, fmt::format("create directory {}", path.string()));
   }

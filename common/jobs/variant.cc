@@ -19,8 +19,8 @@ v1::JobSpec SpecOf(const v1::JobSpec& job, const v1::Run& run) {
     const auto place = std::find(names.begin(), names.end(), run.matrix_environment()) - names.begin();
     const auto& profiles = job.matrix().environment_profiles();
     // `none` has a profile without a name.
-    const v1::EnvironmentProfile& profile = place < profiles.size() ? profiles.Get(static_cast<int>(place))
-                                                                    : v1::EnvironmentProfile::default_instance();
+    const v1::EnvironmentProfile& profile =
+        place < profiles.size() ? profiles.Get(static_cast<int>(place)) : v1::EnvironmentProfile::default_instance();
     spec.set_environment(profile.name());
     spec.clear_environment_profile();
     if (!profile.name().empty()) *spec.mutable_environment_profile() = profile;

@@ -8,8 +8,8 @@
 
 namespace ballast::jobs {
 
-// `4gb Q4_K_M`: the environment as the job names it, and the quantisation level, each where the matrix has that axis;
-// empty where the job has no matrix.
+// `4gb Q4_K_M`: the name of the environment's profile, or `none`, and the quantisation level, each where the matrix has
+// that axis; empty where the job has no matrix.
 [[nodiscard]] std::string VariantName(const v1::Run& run);
 
 // What a run carries out: its job's specification with the variant put in, and without a matrix. The job's matrix was

@@ -18,7 +18,7 @@ namespace ballast::tls {
 namespace {
 
 constexpr std::chrono::hours kAuthorityLifetime(20 * 365 * 24);
-constexpr std::size_t kSerialBytes = 16;
+constexpr std::size_t kSerialBytes = kSerialDigits / 2;
 constexpr int kMinSecurityBits = 112;  // RSA with 2048 bits; P-256 has 128
 
 std::time_t Seconds(base::SystemTime time) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,9 @@
 #include "common/tls/certificate.h"
 
 namespace ballast::tls {
+
+// Digits of the serial numbers that authorities of this program give.
+inline constexpr std::size_t kSerialDigits = 32;
 
 // Issues certificates. Immutable; thread-safe. Holds the private key in memory.
 class CertificateAuthority {

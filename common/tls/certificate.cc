@@ -13,6 +13,7 @@
 #include "common/base/sha256.h"
 #include "common/base/status.h"
 #include "common/base/text.h"
+#include "common/tls/authority.h"
 #include "common/tls/openssl.h"
 #include "openssl/err.h"
 #include "openssl/pem.h"
@@ -209,6 +210,11 @@ absl::Status CheckHolderName(v1::Role role, std::string_view name) {
     if (std::isalnum(c) != 0 || c == '.' || c == '_' || c == '-') return true;
     return !worker && (c == '+' || c == '@');
   };
+  const auto is_hex_digit = [](unsigned char c) { return std::isxdigit(c) != 0; };
+  if (name.size() == kSerialDigits && std::ranges::all_of(name, is_hex_digit)) {
+    return absl::InvalidArgumentError(fmt::format(
+        "{} cannot be the name in a certificate: it looks like the serial number of one", base::Quoted(name)));
+  }
   if (!name.empty() && name.size() <= kMaxNameBytes && std::ranges::all_of(name, allowed)) return absl::OkStatus();
   return absl::InvalidArgumentError(
       fmt::format("{} cannot be the name in a certificate of a {}: it has 1 to {} letters, digits and . _ -{}",

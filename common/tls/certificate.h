@@ -56,8 +56,8 @@ struct CertificateFacts {
 [[nodiscard]] std::string_view RoleText(v1::Role role);
 [[nodiscard]] absl::StatusOr<v1::Role> ParseRole(std::string_view text);
 
-// INVALID_ARGUMENT unless it is 1 to 64 letters, digits and `.`, `_`, `-`, `+` or `@` (the last two not for workers,
-// whose names are device identifiers).
+// INVALID_ARGUMENT where it looks like a serial number, and unless it is 1 to 64 letters, digits and `.`, `_`, `-`, `+`
+// or `@` (the last two not for workers, whose names are device identifiers).
 [[nodiscard]] absl::Status CheckHolderName(v1::Role role, std::string_view name);
 
 }  // namespace ballast::tls

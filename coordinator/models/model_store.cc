@@ -37,7 +37,7 @@ bool IsNamed(const v1::ModelCatalogue& catalogue, std::string_view sha256) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<ModelStore>> ModelStore::Open(ModelStoreOptions options) {
-  BALLAST_RETURN_IF_ERROR(base::EnsureWritableDirectory(options.directory));
+  BALLAST_RETURN_IF_ERROR(base::EnsureWritableDirectory(options.directory, base::kPrivateDirectoryMode));
   std::unique_ptr<ModelStore> store(new ModelStore(std::move(options)));
   const std::filesystem::path index = store->options_.directory / kIndexFile;
   const absl::Status read = config::ReadYamlFile(index, &store->pushed_);

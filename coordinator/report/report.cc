@@ -144,7 +144,9 @@ absl::StatusOr<v1::Report> BuildReport(storage::Store& store, const v1::GetRepor
     run_report.mutable_figures()->Add(figures.begin(), figures.end());
     const bool left_out = invalid.LeavesOut(run);
     by_device[run.device_id()].Add(run, figures, left_out);
-    by_variant[{run.matrix_environment(), run.matrix_quant()}].Add(run, figures, left_out);
+    if (!jobs::VariantName(run).empty()) {
+      by_variant[{run.matrix_environment(), run.matrix_quant()}].Add(run, figures, left_out);
+    }
     overall.Add(run, figures, left_out);
     if (!left_out) {
       loads.Add(run, selection.JobOf(run));

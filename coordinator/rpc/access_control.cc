@@ -106,8 +106,8 @@ absl::Status AccessControl::Check(std::string_view method, const std::string& ce
           "token: `ballast login TOKEN@HOST:PORT`, `ballast-worker --join TOKEN@HOST:PORT`");
     }
     BALLAST_ASSIGN_OR_RETURN(tls::CertificateFacts read, Verify(certificate_pem));
-    BALLAST_RETURN_IF_ERROR(CheckFacts(read));
-    facts = std::move(read);
+    facts = std::move(read);  // its holder is known, whether or not it is still valid
+    BALLAST_RETURN_IF_ERROR(CheckFacts(*facts));
     if (!access.has_value()) {
       return absl::UnimplementedError(
           fmt::format("this coordinator has no call {}", base::Quoted(method.substr(0, kMaxShownBytes))));
@@ -142,6 +142,12 @@ void AccessControl::RevokeName(const v1::NameRevocation& revocation) {
     revoked_names_.insert_or_assign({revocation.role(), revocation.name()}, revocation);
   }
   EndRevoked();
+}
+
+bool AccessControl::IsNameRevoked(v1::Role role, const std::string& name) const {
+  const std::scoped_lock lock(mutex_);
+  if (role == v1::WORKER) return revoked_names_.contains({v1::WORKER, name});
+  return revoked_names_.contains({v1::CLIENT, name}) || revoked_names_.contains({v1::ADMIN, name});
 }
 
 void AccessControl::EndRevoked() {

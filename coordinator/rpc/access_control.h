@@ -52,6 +52,9 @@ class AccessControl {
   // certificates have no fractions, and what was issued just now is revoked by its serial number.
   void RevokeName(const v1::NameRevocation& revocation);
 
+  // Whether RevokeName was ever called for whoever has this name in such a role: a device, or a person in any role.
+  [[nodiscard]] bool IsNameRevoked(v1::Role role, const std::string& name) const;
+
   // Ends the open calls whose certificate has expired.
   void EndExpired();
 

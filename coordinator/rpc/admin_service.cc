@@ -21,7 +21,7 @@ std::string TokenText(const std::string& text) {
   const absl::StatusOr<tls::JoinToken> token = tls::ReadJoinToken(text);
   if (!token.ok()) return {};
   return fmt::format("token {} for {} {}, until {:%Y-%m-%d %H:%M:%S} UTC", token->token_id, tls::RoleText(token->role),
-                     token->name.empty() ? "of any free name" : base::Quoted(token->name),
+                     token->name.empty() ? "of any name that nobody has had" : base::Quoted(token->name),
                      std::chrono::floor<std::chrono::seconds>(token->expire_time));
 }
 
@@ -49,6 +49,12 @@ grpc::Status AdminService::RevokeCertificates(grpc::ServerContext* context,
   grpc::Status answer =
       desk_ == nullptr ? rpc::ToGrpc(NoAuthority()) : Answer(desk_->Revoke(*request, CallerOf(*context)), reply);
   std::string detail;
+  if (answer.ok() && !request->name().empty()) {
+    detail = fmt::format(
+        "every certificate of {}{} until now", request->name(),
+        request->role() == v1::ROLE_UNSPECIFIED ? "" : fmt::format(" as {}", tls::RoleText(request->role())));
+  }
+  if (!request->reason().empty()) detail += fmt::format("{}({})", detail.empty() ? "" : " ", request->reason());
   for (const v1::Certificate& one : reply->certificates()) {
     detail += fmt::format("{}certificate {}", detail.empty() ? "" : ", ", one.serial());
   }

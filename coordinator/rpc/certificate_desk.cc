@@ -112,6 +112,12 @@ absl::StatusOr<v1::EnrollResponse> CertificateDesk::Enroll(const v1::EnrollReque
   const auto same_token = [&](const v1::Certificate& one) { return one.token_id() == token.token_id; };
   if (std::ranges::any_of(before, same_token)) return TokenWasUsed();
   std::erase_if(before, [&](const v1::Certificate& one) { return !IsSameKind(one.role(), token.role); });
+  if (before.empty() && token.name.empty() && access_->IsNameRevoked(token.role, name)) {
+    return absl::AlreadyExistsError(fmt::format(
+        "certificates of {} {} were revoked; join under another name, or ask for a token that names this one "
+        "(`token --role {} --name {}`)",
+        tls::RoleText(token.role), base::Quoted(name), tls::RoleText(token.role), name));
+  }
   if (!before.empty() && token.name.empty()) {
     const auto valid = std::ranges::find_if(before, [&](const v1::Certificate& one) { return IsValid(one, now); });
     return absl::AlreadyExistsError(fmt::format(
@@ -193,12 +199,18 @@ absl::StatusOr<CertificateDesk::Wanted> CertificateDesk::WantedOf(const v1::Revo
     std::erase_if(wanted.certificates, [&](const v1::Certificate& one) { return one.role() != request.role(); });
   }
   for (const v1::Certificate& one : wanted.certificates) wanted.roles.insert(one.role());
+  // A person goes in every role: the database may not know all.
+  if (request.role() == v1::ROLE_UNSPECIFIED &&
+      (wanted.roles.contains(v1::CLIENT) || wanted.roles.contains(v1::ADMIN))) {
+    wanted.roles.insert({v1::CLIENT, v1::ADMIN});
+  }
   if (wanted.roles.empty()) {
     if (!request.even_unknown()) {
-      return absl::NotFoundError(
-          fmt::format("there is no certificate of {}; where the database is a copy that is older than the certificate, "
-                      "`--even-unknown --role ROLE` revokes it nevertheless",
-                      base::Quoted(request.name())));
+      return absl::NotFoundError(fmt::format(
+          "there is no certificate of {}{}; where the database is a copy that is older than the certificate, "
+          "`--even-unknown --role ROLE` revokes it nevertheless",
+          request.role() == v1::ROLE_UNSPECIFIED ? "" : fmt::format("{} ", tls::RoleText(request.role())),
+          base::Quoted(request.name())));
     }
     if (request.role() == v1::ROLE_UNSPECIFIED) {
       return absl::InvalidArgumentError(fmt::format(
@@ -210,8 +222,7 @@ absl::StatusOr<CertificateDesk::Wanted> CertificateDesk::WantedOf(const v1::Revo
   // A person's certificates go together, but a device that is called like him is another matter.
   if (wanted.roles.size() > 1 && wanted.roles.contains(v1::WORKER)) {
     return absl::FailedPreconditionError(
-        fmt::format("{} is a worker and a person; say whose certificates are meant: --role worker, or --role {}",
-                    base::Quoted(request.name()), tls::RoleText(*wanted.roles.rbegin())));
+        fmt::format("{} is a worker and a person; say whose certificates are meant", base::Quoted(request.name())));
   }
   // Revoked ones keep their reason.
   std::erase_if(wanted.certificates, [](const v1::Certificate& one) { return one.has_revoke_time(); });
@@ -222,6 +233,10 @@ absl::StatusOr<v1::RevokeCertificatesResponse> CertificateDesk::Revoke(const v1:
                                                                        const Caller& caller) {
   if (request.serial().empty() == request.name().empty()) {
     return absl::InvalidArgumentError("name what is revoked: a serial number or a name, one of the two");
+  }
+  if (!request.serial().empty() && request.role() != v1::ROLE_UNSPECIFIED) {
+    return absl::InvalidArgumentError(
+        "a serial number is that of one certificate, whatever its role; leave the role out");
   }
   if (request.reason().size() > kMaxReasonBytes) {
     return absl::InvalidArgumentError(fmt::format("a reason has at most {} bytes", kMaxReasonBytes));

@@ -72,7 +72,9 @@ absl::StatusOr<CoordinatorCommand> ParseCoordinatorCommand(std::vector<std::stri
       app.add_subcommand("token", "Make a join token: good for one certificate; works while the coordinator runs");
   token_flags.AddTo(token);
   token->add_option("--role", command.role, "worker, client or admin")->option_text("ROLE")->required();
-  token->add_option("--name", command.name, "The only name it may be used for (it takes that over) [any that is free]")
+  token
+      ->add_option("--name", command.name,
+                   "The only name it may be used for (it takes that over) [any that nobody has had]")
       ->option_text("NAME");
   token->add_option("--ttl", command.ttl, "How long it is valid, at most 7d [15m]")->option_text("TIME");
   BALLAST_ASSIGN_OR_RETURN(command.text, config::ConfigFlags::Parse(&app, std::move(arguments)));

@@ -96,10 +96,9 @@ absl::Status JobService::CheckMayCancel(const Caller& caller, const std::string&
   // Who submitted a job never changes, and a job that was answered for is in the store.
   BALLAST_ASSIGN_OR_RETURN(const v1::Job job, store_->GetJob(job_id));
   if (job.submitter() == caller.name) return absl::OkStatus();
-  return absl::PermissionDeniedError(
-      fmt::format("job {} is {}'s; it is cancelled by {} or an administrator", job_id,
-                  job.submitter().empty() ? "somebody else" : job.submitter(),
-                  job.submitter().empty() ? "its submitter" : job.submitter()));
+  return absl::PermissionDeniedError(fmt::format("job {} is {}'s; it is cancelled by {} or an administrator", job_id,
+                                                 job.submitter().empty() ? "somebody else" : job.submitter(),
+                                                 job.submitter().empty() ? "its submitter" : job.submitter()));
 }
 
 grpc::ServerWriteReactor<v1::JobUpdate>* JobService::WatchJob(grpc::CallbackServerContext* context,

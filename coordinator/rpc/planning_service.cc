@@ -5,7 +5,10 @@
 #include <utility>
 #include <vector>
 
+#include <fmt/format.h>
+
 #include "common/base/status.h"
+#include "common/base/text.h"
 #include "common/config/field_rules.h"
 #include "coordinator/rpc/answer.h"
 #include "coordinator/rpc/caller.h"
@@ -34,8 +37,16 @@ grpc::Status ReservationService::CreateReservation(grpc::ServerContext* context,
                                                    const v1::CreateReservationRequest* request,
                                                    v1::Reservation* reply) {
   if (grpc::Status refused = admission_->Admit(context, "CreateReservation"); !refused.ok()) return refused;
+  const Caller caller = CallerOf(*context);
   v1::CreateReservationRequest named = *request;
-  named.set_holder(OwnerOf(CallerOf(*context), request->holder()));
+  named.set_holder(OwnerOf(caller, request->holder()));
+  if (!request->holder().empty() && request->holder() != named.holder()) {
+    return audit_->Done(*context, {.action = "CreateReservation", .subject = request->note()},
+                        {grpc::StatusCode::PERMISSION_DENIED,
+                         fmt::format("a reservation for {} is made by {} or an administrator; leave the holder out to "
+                                     "make it for {}",
+                                     base::Quoted(request->holder()), request->holder(), caller.name)});
+  }
   grpc::Status answer =
       Answer(actor_->Call<v1::Reservation>(context->deadline(),
                                            [wanted = std::move(named), reservation_id = ids_->Next()](

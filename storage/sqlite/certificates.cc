@@ -39,8 +39,8 @@ absl::Status StoreNameRevocation(Connection* connection, const v1::NameRevocatio
   }
   BALLAST_ASSIGN_OR_RETURN(Statement statement, connection->Cached(R"sql(
       INSERT INTO name_revocations (name, role, revoke_time_ns, message) VALUES (?1, ?2, ?3, ?4)
-      ON CONFLICT (name, role) DO UPDATE SET revoke_time_ns = excluded.revoke_time_ns, message = excluded.message
-        WHERE excluded.revoke_time_ns > revoke_time_ns)sql"));
+      ON CONFLICT (name, role) DO UPDATE SET revoke_time_ns = excluded.revoke_time_ns,
+        message = excluded.message)sql"));
   const std::string message = revocation.SerializeAsString();
   statement.Bind(1, revocation.name());
   statement.Bind(2, std::int64_t{revocation.role()});

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -31,7 +32,8 @@ std::filesystem::path LockFileOf(const std::filesystem::path& file) {
 
 absl::StatusOr<base::Fd> LockDatabase(const std::filesystem::path& file) {
   const std::filesystem::path lock_file = LockFileOf(file);
-  BALLAST_ASSIGN_OR_RETURN(base::Fd fd, base::OpenFile(lock_file, O_RDWR | O_CREAT));
+  BALLAST_ASSIGN_OR_RETURN(base::Fd fd, base::OpenFile(lock_file, O_RDWR | O_CREAT, 0600));
+  static_cast<void>(::fchmod(fd.get(), 0600));  // whoever may read it may lock it
   if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) return base::ErrnoStatus(errno, fmt::format("lock {}", lock_file.string()));
     return absl::FailedPreconditionError(fmt::format(

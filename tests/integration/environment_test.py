@@ -176,7 +176,10 @@ class RandomKillTest(EnvironmentTest):
             self.check_nothing_is_left([process.pid], family)
 
     def test_of_the_agent_and_its_runner(self):
-        self.start_coordinator("--heartbeat-interval", "0.2")
+        # Kills in a row are no reason to set the device aside here.
+        with open(self.path("coordinator.yaml"), "w", encoding="utf-8") as configuration:
+            configuration.write("scheduling: {quarantine_after: 0}\ndata_dir: /unused\n")
+        self.start_coordinator("--config", self.path("coordinator.yaml"), "--heartbeat-interval", "0.2")
         with open(self.path("job.yaml"), "w", encoding="utf-8") as job:
             job.write("workload: {pressure: {staircase: {step_size_bytes: 8MiB, interval: 0.2, steps: 4}, baseline: 0, recovery: 0}}\n"
                       "environment_profile: {name: small, memory_bytes: 128MiB, cpus: 1}\n")  # fmt: skip

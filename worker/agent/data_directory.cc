@@ -48,7 +48,8 @@ bool IsDeviceId(std::string_view text) {
 
 absl::StatusOr<DataDirectory> DataDirectory::Open(const std::filesystem::path& path) {
   BALLAST_RETURN_IF_ERROR(base::EnsureWritableDirectory(path, base::kPrivateDirectoryMode));
-  BALLAST_ASSIGN_OR_RETURN(base::Fd lock, base::OpenFile(path / kLockFile, O_RDWR | O_CREAT));
+  BALLAST_ASSIGN_OR_RETURN(base::Fd lock, base::OpenFile(path / kLockFile, O_RDWR | O_CREAT, 0600));
+  static_cast<void>(::fchmod(lock.get(), 0600));  // whoever may read it may lock it
   int result = 0;
   do {
     result = ::flock(lock.get(), LOCK_EX | LOCK_NB);

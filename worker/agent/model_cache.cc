@@ -159,7 +159,7 @@ class ModelCache::Lease final : public ModelLease {
 };
 
 absl::StatusOr<std::unique_ptr<ModelCache>> ModelCache::Open(ModelCacheOptions options, ModelFetcher* fetcher) {
-  BALLAST_RETURN_IF_ERROR(base::EnsureWritableDirectory(options.directory));
+  BALLAST_RETURN_IF_ERROR(base::EnsureWritableDirectory(options.directory, base::kPrivateDirectoryMode));
   options.directory = std::filesystem::absolute(options.directory);
   return std::unique_ptr<ModelCache>(new ModelCache(std::move(options), fetcher));
 }

@@ -175,6 +175,8 @@ TEST_F(AuthorityTest, NamesThatCouldMeanSomethingElseAreRefused) {
   }
   EXPECT_FALSE(CheckHolderName(v1::CLIENT, std::string(65, 'a')).ok());
   EXPECT_TRUE(CheckHolderName(v1::CLIENT, "anna.b+ci@desk-1").ok());
+  EXPECT_FALSE(CheckHolderName(v1::WORKER, "0123456789abcdef0123456789ABCDEF").ok()) << "a serial number";
+  EXPECT_TRUE(CheckHolderName(v1::WORKER, "0123456789abcdef0123456789abcdeg").ok());
 }
 
 TEST(CertificateTest, NothingIsReadFromWhatIsNone) {

@@ -310,6 +310,7 @@ TEST_F(ReportTest, SumsUpTheVariantsOfAMatrix) {
   EXPECT_GT(report.by_variant(0).figures_size(), 0);
   EXPECT_EQ(report.by_variant(1).group(), "none");
   EXPECT_EQ(report.overall().run_count(), 2);
+  EXPECT_EQ(MustBuild({kMatrixJob, kBurstJob}).by_variant_size(), 2) << "a job without a matrix has no variant";
   // The table names what each run was in, by the profile.
   const std::string csv = ReportToCsv(report);
   EXPECT_THAT(csv, HasSubstr(std::string(kMatrixJob) + ".1"));

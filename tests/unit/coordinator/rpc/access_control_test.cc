@@ -140,6 +140,7 @@ TEST_F(AccessControlTest, ARevokedCertificateIsRefusedAtOnceAndOthersOfTheNameAr
   EXPECT_EQ(Check(kSubmit, lost), absl::StatusCode::kUnauthenticated);
   EXPECT_THAT(message_,
               HasSubstr("the certificate of client 'anna' was revoked on 2025-11-30 00:00:00 UTC (by anna: lost)"));
+  EXPECT_EQ(refusals_.back().caller.name, "anna") << "who used it is written down";
   EXPECT_EQ(Check(kSubmit, other), absl::StatusCode::kOk);
 }
 

@@ -228,9 +228,8 @@ TEST_F(SecureServerTest, WhatTheDatabaseDoesNotKnowIsRevokedToo) {
   // As if the database had been restored from a copy that is older than these.
   const auto unknown = [this](v1::Role role, const std::string& name) {
     tls::Identity identity = *Join(Token(role, "x" + name), "x");
-    identity.certificate_pem =
-        *pki_->authority().IssueClient(*tls::MakeCertificateRequest(identity.private_key_pem, "x"), role, name,
-                                       Now() - minutes(1), hours(1));
+    identity.certificate_pem = *pki_->authority().IssueClient(
+        *tls::MakeCertificateRequest(identity.private_key_pem, "x"), role, name, Now() - minutes(1), hours(1));
     return *tls::MakeIdentity(identity.private_key_pem, identity.certificate_pem, identity.authority_pem);
   };
   const tls::Identity anna = unknown(v1::CLIENT, "anna");
@@ -248,6 +247,16 @@ TEST_F(SecureServerTest, WhatTheDatabaseDoesNotKnowIsRevokedToo) {
   request.set_role(v1::CLIENT);
   ASSERT_TRUE(Revoke(root, request).ok());
   EXPECT_EQ(List(ChannelOf(anna)).code(), absl::StatusCode::kUnauthenticated);
+
+  const absl::Status unnamed = Join(Token(v1::CLIENT), "anna").status();
+  EXPECT_EQ(unnamed.code(), absl::StatusCode::kAlreadyExists) << unnamed;
+
+  // A person goes in every role, also in one that the database does not know.
+  const tls::Identity kim = *Join(Token(v1::CLIENT), "kim");
+  const tls::Identity as_admin = unknown(v1::ADMIN, "kim");
+  ASSERT_TRUE(Revoke(root, "kim").ok());
+  EXPECT_EQ(List(ChannelOf(kim)).code(), absl::StatusCode::kUnauthenticated);
+  EXPECT_EQ(List(ChannelOf(as_admin)).code(), absl::StatusCode::kUnauthenticated);
 
   request.Clear();
   request.set_serial(bob.facts.serial);
@@ -331,7 +340,8 @@ TEST_F(SecureServerTest, TheAuditLogSaysWhatWasGivenOut) {
   v1::ListAuditEntriesResponse log;
   ASSERT_TRUE(stub->ListAuditEntries(rpc::MakeContext(seconds(10)).get(), {}, &log).ok());
   ASSERT_EQ(log.entries_size(), 5);
-  EXPECT_THAT(log.entries(3).detail(), HasSubstr("token " + token_id + " for worker of any free name, until 20"));
+  EXPECT_THAT(log.entries(3).detail(),
+              HasSubstr("token " + token_id + " for worker of any name that nobody has had, until 20"));
   EXPECT_EQ(log.entries(3).name(), "root");
   EXPECT_EQ(log.entries(2).detail(),
             "certificate " + device.facts.serial + " of worker 'dev-1', for token " + token_id);
