@@ -48,6 +48,7 @@ std::string DefaultName(const Context& context) {
 }
 
 std::string NextStepAfter(const absl::Status& status, v1::Role role) {
+  if (absl::IsInvalidArgument(status)) return "give another --name";
   if (absl::IsAlreadyExists(status)) return "give another --name, or ask for a token that is made with this one";
   if (absl::IsUnavailable(status)) return "check the address, and that ballast-coordinator runs there";
   return fmt::format("ask an administrator for a token: ballast token create --role {}", tls::RoleText(role));
