@@ -4,7 +4,9 @@
 #include <array>
 #include <cctype>
 #include <chrono>
+#include <filesystem>
 #include <memory>
+#include <system_error>
 
 #include <fmt/format.h>
 
@@ -86,12 +88,17 @@ absl::StatusOr<ExitCode> Login(const LoginFlags& flags, Context& context) {
     BALLAST_RETURN_IF_ERROR(CheckReplaces(file, token, token.name.empty() ? name : token.name, context.clock.Now()));
   }
   // Before the token is used up.
+  std::error_code ignored;
+  const bool existed = std::filesystem::exists(file.parent_path(), ignored);
   if (const absl::Status kept = base::EnsureWritableDirectory(file.parent_path(), base::kPrivateDirectoryMode);
       !kept.ok()) {
     return WithNextStep(kept, "let this user write there, or set XDG_CONFIG_HOME to a directory that it may write in");
   }
   const auto identity = rpc::Enroll(*target, name, kEnrollTimeout);
-  if (!identity.ok()) return WithNextStep(identity.status(), NextStepAfter(identity.status(), token.role));
+  if (!identity.ok()) {
+    if (!existed) std::filesystem::remove(file.parent_path(), ignored);
+    return WithNextStep(identity.status(), NextStepAfter(identity.status(), token.role));
+  }
   BALLAST_RETURN_IF_ERROR(tls::SaveIdentity(file, *identity));
   context.out << fmt::format(
       "logged in to {0} as {1} {2}, until {3}; the certificate is renewed by use\n"

@@ -16,8 +16,6 @@ namespace {
 
 // About 1 KiB each. Beyond so many all are checked anew.
 constexpr std::size_t kMaxVerified = 20'000;
-// Times in certificates are whole seconds.
-constexpr std::chrono::seconds kRevocationSlack(1);
 // What all calls that do not exist are called: their names are for whoever makes them up to choose.
 constexpr char kUnknownCall[] = "UnknownCall";
 constexpr std::size_t kMaxShownBytes = 100;
@@ -83,7 +81,7 @@ absl::Status AccessControl::CheckRevoked(const Caller& holder) const {
   if (const auto found = revoked_.find(holder.serial); found != revoked_.end()) return refused(found->second);
   const auto name = revoked_names_.find({holder.role, holder.name});
   if (name == revoked_names_.end()) return absl::OkStatus();
-  const bool before = holder.issue_time + kRevocationSlack < base::FromProto(name->second.revoke_time());
+  const bool before = holder.issue_time <= base::FromProto(name->second.revoke_time());
   return before ? refused(name->second) : absl::OkStatus();
 }
 

@@ -48,8 +48,8 @@ class AccessControl {
 
   // From now on the certificate is refused, and its open calls end. It was stored as revoked before.
   void Revoke(const v1::Certificate& certificate);
-  // The same for all that were issued to the name before. Those of the last second before are not counted in: times in
-  // certificates have no fractions, and what was issued just now is revoked by its serial number.
+  // The same for all that were issued to the name until then, by what they say themselves: to a second. The last one
+  // for a role and a name counts.
   void RevokeName(const v1::NameRevocation& revocation);
 
   // Whether RevokeName was ever called for whoever has this name in such a role: a device, or a person in any role.

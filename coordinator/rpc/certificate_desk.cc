@@ -17,6 +17,9 @@ namespace {
 
 constexpr std::size_t kMaxRequestBytes = 16U << 10U;
 constexpr std::size_t kMaxReasonBytes = 256;
+// A certificate says when it was issued to about a second: the next one of a name must not count as one of those
+// before.
+constexpr std::chrono::seconds kIssueTolerance(2);
 constexpr std::size_t kMaxSerialDigits = 40;  // of any certificate: RFC 5280, 4.1.2.2
 constexpr char kTakenOver[] = "taken over with a join token for this name";
 
@@ -139,7 +142,7 @@ absl::StatusOr<v1::EnrollResponse> CertificateDesk::Enroll(const v1::EnrollReque
     batch.push_back(storage::PutCertificate{old});
   }
   // Also those that the database does not know.
-  const v1::NameRevocation revocation = RevocationOf(token.role, name, now, kTakenOver);
+  const v1::NameRevocation revocation = RevocationOf(token.role, name, now - kIssueTolerance, kTakenOver);
   if (!token.name.empty()) batch.push_back(storage::PutNameRevocation{revocation});
   const absl::Status stored = store_->WriteAndWait(std::move(batch));
   if (absl::IsAlreadyExists(stored)) return TokenWasUsed();
