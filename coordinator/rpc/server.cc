@@ -277,7 +277,7 @@ absl::Status GrpcServer::Begin(const v1::CoordinatorConfig& config) {
     // No address alone keeps the others out.
     const std::size_t asked = limits.connections_per_address() == 0 ? most : limits.connections_per_address();
     listener_->Start(std::move(acceptor), {.max_open_files = most,
-                                           .max_per_address = std::min(asked, most / 2),
+                                           .max_per_address = std::min(asked, most / 4 * 3),
                                            .on_open_files = [bound_buffers](std::size_t open_files) {
                                              bound_buffers(std::max(open_files, kInitialFiles));
                                            }});
