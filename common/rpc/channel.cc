@@ -32,6 +32,10 @@ constexpr int kMaxReconnectMs = 5'000;
 
 constexpr std::string_view kUnixPrefix = "unix:";
 
+// What a gRPC client says when the server has no memory left for what is sent to it: HTTP/2's ENHANCE_YOUR_CALM without
+// a word of the server's.
+constexpr std::string_view kEndedForMemory = "Received RST_STREAM with error code 11";
+
 absl::Status BadAddress(std::string_view address, std::string_view problem) {
   return absl::InvalidArgumentError(
       fmt::format("address '{}': {}; use HOST:PORT, [IPV6]:PORT or unix:/PATH", address, problem));
@@ -149,6 +153,10 @@ std::unique_ptr<grpc::ClientContext> MakeContext(std::chrono::milliseconds timeo
 // Both enumerations number the same codes in the same way, which gRPC guarantees: they are the codes of the protocol.
 absl::Status FromGrpc(const grpc::Status& status) {
   if (status.ok()) return absl::OkStatus();
+  if (status.error_message() == kEndedForMemory) {
+    return absl::UnavailableError(
+        "it has no memory left for what is sent to it, and ended this call; wait until fewer send at once");
+  }
   return {static_cast<absl::StatusCode>(static_cast<int>(status.error_code())), status.error_message()};
 }
 

@@ -49,7 +49,7 @@ void LogGrpcQuietly();
 [[nodiscard]] std::unique_ptr<grpc::ClientContext> MakeContext(
     std::chrono::milliseconds timeout = std::chrono::seconds(30));
 
-// gRPC's status as ours and back, code by code; the message stays.
+// gRPC's status as ours and back, code by code; but what was ended for want of memory is UNAVAILABLE: try again.
 [[nodiscard]] absl::Status FromGrpc(const grpc::Status& status);
 [[nodiscard]] grpc::Status ToGrpc(const absl::Status& status);
 

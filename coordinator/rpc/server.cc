@@ -49,11 +49,6 @@
 namespace ballast::coordinator {
 namespace {
 
-// Connections that say nothing are asked after a minute, and given long to answer: a device that thrashes answers late,
-// and is of the greatest interest just then. It counts as offline long before; this only frees what a dead one left
-// open.
-constexpr int kKeepaliveTimeMs = 60'000;
-constexpr int kKeepaliveTimeoutMs = 300'000;
 // Clients that ask more often than this are cut off.
 constexpr int kMinPingIntervalMs = 20'000;
 // Connections without a call are closed after this time; clients connect again by themselves. Workers have a call that
@@ -70,9 +65,12 @@ constexpr std::size_t kInitialFiles = 256;
 constexpr int kMaxMetadataBytes = 8 << 10U;
 // Threads of the calls that block (reports, lists); workers and watchers need none.
 constexpr int kMaxThreads = 256;
-// What buffers of one connection take while little goes on, and of all together at most.
+// What buffers of one connection take while nobody waits for a message of it, and of all together at most.
 constexpr std::size_t kConnectionBytes = 32U << 10U;
 constexpr std::size_t kMaxConnectionBytes = 448U << 20U;
+// How much of a stream comes before somebody asks for its next message; what that needs comes besides.
+constexpr int kLookaheadBytes = 16 << 10;
+static_assert(kLookaheadBytes < kConnectionBytes);
 constexpr std::chrono::seconds kCallGrace{3};
 // For a run that retention removes to be gone from the disk.
 constexpr std::chrono::seconds kRemovalTimeout{60};
@@ -233,8 +231,9 @@ absl::Status GrpcServer::Begin(const v1::CoordinatorConfig& config) {
     acceptor = builder.experimental().AddExternalConnectionAcceptor(
         grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, credentials);
   }
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTimeMs);
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+  // The kernel looks after connections that say nothing (tcp_listener.cc). gRPC 1.51 would set its timer anew with
+  // every message that comes, which is a quarter of the processor's time with 10,000 workers.
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, INT_MAX);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kMinPingIntervalMs);
   const v1::AccessLimits& limits = config.access_limits();
@@ -245,6 +244,10 @@ absl::Status GrpcServer::Begin(const v1::CoordinatorConfig& config) {
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
   builder.SetMaxReceiveMessageSize(static_cast<int>(std::min<std::uint64_t>(limits.message_bytes(), INT_MAX)));
   builder.SetMaxSendMessageSize(rpc::kMaxMessageBytes);
+  // With its probes gRPC lets a stream send as much as comes in while a ping is answered. Where the coordinator is
+  // slow, that is tens of MiB for a model that is pushed, and then the stream would be ended for what it was allowed.
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kLookaheadBytes);
   // gRPC 1.51 looks at the size of a message when all of it is in memory: what it may have for buffers is what bounds a
   // message that says it is huge. Beyond it, it ends streams. So there is room for two of the largest messages, and for
   // what as many connections need as there have been.

@@ -27,7 +27,11 @@
 namespace ballast::coordinator {
 namespace {
 
-// As long as gRPC itself waits for an answer (server.cc): a device that thrashes answers late.
+// Connections that say nothing are asked after a minute, and given up after five: a device that is cut off for a while
+// is of the greatest interest. It counts as offline long before; this only frees what a dead one left open. A device
+// that merely thrashes is not given up: its kernel answers.
+constexpr int kKeepaliveIdleS = 60;
+constexpr int kKeepaliveIntervalS = 60;
 constexpr unsigned kUserTimeoutMs = 300'000;
 // After a failure that may last.
 constexpr int kPauseMs = 100;
@@ -121,6 +125,9 @@ absl::Status TcpListener::Listen(const std::string& address) {
     // Connections of a server that has just ended are no obstacle. The rest is for the connections, which take it over.
     ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    ::setsockopt(fd.get(), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    ::setsockopt(fd.get(), IPPROTO_TCP, TCP_KEEPIDLE, &kKeepaliveIdleS, sizeof kKeepaliveIdleS);
+    ::setsockopt(fd.get(), IPPROTO_TCP, TCP_KEEPINTVL, &kKeepaliveIntervalS, sizeof kKeepaliveIntervalS);
     ::setsockopt(fd.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, &kUserTimeoutMs, sizeof kUserTimeoutMs);
     if (entry->ai_family == AF_INET6) ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
     if (port_ != 0) SetPort(entry->ai_addr, port_);

@@ -49,6 +49,10 @@ namespace {
 
 constexpr std::size_t kSamplesPerChunk = 50;  // five seconds at ten samples a second, as workers do it
 constexpr std::size_t kMaxNamedDevices = 1000;
+// A worker asks for the coordinator's clock every half minute: with one heartbeat of so many. In small fleets they ask
+// more often, so that there is something to measure.
+constexpr std::size_t kProbeEvery = 15;
+constexpr std::size_t kWorkersOfOften = 400;
 constexpr std::chrono::seconds kPatience{240};
 
 double SecondsSince(Clock::time_point start) {
@@ -79,6 +83,8 @@ class Generator {
         jobs_(v1::JobService::NewStub(channel_)),
         devices_(v1::DeviceService::NewStub(channel_)) {
     fleet_.address = std::move(address);
+    fleet_.name = fmt::format("load-{}", first_number);
+    fleet_.probe_every = std::clamp<std::size_t>(workers / kWorkersOfOften, 1, kProbeEvery);
     SyntheticSamples source(SyntheticSamples::Load::kHold);
     metrics::ChunkBuilder builder;
     for (std::size_t i = 0; i < 64; ++i) {
@@ -184,14 +190,14 @@ class Generator {
                        Distribution("round_trip_ms", fleet_.round_trip_ms.Take()), fleet_.lost.load());
   }
 
-  // The devices from `first` on; every one of the fleet where that are too many to name.
+  // The devices from `first` on; every one of this generator where that are too many to name.
   absl::StatusOr<v1::Job> SubmitOn(std::size_t first, std::size_t devices, std::size_t repetitions) {
     v1::SubmitJobRequest request;
     v1::JobSpec* const spec = request.mutable_spec();
     spec->mutable_workload()->mutable_pressure()->mutable_burst()->set_target_percent(50);
     spec->set_repetitions(static_cast<std::uint32_t>(repetitions));
     if (devices >= workers_.size() && devices > kMaxNamedDevices) {
-      (*spec->mutable_devices()->mutable_labels())["fleet"] = "load";
+      (*spec->mutable_devices()->mutable_labels())["fleet"] = fleet_.name;
     } else {
       for (std::size_t i = 0; i < devices; ++i) {
         spec->mutable_devices()->add_device_ids(workers_[(first + i) % workers_.size()]->device_id());

@@ -46,10 +46,10 @@ grpc::ByteBuffer ChunkMessage(const v1::Record& head, const grpc::Slice& chunk) 
   return {slices.data(), slices.size()};
 }
 
-void FillIn(v1::Hello* hello, const std::string& device_id, std::size_t number) {
+void FillIn(v1::Hello* hello, const std::string& fleet, const std::string& device_id, std::size_t number) {
   hello->set_device_id(device_id);
   hello->set_protocol_version(1);
-  (*hello->mutable_labels())["fleet"] = "load";
+  (*hello->mutable_labels())["fleet"] = fleet;
   (*hello->mutable_labels())["rack"] = fmt::format("r{}", number / 40);
   (*hello->mutable_labels())["board"] = number % 3 == 0 ? "rk3566" : "n100";
   v1::DeviceFacts* const facts = hello->mutable_facts();
@@ -125,7 +125,7 @@ void SimulatedWorker::Connect() {
     const std::lock_guard lock(mutex_);
     done_ = false;
     v1::WorkerMessage message;
-    FillIn(message.mutable_hello(), device_id_, number_);
+    FillIn(message.mutable_hello(), fleet_->name, device_id_, number_);
     Send(message);
   }
   StartRead(&incoming_);
@@ -188,10 +188,12 @@ void SimulatedWorker::Heartbeat(Clock::time_point due) {
     message.mutable_heartbeat()->set_active_attempt(attempt_);
   }
   message.mutable_heartbeat()->set_spool_bytes(unacked_chunks_.size() * 4096);
-  message.mutable_heartbeat()->set_clock_probe(++probe_);
-  probe_sent_ = now;
-  probe_due_ =
-      std::chrono::system_clock::now() - std::chrono::duration_cast<std::chrono::system_clock::duration>(now - due);
+  if ((number_ + heartbeats_++) % fleet_->probe_every == 0) {
+    message.mutable_heartbeat()->set_clock_probe(++probe_);
+    probe_sent_ = now;
+    probe_due_ =
+        std::chrono::system_clock::now() - std::chrono::duration_cast<std::chrono::system_clock::duration>(now - due);
+  }
   Send(message);
   ScheduleHeartbeat(due + heartbeat_interval_);
 }

@@ -72,7 +72,9 @@ struct RunTimes {
 // What all workers of a generator have in common. Thread-safe.
 struct Fleet {
   std::string address;
+  std::string name;                 // label `fleet` of its devices
   std::vector<grpc::Slice> chunks;  // serialised, sent in turn
+  std::size_t probe_every = 1;      // of how many heartbeats one asks for the coordinator's clock
   Timetable timetable;
 
   // How runs go that are assigned from now on.
@@ -159,6 +161,7 @@ class SimulatedWorker final : public grpc::ClientBidiReactor<grpc::ByteBuffer, g
   bool writing_ = false;
   bool welcomed_ = false;
   std::chrono::nanoseconds heartbeat_interval_{};
+  std::size_t heartbeats_ = 0;  // guarded by mutex_; sent until now
   std::uint64_t probe_ = 0;
   Clock::time_point probe_sent_;
   std::chrono::system_clock::time_point probe_due_;

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import subprocess
+import threading
 import unittest
 
 from fleet import FleetTest, MIB, Program, process_exists, program, wait_until
@@ -158,6 +159,31 @@ class ModelsTest(FleetTest):
         self.push(path)
         self.assertEqual(digest_of(stored), digest_of(path))
         self.assertFalse(os.path.exists(stored + ".partial"))
+
+    def test_a_push_to_a_coordinator_that_hardly_gets_the_processor(self):
+        """What the coordinator allows a stream to send while it does not read fits into the memory it has for that."""
+        coordinator = self.start_coordinator()
+        path = self.make_model(shape="qwen2.5-0.5b", level="Q2_K")
+        over = threading.Event()
+
+        def starve():
+            stopped = True
+            while not over.wait(0.4 if stopped else 0.03):
+                stopped = not stopped
+                os.kill(coordinator.pid, signal.SIGSTOP if stopped else signal.SIGCONT)
+
+        os.kill(coordinator.pid, signal.SIGSTOP)
+        starving = threading.Thread(target=starve)
+        starving.start()
+        try:
+            pushed = self.ballast("models", "push", path, "--model-id", "mine", timeout_s=300)
+        finally:
+            over.set()
+            starving.join()
+            os.kill(coordinator.pid, signal.SIGCONT)
+        self.assertEqual(pushed.code, 0, pushed.err)
+        self.assertNotIn("trying again", pushed.err)
+        self.assertEqual(digest_of(os.path.join(coordinator.directory, "models", digest_of(path) + ".gguf")), digest_of(path))
 
     def test_what_is_no_model_is_refused(self):
         self.start_coordinator()

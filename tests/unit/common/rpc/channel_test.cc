@@ -50,6 +50,13 @@ TEST(StatusTest, EveryCodeGoesThereAndBackWithItsMessage) {
   }
 }
 
+TEST(StatusTest, WhatWasEndedForWantOfMemoryMayBeTriedAgain) {
+  const absl::Status status =
+      FromGrpc(grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "Received RST_STREAM with error code 11"));
+  EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+  EXPECT_EQ(status.message().find("RST_STREAM"), std::string_view::npos) << status;
+}
+
 TEST(MakeContextTest, HasADeadline) {
   const auto before = std::chrono::system_clock::now();
   const auto context = MakeContext(std::chrono::seconds(5));

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -44,6 +45,10 @@ class Taken {
   void Await(std::size_t count) {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return connections_.size() >= count; });
+  }
+  int last() {
+    const std::lock_guard lock(mutex_);
+    return connections_.back().get();
   }
   std::size_t Clear() {
     const std::lock_guard lock(mutex_);
@@ -121,6 +126,25 @@ TEST(TcpListenerTest, RefusesWhatIsTooMuchAndGoesOn) {
   listener->reset();
   ASSERT_FALSE(told.empty());
   EXPECT_GT(told.front(), static_cast<std::size_t>(again.get())) << "before the connection is given away";
+}
+
+TEST(TcpListenerTest, TheKernelLooksAfterConnectionsThatSayNothing) {
+  auto listener = TcpListener::Open("127.0.0.1:0");
+  ASSERT_TRUE(listener.ok()) << listener.status();
+  Taken taken;
+  (*listener)->Start(std::make_unique<Taken::Acceptor>(&taken), {.max_open_files = 10'000, .max_per_address = 3});
+  const base::Fd client = Connect((*listener)->port());
+  taken.Await(1);
+  const auto option = [fd = taken.last()](int level, int name) {
+    int value = 0;
+    socklen_t size = sizeof value;
+    EXPECT_EQ(::getsockopt(fd, level, name, &value, &size), 0);
+    return value;
+  };
+  EXPECT_EQ(option(SOL_SOCKET, SO_KEEPALIVE), 1);
+  EXPECT_LE(option(IPPROTO_TCP, TCP_KEEPIDLE), 60);
+  EXPECT_LE(option(IPPROTO_TCP, TCP_KEEPINTVL), 60);
+  EXPECT_EQ(option(IPPROTO_TCP, TCP_USER_TIMEOUT), 300'000);
 }
 
 TEST(TcpListenerTest, OneAddressLeavesRoomForTheOthers) {
