@@ -210,6 +210,7 @@ class Generator {
   }
 
   void ForgetRuns() {
+    fleet_.measured_since = Clock::now();
     const std::lock_guard lock(fleet_.mutex);
     fleet_.runs.clear();
     fleet_.started_runs = fleet_.ended_runs = 0;

@@ -183,7 +183,7 @@ void SimulatedWorker::Heartbeat(Clock::time_point due) {
   if (!welcomed_ || done_) return;
   const Clock::time_point now = Clock::now();
   v1::WorkerMessage message;
-  if (!run_id_.empty()) {
+  if (!run_id_.empty() && !finished_) {
     message.mutable_heartbeat()->set_active_run_id(run_id_);
     message.mutable_heartbeat()->set_active_attempt(attempt_);
   }
@@ -229,7 +229,7 @@ void SimulatedWorker::Hear(v1::CoordinatorMessage message, Clock::time_point now
 void SimulatedWorker::Begin(const v1::Assignment& assignment, Clock::time_point now) {
   if (assignment.run_id() == run_id_) return;
   if (!past_.empty() && past_.back().run_id == assignment.run_id()) return;
-  if (finished_at_ != Clock::time_point()) fleet_->turnaround_ms.Add(MillisecondsBetween(finished_at_, now));
+  if (finished_at_ > fleet_->measured_since.load()) fleet_->turnaround_ms.Add(MillisecondsBetween(finished_at_, now));
   if (!run_id_.empty() && finished_) NoteEnded(now);  // its acknowledgement comes behind the next assignment
   run_id_ = assignment.run_id();
   attempt_ = assignment.attempt();

@@ -83,6 +83,8 @@ struct Fleet {
   std::atomic<std::size_t> window{1};                      // chunks of a run that may be unacknowledged
   std::atomic<std::chrono::milliseconds::rep> pace_ms{0};  // time between two chunks; zero sends as the window allows
 
+  // Runs that ended before are no part of what is measured.
+  std::atomic<Clock::time_point> measured_since{Clock::time_point()};
   Latencies connect_ms;     // from the start of the connection to `welcome`
   Latencies lateness_ms;    // of a heartbeat: from when it was due to the coordinator's reading of its clock
   Latencies round_trip_ms;  // of a heartbeat and the reading
