@@ -17,6 +17,7 @@
 #include "cli/render/records.h"
 #include "cli/render/text_value.h"
 #include "cli/render/text_width.h"
+#include "cli/render/variant_table.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
 #include "common/base/text.h"
@@ -236,6 +237,9 @@ absl::Status PrintReportTable(const v1::GetReportRequest& scope, Session& sessio
     context.out << fmt::format("\n{} runs: {}{}\n", report.overall().run_count(),
                                OutcomeCounts(report.overall().outcomes()),
                                left_out == 0 ? "" : fmt::format(" ({} invalid, left out)", left_out));
+  }
+  if (const std::string variants = VariantTable(report, TableWidth(context)); !variants.empty()) {
+    context.out << '\n' << variants;
   }
   if (const std::string executions = ExecutionTable(ordered, TableWidth(context)); !executions.empty()) {
     context.out << '\n' << executions << SurvivalText(report);

@@ -17,8 +17,16 @@ std::string GroupName(const v1::GroupSummary& group) {
                                                                  : fmt::format("{} ({})", group.title(), group.group());
 }
 
-// Outcomes of the runs that count, and how many do not.
-std::string KOfN(const v1::GroupSummary& group) {
+bool AnyPValue(const v1::Comparison& comparison) {
+  return std::any_of(comparison.rows().begin(), comparison.rows().end(), [](const v1::ComparisonRow& row) {
+    return std::any_of(row.cells().begin(), row.cells().end(),
+                       [](const v1::ComparisonCell& cell) { return cell.has_p_value(); });
+  });
+}
+
+}  // namespace
+
+std::string OutcomesText(const v1::GroupSummary& group) {
   const std::uint32_t counted = group.run_count() - group.invalid_run_count();
   std::string text;
   for (const v1::OutcomeCount& count : group.outcomes()) {
@@ -30,23 +38,14 @@ std::string KOfN(const v1::GroupSummary& group) {
   return fmt::format("{}{}{} invalid, left out", text, text.empty() ? "" : ", ", group.invalid_run_count());
 }
 
-bool AnyPValue(const v1::Comparison& comparison) {
-  return std::any_of(comparison.rows().begin(), comparison.rows().end(), [](const v1::ComparisonRow& row) {
-    return std::any_of(row.cells().begin(), row.cells().end(),
-                       [](const v1::ComparisonCell& cell) { return cell.has_p_value(); });
-  });
-}
-
-}  // namespace
-
 std::string ComparisonTable(const v1::Comparison& comparison, std::optional<std::size_t> max_columns) {
   Table groups({{"GROUP"}, {"NAME"}, {"RUNS", Align::kRight}, {"OUTCOMES"}});
   std::vector<Table::Column> columns = {{"FIGURE"}};
   const bool p_values = AnyPValue(comparison);
   for (int i = 0; i < comparison.groups_size(); ++i) {
     const v1::GroupSummary& group = comparison.groups(i);
-    groups.AddRow(
-        {i == 0 ? "base" : fmt::format("{}", i), GroupName(group), std::to_string(group.run_count()), KOfN(group)});
+    groups.AddRow({i == 0 ? "base" : fmt::format("{}", i), GroupName(group), std::to_string(group.run_count()),
+                   OutcomesText(group)});
     columns.push_back({i == 0 ? "BASE" : fmt::format("{}", i), Align::kRight});
     columns.push_back({"N", Align::kRight});
     if (i > 0) columns.push_back({"CHANGE", Align::kRight});

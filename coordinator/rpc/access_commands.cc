@@ -40,6 +40,11 @@ absl::StatusOr<std::string> MakeToken(const CoordinatorCommand& command) {
   const auto bad = [](const absl::Status& status) {
     return WithNextStep(absl::InvalidArgumentError(status.message()), "ballast-coordinator token --help");
   };
+  if (command.role.empty()) {
+    return WithNextStep(
+        absl::InvalidArgumentError("for whom is the token? --role is missing"),
+        "--role worker for a device, --role client for who submits jobs, --role admin for who may do everything");
+  }
   const absl::StatusOr<v1::Role> role = tls::ParseRole(command.role);
   if (!role.ok()) return bad(base::WithContext(role.status(), "--role"));
   std::chrono::nanoseconds ttl = tls::kDefaultTokenTtl;

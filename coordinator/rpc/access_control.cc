@@ -152,7 +152,7 @@ void AccessControl::EndRevoked() {
   std::vector<std::pair<Caller, std::function<void(const absl::Status&)>>> open;
   {
     const std::scoped_lock lock(mutex_);
-    for (const auto& [id, call] : open_) open.emplace_back(call.holder, call.end);
+    for (const auto& [id, call] : open_) open.emplace_back(HolderOf(call.facts), call.end);
   }
   for (const auto& [holder, end] : open) {
     if (const absl::Status status = CheckRevoked(holder); !status.ok()) end(status);
@@ -181,7 +181,7 @@ AccessControl::OpenCall AccessControl::Register(const grpc::ServerContextBase& c
   {
     const std::scoped_lock lock(mutex_);
     id = next_id_++;
-    open_.emplace(id, Open{holder, *std::move(facts), end});
+    open_.emplace(id, Open{*std::move(facts), end});
   }
   // It may have been revoked since the call was let in.
   if (const absl::Status status = CheckRevoked(holder); !status.ok()) end(status);

@@ -82,7 +82,6 @@ class AccessControl {
 
  private:
   struct Open {
-    Caller holder;
     tls::CertificateFacts facts;
     std::function<void(const absl::Status&)> end;
   };

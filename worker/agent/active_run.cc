@@ -11,6 +11,7 @@
 #include "common/base/logging.h"
 #include "common/base/status.h"
 #include "common/base/units.h"
+#include "common/jobs/workload_parts.h"
 #include "worker/agent/device_policy.h"
 #include "worker/agent/load_plan.h"
 #include "worker/agent/load_verdict.h"
@@ -168,7 +169,7 @@ absl::Status ActiveRun::PrepareModels() {
 v1::RunnerStart ActiveRun::PressureStart() const {
   v1::RunnerStart start;
   *start.mutable_workload() = v1::Workload();
-  const v1::PressureWorkload* const pressure = PressureOf(spec().workload());
+  const v1::PressureWorkload* const pressure = jobs::PressureOf(spec().workload());
   v1::PressureWorkload* const started = start.mutable_workload()->mutable_pressure();
   if (pressure != nullptr) {
     *started = *pressure;

@@ -14,7 +14,7 @@
 #include "common/gguf/model_shape.h"
 #include "common/gguf/quant_mix.h"
 #include "common/gguf/synthetic_model.h"
-#include "worker/agent/load_plan.h"
+#include "common/jobs/workload_parts.h"
 #include "worker/agent/run_limits.h"
 
 namespace ballast::agent {
@@ -89,7 +89,7 @@ double PatternPercent(const v1::PressureWorkload& pressure, std::uint64_t limit_
 // How much of the limit the job may take at most, as far as it says; nothing where it has no pressure.
 std::optional<double> MostPercent(const v1::JobSpec& spec, const v1::DeviceFacts& device) {
   if (spec.workload().has_capacity()) return kEverything;
-  const v1::PressureWorkload* const pressure = PressureOf(spec.workload());
+  const v1::PressureWorkload* const pressure = jobs::PressureOf(spec.workload());
   if (pressure == nullptr) return std::nullopt;
   if (GoesToTheOomKill(*pressure)) return kEverything;
   return std::min(
@@ -141,7 +141,7 @@ class PolicyCheck {
 
   void CheckGuard() {
     if (!policy_.forbid_unguarded()) return;
-    const v1::PressureWorkload* const pressure = PressureOf(spec_.workload());
+    const v1::PressureWorkload* const pressure = jobs::PressureOf(spec_.workload());
     if (pressure != nullptr && GoesToTheOomKill(*pressure)) {
       Refuse("forbid_unguarded", "true", "a load that goes on to the OOM kill (allocate_full.until: OOM)");
     }
@@ -184,7 +184,7 @@ class PolicyCheck {
 
 v1::PressureWorkload* MutablePressureOf(v1::Workload* workload) {
   // The one that PressureOf finds, in the same message.
-  return const_cast<v1::PressureWorkload*>(PressureOf(*workload));
+  return const_cast<v1::PressureWorkload*>(jobs::PressureOf(*workload));
 }
 
 }  // namespace

@@ -18,23 +18,6 @@ const v1::ModelLoad* LoadOf(const v1::Workload& workload) {
   }
 }
 
-const v1::PressureWorkload* PressureOf(const v1::Workload& workload) {
-  switch (workload.kind_case()) {
-    case v1::Workload::kPressure:
-      return &workload.pressure();
-    case v1::Workload::kModel:
-      return workload.model().has_pressure() ? &workload.model().pressure() : nullptr;
-    case v1::Workload::kQuantization:
-      return workload.quantization().has_pressure() ? &workload.quantization().pressure() : nullptr;
-    case v1::Workload::kCommand:
-      return workload.command().has_pressure() ? &workload.command().pressure() : nullptr;
-    case v1::Workload::kStability:
-      return workload.stability().has_pressure() ? &workload.stability().pressure() : nullptr;
-    default:
-      return nullptr;
-  }
-}
-
 std::vector<PlannedLoad> PlanLoads(const v1::Workload& workload, int model_count) {
   std::vector<PlannedLoad> loads;
   if (model_count <= 0 || LoadOf(workload) == nullptr) return loads;

@@ -17,9 +17,6 @@ struct PlannedLoad {
 // How the workload's model is loaded; null where it has none.
 [[nodiscard]] const v1::ModelLoad* LoadOf(const v1::Workload& workload);
 
-// The pressure that is part of the workload; null where it has none.
-[[nodiscard]] const v1::PressureWorkload* PressureOf(const v1::Workload& workload);
-
 // The loads of a run (of one cycle, for a soak) with `model_count` models at hand: a model run and a soak use the
 // first. A quantization run goes in rounds, in each of which every model has its turn once, in an order that is drawn
 // from the seed and the round: the same seed gives the same order on every machine. Pure.

@@ -12,8 +12,8 @@
 #include "common/base/logging.h"
 #include "common/base/status.h"
 #include "common/base/units.h"
+#include "common/jobs/workload_parts.h"
 #include "common/os/procfs.h"
-#include "worker/agent/load_plan.h"
 
 namespace ballast::agent {
 namespace {
@@ -26,7 +26,7 @@ constexpr std::size_t kMaxActs = 500;  // the events have all of them
 constexpr double kUsualFloorPercent = 5;
 
 guard::Thresholds ThresholdsFor(const v1::JobSpec& spec) {
-  const v1::PressureWorkload* const pressure = PressureOf(spec.workload());
+  const v1::PressureWorkload* const pressure = jobs::PressureOf(spec.workload());
   if (pressure == nullptr) return guard::ThresholdsOf(spec.guard(), kUsualFloorPercent, 0);
   const v1::BurstPattern& burst = pressure->burst();
   const double stall = burst.has_target_psi() ? burst.target_psi().percent() : 0;
@@ -37,7 +37,7 @@ guard::Thresholds ThresholdsFor(const v1::JobSpec& spec) {
 
 bool IsGuarded(const v1::JobSpec& spec) {
   if (spec.guard().mode() == v1::GuardSpec::OFF) return false;
-  const v1::PressureWorkload* const pressure = PressureOf(spec.workload());
+  const v1::PressureWorkload* const pressure = jobs::PressureOf(spec.workload());
   return pressure == nullptr || pressure->allocate_full().until() != v1::AllocateFullPattern::OOM;
 }
 
@@ -49,7 +49,7 @@ absl::StatusOr<std::unique_ptr<RunGuard>> RunGuard::Prepare(const v1::JobSpec& s
   guard->wake_.Reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!guard->wake_.valid()) return base::ErrnoStatus(errno, "eventfd");
   if (!IsGuarded(spec)) return guard;
-  const v1::PressureWorkload* const pressure = PressureOf(spec.workload());
+  const v1::PressureWorkload* const pressure = jobs::PressureOf(spec.workload());
   guard->holds_shmem_ = can_shrink && pressure != nullptr && pressure->memory_kind() == v1::SHARED;
   guard::GuardOptions& options = guard->options_.emplace();
   options.thresholds = ThresholdsFor(spec);

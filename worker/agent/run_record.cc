@@ -14,7 +14,7 @@
 #include "common/base/clock.h"
 #include "common/base/logging.h"
 #include "common/base/status.h"
-#include "worker/agent/load_plan.h"
+#include "common/jobs/workload_parts.h"
 
 namespace ballast::agent {
 namespace {
@@ -41,13 +41,13 @@ std::optional<std::uint64_t> ToOptional(std::int64_t value) {
 }
 
 bool HoldsShmem(const v1::Workload& workload) {
-  const v1::PressureWorkload* const pressure = PressureOf(workload);
+  const v1::PressureWorkload* const pressure = jobs::PressureOf(workload);
   return pressure != nullptr && pressure->memory_kind() == v1::SHARED;
 }
 
 // Which the kernel calls available, unless it is locked.
 bool HoldsFileCache(const v1::Workload& workload) {
-  const v1::PressureWorkload* const pressure = PressureOf(workload);
+  const v1::PressureWorkload* const pressure = jobs::PressureOf(workload);
   return pressure != nullptr && pressure->memory_kind() == v1::FILE_CACHE && !pressure->lock();
 }
 
