@@ -118,7 +118,9 @@ absl::Status SendPieces(grpc::ClientReaderWriter<v1::PushModelRequest, v1::PushM
   return absl::OkStatus();
 }
 
-absl::StatusOr<v1::ModelEntry> PushOnce(Session* session, const Source& source, Context& context) {
+// `stored_bytes` becomes what the coordinator had of it before.
+absl::StatusOr<v1::ModelEntry> PushOnce(Session* session, const Source& source, std::uint64_t* stored_bytes,
+                                        Context& context) {
   const auto call = rpc::MakeContext(kPushTimeout);
   const Interrupts::Scope scope(context.interrupts, [&call] { call->TryCancel(); });
   const auto stream = session->PushModel(call.get());
@@ -129,7 +131,8 @@ absl::StatusOr<v1::ModelEntry> PushOnce(Session* session, const Source& source, 
   v1::PushModelResponse response;
   absl::Status sent;
   if (stream->Write(request) && stream->Read(&response) && response.has_stored_bytes()) {
-    sent = SendPieces(stream.get(), source, response.stored_bytes(), &progress);
+    *stored_bytes = response.stored_bytes();
+    sent = SendPieces(stream.get(), source, *stored_bytes, &progress);
     if (sent.ok()) {
       stream->WritesDone();
       while (stream->Read(&response)) {
@@ -147,22 +150,27 @@ absl::StatusOr<v1::ModelEntry> PushOnce(Session* session, const Source& source, 
 
 absl::StatusOr<v1::ModelEntry> Push(Session* session, const Source& source, Context& context) {
   std::chrono::nanoseconds lost_since{0};
+  std::uint64_t before_bytes = 0;
   while (true) {
-    absl::StatusOr<v1::ModelEntry> entry = PushOnce(session, source, context);
-    // The coordinator may be restarted: what it has stays there.
-    if (!absl::IsUnavailable(entry.status()) || session->owner()) {
+    std::uint64_t position = 0;
+    absl::StatusOr<v1::ModelEntry> entry = PushOnce(session, source, &position, context);
+    // The coordinator may be restarted, or end a push that stood still: what it has stays there.
+    const bool ended =
+        absl::IsUnavailable(entry.status()) || (absl::IsCancelled(entry.status()) && !context.interrupts.pending());
+    if (!ended || session->owner()) {
       if (!entry.ok()) return session->Explain(entry.status());
       return entry;
     }
     const std::chrono::nanoseconds now = context.clock.Monotonic();
-    if (lost_since == std::chrono::nanoseconds(0)) {
+    if (lost_since == std::chrono::nanoseconds(0) || position > before_bytes) {
       lost_since = now;
       context.err << fmt::format("{}; trying again\n", std::string(entry.status().message()));
     }
+    before_bytes = std::max(before_bytes, position);
     if (now - lost_since > kReconnectPatience) return session->Explain(entry.status());
-    while (!session->Reconnect().ok() && context.clock.Monotonic() - lost_since <= kReconnectPatience) {
+    do {
       if (context.interrupts.WaitFor(kReconnectInterval)) return absl::CancelledError("interrupted");
-    }
+    } while (!session->Reconnect().ok() && context.clock.Monotonic() - lost_since <= kReconnectPatience);
   }
 }
 

@@ -234,13 +234,13 @@ absl::Status PrintReportTable(const v1::GetReportRequest& scope, Session& sessio
     }
     if (!figures.empty()) context.out << '\n' << figures.Format(TableWidth(context));
     const std::uint32_t left_out = report.overall().invalid_run_count();
-    context.out << fmt::format("\n{} runs: {}{}\n", report.overall().run_count(),
-                               OutcomeCounts(report.overall().outcomes()),
-                               left_out == 0 ? "" : fmt::format(" ({} invalid, left out)", left_out));
+    const std::string outcomes = OutcomeCounts(report.overall().outcomes());
+    context.out << fmt::format(
+        "\n{} runs: {}{}\n", report.overall().run_count(), outcomes,
+        left_out == 0 ? "" : fmt::format("{}({} invalid, left out)", outcomes.empty() ? "" : " ", left_out));
   }
-  if (const std::string variants = VariantTable(report, TableWidth(context)); !variants.empty()) {
-    context.out << '\n' << variants;
-  }
+  const std::string variants = VariantTable(report, TableWidth(context));
+  if (!variants.empty()) context.out << '\n' << variants << '\n';
   if (const std::string executions = ExecutionTable(ordered, TableWidth(context)); !executions.empty()) {
     context.out << '\n' << executions << SurvivalText(report);
   }

@@ -100,7 +100,7 @@ int Serve(const v1::WorkerConfig& config) {
     const absl::Status joined = Join(config.join(), *device_id, membership->get(), *shutdown);
     if (absl::IsCancelled(joined)) return 0;
     if (!joined.ok()) {
-      return Fail(absl::IsInvalidArgument(joined) ? kUsage : kFailed, joined,
+      return Fail(kFailed, joined,
                   fmt::format("ask for a join token: ballast token create --role worker --name {}", *device_id));
     }
   }

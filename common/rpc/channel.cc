@@ -153,9 +153,10 @@ std::unique_ptr<grpc::ClientContext> MakeContext(std::chrono::milliseconds timeo
 // Both enumerations number the same codes in the same way, which gRPC guarantees: they are the codes of the protocol.
 absl::Status FromGrpc(const grpc::Status& status) {
   if (status.ok()) return absl::OkStatus();
-  if (status.error_message() == kEndedForMemory) {
+  if (status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED && status.error_message() == kEndedForMemory) {
     return absl::UnavailableError(
-        "it has no memory left for what is sent to it, and ended this call; wait until fewer send at once");
+        "the coordinator has no memory left for what is sent to it, and ended this call; wait until fewer send at "
+        "once");
   }
   return {static_cast<absl::StatusCode>(static_cast<int>(status.error_code())), status.error_message()};
 }

@@ -36,7 +36,6 @@ absl::StatusOr<std::string> InitAuthority(const CoordinatorCommand& command) {
 }
 
 absl::StatusOr<std::string> MakeToken(const CoordinatorCommand& command) {
-  BALLAST_ASSIGN_OR_RETURN(const Pki pki, Pki::Open(command.config.data_dir()));
   const auto bad = [](const absl::Status& status) {
     return WithNextStep(absl::InvalidArgumentError(status.message()), "ballast-coordinator token --help");
   };
@@ -47,6 +46,7 @@ absl::StatusOr<std::string> MakeToken(const CoordinatorCommand& command) {
   }
   const absl::StatusOr<v1::Role> role = tls::ParseRole(command.role);
   if (!role.ok()) return bad(base::WithContext(role.status(), "--role"));
+  BALLAST_ASSIGN_OR_RETURN(const Pki pki, Pki::Open(command.config.data_dir()));
   std::chrono::nanoseconds ttl = tls::kDefaultTokenTtl;
   if (!command.ttl.empty()) {
     const absl::StatusOr<std::chrono::nanoseconds> parsed = base::ParseDuration(command.ttl);

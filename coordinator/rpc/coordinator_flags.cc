@@ -71,7 +71,7 @@ absl::StatusOr<CoordinatorCommand> ParseCoordinatorCommand(std::vector<std::stri
   CLI::App* const token =
       app.add_subcommand("token", "Make a join token: good for one certificate; works while the coordinator runs");
   token_flags.AddTo(token);
-  token->add_option("--role", command.role, "worker, client or admin")->option_text("ROLE");
+  token->add_option("--role", command.role, "worker, client or admin")->option_text("ROLE (required)");
   token
       ->add_option("--name", command.name,
                    "The only name it may be used for (it takes that over) [any that nobody has had]")

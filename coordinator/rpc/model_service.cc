@@ -29,11 +29,11 @@ grpc::Status ModelService::ListModels(grpc::ServerContext* context, const v1::Li
 grpc::Status ModelService::PushModel(grpc::ServerContext* context, PushStream* stream) {
   if (grpc::Status refused = admission_->Admit(context, "PushModel"); !refused.ok()) return refused;
   std::string model;
-  grpc::Status answer = rpc::ToGrpc(Push(stream, &model));
+  grpc::Status answer = rpc::ToGrpc(Push(context, stream, &model));
   return audit_->Done(*context, {.action = "PushModel", .subject = model}, std::move(answer));
 }
 
-absl::Status ModelService::Push(PushStream* stream, std::string* model) {
+absl::Status ModelService::Push(grpc::ServerContext* context, PushStream* stream, std::string* model) {
   v1::PushModelRequest request;
   if (!stream->Read(&request) || !request.has_start()) {
     return absl::InvalidArgumentError("the first message of a push must be start");
@@ -46,19 +46,30 @@ absl::Status ModelService::Push(PushStream* stream, std::string* model) {
   v1::PushModelResponse response;
   response.set_stored_bytes(push->stored_bytes());
   stream->Write(response);
-  while (!push->complete()) {
-    if (stop_.stop_requested()) {
-      return absl::UnavailableError("the coordinator is stopping; what came is kept, and the next push goes on there");
-    }
-    if (!stream->Read(&request)) return absl::CancelledError("the push was broken off");
-    if (!request.has_piece()) return absl::InvalidArgumentError("after start, only pieces may follow");
-    BALLAST_RETURN_IF_ERROR(push->Append(request.piece()));
-  }
+  BALLAST_RETURN_IF_ERROR(TakePieces(context, stream, push.get()));
   BALLAST_RETURN_IF_ERROR(push->Finish());
   base::Log().info("model {} {} was pushed: {} bytes, SHA-256 {}", start.model_id(), start.quant(),
                    start.file().size_bytes(), start.file().sha256());
   BALLAST_ASSIGN_OR_RETURN(*response.mutable_entry(), library_->Get(start.model_id(), start.quant()));
   stream->Write(response);
+  return absl::OkStatus();
+}
+
+absl::Status ModelService::TakePieces(grpc::ServerContext* context, PushStream* stream,
+                                      models::ModelStore::Push* push) {
+  StallWatch::Call call = stalls_->Watch([context] { context->TryCancel(); });
+  v1::PushModelRequest request;
+  while (!push->complete()) {
+    if (stop_.stop_requested()) {
+      return absl::UnavailableError("the coordinator is stopping; what came is kept, and the next push goes on there");
+    }
+    if (!stream->Read(&request)) {
+      return absl::CancelledError(call.ended() ? "the push stood still and was ended" : "the push was broken off");
+    }
+    if (!request.has_piece()) return absl::InvalidArgumentError("after start, only pieces may follow");
+    BALLAST_RETURN_IF_ERROR(push->Append(request.piece()));
+    call.Moved();
+  }
   return absl::OkStatus();
 }
 

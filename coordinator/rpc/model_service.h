@@ -8,6 +8,7 @@
 #include "coordinator/models/model_library.h"
 #include "coordinator/rpc/admission.h"
 #include "coordinator/rpc/audit_log.h"
+#include "coordinator/rpc/stall_watch.h"
 #include "storage/store.h"
 
 namespace ballast::coordinator {
@@ -15,8 +16,9 @@ namespace ballast::coordinator {
 // What it is given must outlive it. Thread-safe.
 class ModelService final : public v1::ModelService::Service {
  public:
-  ModelService(models::ModelLibrary* library, storage::Store* store, Admission* admission, AuditLog* audit)
-      : library_(library), store_(store), admission_(admission), audit_(audit) {}
+  ModelService(models::ModelLibrary* library, storage::Store* store, Admission* admission, AuditLog* audit,
+               StallWatch* stalls)
+      : library_(library), store_(store), admission_(admission), audit_(audit), stalls_(stalls) {}
 
   // Ends pushes that are going on with UNAVAILABLE; what came of them stays for the next time.
   void Stop() { stop_.request_stop(); }
@@ -34,7 +36,10 @@ class ModelService final : public v1::ModelService::Service {
   using PushStream = grpc::ServerReaderWriter<v1::PushModelResponse, v1::PushModelRequest>;
 
   // `model` becomes the model and level that are pushed.
-  [[nodiscard]] absl::Status Push(PushStream* stream, std::string* model);
+  [[nodiscard]] absl::Status Push(grpc::ServerContext* context, PushStream* stream, std::string* model);
+  // Until the file is complete. CANCELLED: the client has gone, or nothing came for a long time.
+  [[nodiscard]] absl::Status TakePieces(grpc::ServerContext* context, PushStream* stream,
+                                        models::ModelStore::Push* push);
   [[nodiscard]] absl::StatusOr<v1::ModelEntry> Remove(const v1::RemoveModelRequest& request);
   // FAILED_PRECONDITION where a job that has not ended needs the file.
   [[nodiscard]] absl::Status CheckUnneeded(const std::string& sha256);
@@ -43,6 +48,7 @@ class ModelService final : public v1::ModelService::Service {
   storage::Store* const store_;
   Admission* const admission_;
   AuditLog* const audit_;
+  StallWatch* const stalls_;
   std::stop_source stop_;
 };
 

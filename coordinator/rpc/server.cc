@@ -38,6 +38,7 @@
 #include "coordinator/rpc/run_service.h"
 #include "coordinator/rpc/scheduling_options.h"
 #include "coordinator/rpc/secure_port.h"
+#include "coordinator/rpc/stall_watch.h"
 #include "coordinator/rpc/tcp_listener.h"
 #include "coordinator/rpc/wanted_jobs.h"
 #include "coordinator/rpc/worker_service.h"
@@ -72,6 +73,9 @@ constexpr std::size_t kMaxConnectionBytes = 448U << 20U;
 constexpr int kLookaheadBytes = 16 << 10;
 static_assert(kLookaheadBytes < kConnectionBytes);
 constexpr std::chrono::seconds kCallGrace{3};
+// Models that are pushed or fetched and do not move: a client that was stopped must not keep the file, or a thread.
+// Long, because a device under pressure may take nothing for minutes.
+constexpr std::chrono::minutes kStallPatience{5};
 // For a run that retention removes to be gone from the disk.
 constexpr std::chrono::seconds kRemovalTimeout{60};
 
@@ -101,6 +105,7 @@ class GrpcServer final : public Server {
   std::unique_ptr<Admission> admission_;
   std::unique_ptr<EnrollmentLimit> enrollment_limit_;
   std::unique_ptr<JobIds> reservation_ids_;
+  StallWatch stalls_{kStallPatience};
   WantedJobs wanted_jobs_;  // outlives the actor, which adds to it
   std::unique_ptr<Actor> actor_;
   std::unique_ptr<JobIntake> job_intake_;
@@ -208,8 +213,8 @@ absl::Status GrpcServer::Begin(const v1::CoordinatorConfig& config) {
   run_service_ = std::make_unique<RunService>(*store_, admission_.get());
   device_service_ = std::make_unique<DeviceService>(actor_.get(), store_, admission_.get(), &audit_);
   report_service_ = std::make_unique<ReportService>(*store_, clock_, admission_.get());
-  model_service_ = std::make_unique<ModelService>(models_.get(), store_, admission_.get(), &audit_);
-  worker_service_ = std::make_unique<WorkerService>(actor_.get(), models_.get(), access, admission_.get());
+  model_service_ = std::make_unique<ModelService>(models_.get(), store_, admission_.get(), &audit_, &stalls_);
+  worker_service_ = std::make_unique<WorkerService>(actor_.get(), models_.get(), access, admission_.get(), &stalls_);
   enrollment_service_ = std::make_unique<EnrollmentService>(desk, enrollment_limit_.get(), admission_.get(), &audit_);
   admin_service_ = std::make_unique<AdminService>(desk, store_, admission_.get(), &audit_);
 

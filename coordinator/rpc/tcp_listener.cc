@@ -29,7 +29,8 @@ namespace {
 
 // Connections that say nothing are asked after a minute, and given up after five: a device that is cut off for a while
 // is of the greatest interest. It counts as offline long before; this only frees what a dead one left open. A device
-// that merely thrashes is not given up: its kernel answers.
+// that merely thrashes is not given up: its kernel answers. How many questions that are is not said, because the time
+// decides where it is given.
 constexpr int kKeepaliveIdleS = 60;
 constexpr int kKeepaliveIntervalS = 60;
 constexpr unsigned kUserTimeoutMs = 300'000;

@@ -60,6 +60,7 @@ absl::Status WorkerService::Fetch(const v1::FetchModelRequest& request, grpc::Se
                                              file.size_bytes, request.offset_bytes()));
   }
   const Caller caller = CallerOf(*context);
+  StallWatch::Call call = stalls_->Watch([context] { context->TryCancel(); });
   v1::FilePiece piece;
   if (request.accept_local_path() && std::string_view(context->peer()).starts_with("unix:")) {
     piece.set_local_path(file.path.string());
@@ -75,7 +76,10 @@ absl::Status WorkerService::Fetch(const v1::FetchModelRequest& request, grpc::Se
     if (stopping_) status = absl::UnavailableError("the coordinator is stopping");
     if (status.ok() && access_ != nullptr) status = access_->CheckRevoked(caller);
     if (!status.ok()) break;
-    if (!writer->Write(piece)) status = absl::CancelledError("the worker has gone");
+    if (!writer->Write(piece)) {
+      status = absl::CancelledError(call.ended() ? "the worker took nothing, and was ended" : "the worker has gone");
+    }
+    call.Moved();
     if (status.ok()) position += size;
   }
   base::Log().info("{}: sent {} bytes from {} on to {}{}", file.path.filename().string(),

@@ -9,6 +9,7 @@
 #include "coordinator/rpc/access_control.h"
 #include "coordinator/rpc/actor.h"
 #include "coordinator/rpc/admission.h"
+#include "coordinator/rpc/stall_watch.h"
 
 namespace ballast::coordinator {
 
@@ -18,8 +19,13 @@ class WorkerService final : public v1::WorkerService::WithCallbackMethod_Connect
  public:
   // `access` is null where nobody has a certificate.
   WorkerService(Actor* actor, models::ModelLibrary* library, AccessControl* access, Admission* admission,
-                std::chrono::milliseconds hello_timeout = std::chrono::seconds(10))
-      : actor_(actor), library_(library), access_(access), admission_(admission), hello_timeout_(hello_timeout) {}
+                StallWatch* stalls, std::chrono::milliseconds hello_timeout = std::chrono::seconds(10))
+      : actor_(actor),
+        library_(library),
+        access_(access),
+        admission_(admission),
+        stalls_(stalls),
+        hello_timeout_(hello_timeout) {}
 
   // Ends fetches that are going on with UNAVAILABLE: workers come back and go on where they were.
   void Stop() { stopping_ = true; }
@@ -39,6 +45,7 @@ class WorkerService final : public v1::WorkerService::WithCallbackMethod_Connect
   models::ModelLibrary* const library_;
   AccessControl* const access_;
   Admission* const admission_;
+  StallWatch* const stalls_;
   const std::chrono::milliseconds hello_timeout_;
   std::atomic<int> fetch_count_{0};
   std::atomic<bool> stopping_{false};

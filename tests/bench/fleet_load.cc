@@ -50,7 +50,7 @@ namespace {
 constexpr std::size_t kSamplesPerChunk = 50;  // five seconds at ten samples a second, as workers do it
 constexpr std::size_t kMaxNamedDevices = 1000;
 // A worker asks for the coordinator's clock every half minute: with one heartbeat of so many. In small fleets they ask
-// more often, so that there is something to measure.
+// more often, so that there is something to measure. Counted for each generator.
 constexpr std::size_t kProbeEvery = 15;
 constexpr std::size_t kWorkersOfOften = 400;
 constexpr std::chrono::seconds kPatience{240};

@@ -334,6 +334,16 @@ class RefusalTest(AccessTest):
             self.assertEqual(result.code, 3, result.err)
             self.assertIn(reason, result.err)
             self.assertIn("\n  try: ", result.err)
+        without_role = self.run_coordinator("token", "--data-dir", self.path("nowhere"))
+        self.assertEqual(without_role.returncode, 2)
+        self.assertIn("--role is missing", without_role.stderr)
+        # What is no token is wrong use, and leaves nothing behind.
+        for text in ("foo", "foo@" + self.address):
+            worker = Worker(self.path("nobody"), self.address, "dev-1", "", "--join", text)
+            self.addCleanup(worker.close)
+            self.assertEqual(worker.process.wait(20), 2)
+            self.assertIn("token", worker.log())
+            self.assertFalse(os.path.exists(os.path.join(self.path("nobody"), "device_id")))
         # The same for a worker, which ends: nothing would come of trying again.
         worker = Worker(self.path("worker"), self.address, "dev-1", "", "--join", f"{short}@{self.address}")
         self.addCleanup(worker.close)

@@ -32,8 +32,6 @@ def client_hello():
 
 
 class FloodTest(access_test.AccessTest):
-    """Those who get no further than the handshake."""
-
     def test_half_open_handshakes_hold_up_nobody(self):
         if hardening_test.raise_open_files() < hardening_test.HALF_OPEN + 500:
             self.skipTest("this process may not open so many connections")

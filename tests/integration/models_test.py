@@ -176,7 +176,7 @@ class ModelsTest(FleetTest):
         starving = threading.Thread(target=starve)
         starving.start()
         try:
-            pushed = self.ballast("models", "push", path, "--model-id", "mine", timeout_s=300)
+            pushed = self.ballast("models", "push", path, "--model-id", "mine", timeout_s=120)
         finally:
             over.set()
             starving.join()

@@ -183,7 +183,7 @@ class PolicyCheck {
 };
 
 v1::PressureWorkload* MutablePressureOf(v1::Workload* workload) {
-  // The one that PressureOf finds, in the same message.
+  // The one that jobs::PressureOf finds, in the same message.
   return const_cast<v1::PressureWorkload*>(jobs::PressureOf(*workload));
 }
 

@@ -11,6 +11,7 @@
 #include "common/base/version.h"
 #include "common/config/config_flags.h"
 #include "common/config/field_rules.h"
+#include "common/tls/join_token.h"
 #include "worker/agent/command_catalogue.h"
 
 namespace ballast::agent {
@@ -97,6 +98,10 @@ absl::StatusOr<WorkerCommand> ParseWorkerCommand(std::vector<std::string> argume
     BALLAST_RETURN_IF_ERROR(flags.Read(&command.config, [](const google::protobuf::Message& config) {
       return CommandCatalogue::FindProblems(static_cast<const v1::WorkerConfig&>(config).commands());
     }));
+    if (const std::string& join = command.config.join(); !join.empty()) {
+      BALLAST_ASSIGN_OR_RETURN(const tls::JoinTarget target, tls::SplitJoinTarget(join));
+      BALLAST_RETURN_IF_ERROR(tls::ReadJoinToken(target.token).status());
+    }
   }
   return command;
 }

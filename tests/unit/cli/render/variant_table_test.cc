@@ -25,9 +25,9 @@ TEST(VariantTableTest, OutcomesAndTheMediansThatThereAre) {
   held.set_median(1048576);
   AddVariant(&report, "phone-3gb", v1::OOM_KILLED, 1);
   EXPECT_EQ(VariantTable(report, std::nullopt),
-            "VARIANT    RUNS  OUTCOMES                                PEAK HELD\n"
-            "none          3  COMPLETED 3 of 3                            1 MiB\n"
-            "phone-3gb     3  OOM_KILLED 2 of 2, 1 invalid, left out          -\n");
+            "VARIANT    RUNS  PEAK HELD  OUTCOMES\n"
+            "none          3      1 MiB  COMPLETED 3 of 3\n"
+            "phone-3gb     3          -  OOM_KILLED 2 of 2, 1 invalid, left out\n");
 }
 
 }  // namespace

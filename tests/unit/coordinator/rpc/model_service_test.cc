@@ -4,12 +4,15 @@
 #include <memory>
 #include <string>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "ballast/v1/client_service.grpc.pb.h"
 #include "ballast/v1/worker_service.grpc.pb.h"
+#include "common/base/clock.h"
 #include "common/rpc/channel.h"
+#include "coordinator/rpc/model_service.h"
 #include "tests/unit/common/models/model_files.h"
 #include "tests/unit/coordinator/rpc/server_fixture.h"
 
@@ -245,6 +248,42 @@ TEST_F(ModelServiceTest, AdviceOnWhatIsNotThereIsNotFound) {
   request.set_model_id("tiny");
   request.mutable_devices()->add_device_ids("nobody");
   EXPECT_TRUE(absl::IsNotFound(Advise(request).status()));
+}
+
+// As of a client that was stopped: its connection stands, and nothing comes.
+TEST_F(ModelServiceTest, APushThatStandsStillIsEndedAndLeavesTheFileToOthers) {
+  AuditLog audit(store_.get(), &base::RealClock());
+  Admission admission(v1::AccessLimits(), &base::RealClock(), &audit);
+  StallWatch stalls(std::chrono::milliseconds(300));
+  auto library = models::ModelLibrary::Open(directory_ / "other-models", "");
+  ASSERT_TRUE(library.ok()) << library.status();
+  ModelService service(library->get(), store_.get(), &admission, &audit, &stalls);
+  grpc::ServerBuilder builder;
+  int port = 0;
+  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+  builder.RegisterService(&service);
+  const std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
+  models_ = v1::ModelService::NewStub(*rpc::CreateChannel(fmt::format("127.0.0.1:{}", port), false));
+
+  const std::string content = TinyModel();
+  const auto context = rpc::MakeContext();
+  const auto stream = models_->PushModel(context.get());
+  v1::PushModelRequest request;
+  request.mutable_start()->set_model_id("mine");
+  request.mutable_start()->set_quant("Q4_0");
+  request.mutable_start()->mutable_file()->set_size_bytes(content.size());
+  request.mutable_start()->mutable_file()->set_sha256(DigestOf(content));
+  ASSERT_TRUE(stream->Write(request));
+  v1::PushModelResponse response;
+  ASSERT_TRUE(stream->Read(&response));
+  EXPECT_TRUE(absl::IsAborted(Push(content).status)) << "it is being pushed";
+  EXPECT_FALSE(stream->Read(&response));
+  EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  PushResult again;
+  do {  // the client hears of its end before the file is free
+    again = Push(content);
+  } while (absl::IsAborted(again.status));
+  EXPECT_TRUE(again.status.ok()) << again.status;
 }
 
 }  // namespace

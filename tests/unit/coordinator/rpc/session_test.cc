@@ -35,7 +35,7 @@ TEST_F(SessionTest, BeginsWithHello) {
 
 TEST_F(SessionTest, AStreamThatSaysNothingIsEnded) {
   std::unique_ptr<Actor> actor = Actor::Start(store_.get(), &base::RealClock(), {}).value();
-  WorkerService service(actor.get(), nullptr, nullptr, nullptr, std::chrono::milliseconds(1));
+  WorkerService service(actor.get(), nullptr, nullptr, nullptr, nullptr, std::chrono::milliseconds(1));
   grpc::ServerBuilder builder;
   int port = 0;
   builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
