@@ -164,7 +164,9 @@ absl::StatusOr<v1::ModelEntry> Push(Session* session, const Source& source, Cont
     const std::chrono::nanoseconds now = context.clock.Monotonic();
     if (lost_since == std::chrono::nanoseconds(0) || position > before_bytes) {
       lost_since = now;
-      context.err << fmt::format("{}; trying again\n", std::string(entry.status().message()));
+      context.err << fmt::format("{}; trying again\n", absl::IsCancelled(entry.status())
+                                                           ? "the coordinator ended the push, which had stood still"
+                                                           : std::string(entry.status().message()));
     }
     before_bytes = std::max(before_bytes, position);
     if (now - lost_since > kReconnectPatience) return session->Explain(entry.status());

@@ -35,8 +35,11 @@ grpc::Status ModelService::PushModel(grpc::ServerContext* context, PushStream* s
 
 absl::Status ModelService::Push(grpc::ServerContext* context, PushStream* stream, std::string* model) {
   v1::PushModelRequest request;
-  if (!stream->Read(&request) || !request.has_start()) {
-    return absl::InvalidArgumentError("the first message of a push must be start");
+  {
+    const StallWatch::Call call = WatchCall(context);
+    if (!stream->Read(&request) || !request.has_start()) {
+      return absl::InvalidArgumentError("the first message of a push must be start");
+    }
   }
   const v1::PushModelStart start = request.start();
   *model = fmt::format("{} {}", start.model_id(), start.quant());
@@ -57,7 +60,7 @@ absl::Status ModelService::Push(grpc::ServerContext* context, PushStream* stream
 
 absl::Status ModelService::TakePieces(grpc::ServerContext* context, PushStream* stream,
                                       models::ModelStore::Push* push) {
-  StallWatch::Call call = stalls_->Watch([context] { context->TryCancel(); });
+  StallWatch::Call call = WatchCall(context);
   v1::PushModelRequest request;
   while (!push->complete()) {
     if (stop_.stop_requested()) {

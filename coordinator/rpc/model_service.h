@@ -37,6 +37,10 @@ class ModelService final : public v1::ModelService::Service {
 
   // `model` becomes the model and level that are pushed.
   [[nodiscard]] absl::Status Push(grpc::ServerContext* context, PushStream* stream, std::string* model);
+  // Ends the call where it stands still.
+  [[nodiscard]] StallWatch::Call WatchCall(grpc::ServerContext* context) {
+    return stalls_->Watch([context] { context->TryCancel(); });
+  }
   // Until the file is complete. CANCELLED: the client has gone, or nothing came for a long time.
   [[nodiscard]] absl::Status TakePieces(grpc::ServerContext* context, PushStream* stream,
                                         models::ModelStore::Push* push);
