@@ -45,6 +45,9 @@ class RunnerInCgroupTest : public RunnerFixture {
     if (!location.ok() || location->memory_version != 1) {
       GTEST_SKIP() << "needs the version 1 memory controller";
     }
+    // What the runner has to read of its program would be charged to the group, where others' pages may leave at any
+    // time.
+    ASSERT_TRUE(base::ReadFile(RUNNER_PROGRAM).ok());
     home_ = location->memory_directories.front();
     directory_ = fmt::format("{}/ballast-test-{}", location->memory_directories.back(), ::getpid());
     if (::mkdir(directory_.c_str(), 0755) != 0) GTEST_SKIP() << "needs the right to make a cgroup (run as root)";
@@ -188,6 +191,7 @@ TEST_F(RunnerInCgroupTest, TwoRunnersHoldOneTargetBesideANeighbour) {
   std::size_t close = 0;
   const auto end = base::RealClock().Monotonic() + std::chrono::seconds(6);
   double highest = 0;
+  double lowest = 100;
   while (base::RealClock().Monotonic() < end) {
     ::usleep(20'000);
     std::vector<v1::RunnerReport> reports;
@@ -195,12 +199,14 @@ TEST_F(RunnerInCgroupTest, TwoRunnersHoldOneTargetBesideANeighbour) {
     EXPECT_TRUE(runner_->ReadReports(&reports_).ok());
     const double percent = PercentOf("memory.usage_in_bytes");
     highest = std::max(highest, percent);
+    lowest = std::min(lowest, percent);
     ++samples;
     if (std::abs(percent - 70) <= 1) ++close;
   }
   // The figure to hold is in tests/bench; here a busy machine may let all of them wait for a while. Loops that swing
   // against each other would be off most of the time.
-  EXPECT_GE(static_cast<double>(close), 0.9 * static_cast<double>(samples));
+  EXPECT_GE(static_cast<double>(close), 0.9 * static_cast<double>(samples))
+      << "between " << lowest << " and " << highest << " %";
   EXPECT_LE(highest, 73);
   first.Kill();
   EXPECT_TRUE(first.Wait(kPatience).has_value());
