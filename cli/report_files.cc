@@ -240,7 +240,7 @@ absl::Status PrintReportTable(const v1::GetReportRequest& scope, Session& sessio
         left_out == 0 ? "" : fmt::format("{}({} invalid, left out)", outcomes.empty() ? "" : " ", left_out));
   }
   const std::string variants = VariantTable(report, TableWidth(context));
-  if (!variants.empty()) context.out << '\n' << variants << '\n';
+  if (!variants.empty()) context.out << '\n' << variants;
   if (const std::string executions = ExecutionTable(ordered, TableWidth(context)); !executions.empty()) {
     context.out << '\n' << executions << SurvivalText(report);
   }
@@ -250,12 +250,16 @@ absl::Status PrintReportTable(const v1::GetReportRequest& scope, Session& sessio
   for (const v1::RunReport* entry : ordered) {
     if (entry->has_soak()) context.out << '\n' << SoakText(entry->run().run_id(), entry->soak(), TableWidth(context));
   }
+  std::string notes;
   for (const v1::RunReport* entry : ordered) {
     const v1::Outcome& outcome = entry->run().outcome();
     if (outcome.kind() == v1::COMPLETED || outcome.message().empty()) continue;
-    context.out << fmt::format("{}: {}\n", Printable(entry->run().run_id()), Printable(outcome.message()));
+    notes += fmt::format("{}: {}\n", Printable(entry->run().run_id()), Printable(outcome.message()));
   }
-  context.out << AppliedEnvironments(ordered);
+  notes += AppliedEnvironments(ordered);
+  // Behind a table of variants they would look like its rows.
+  if (!variants.empty() && !notes.empty()) context.out << '\n';
+  context.out << notes;
   for (const std::string& warning : report.warnings()) context.err << fmt::format("warning: {}\n", Printable(warning));
   return absl::OkStatus();
 }
