@@ -38,11 +38,11 @@ absl::StatusOr<gguf::ModelFile> Parse(const v1::LoadTask& task, LoadLog* log) {
 // Uses the weights again, as often and as long as the load says. Returns how many times.
 absl::StatusOr<std::uint32_t> UseAgain(const v1::ModelLoad& load, std::uint64_t checksum, WeightPass* pass,
                                        LoadLog* log, const std::stop_token& stop) {
-  const nanoseconds end = log->meter()->Offset() + base::FromProto(load.use_duration());
+  const nanoseconds use = base::FromProto(load.use_duration());
   std::uint32_t passes = 0;
   log->BeginPhase(v1::Phase::INFER);
   log->BeginStage();
-  while (passes < load.passes() || log->meter()->Offset() < end) {
+  while (passes < load.passes() || log->meter()->SinceBegin() < use) {
     BALLAST_ASSIGN_OR_RETURN(const std::uint64_t sum, pass->Run(stop));
     ++passes;
     if (sum != checksum) {

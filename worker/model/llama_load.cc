@@ -183,12 +183,11 @@ class LlamaStages {
   absl::Status Generate() {
     const nanoseconds use = base::FromProto(load_.use_duration());
     if (load_.passes() == 0 && use <= nanoseconds::zero()) return absl::OkStatus();
-    const nanoseconds end = log_->meter()->Offset() + use;
     std::uint32_t tokens = 0;
     double ms = 0;
     log_->BeginPhase(v1::Phase::INFER);
     log_->BeginStage();
-    while (tokens < load_.passes() || log_->meter()->Offset() < end) {
+    while (tokens < load_.passes() || log_->meter()->SinceBegin() < use) {
       const std::uint32_t left = load_.passes() > tokens ? load_.passes() - tokens : kTokensPerRequest;
       const std::uint32_t most = std::min(kTokensPerRequest, load_.context_tokens() / 2);
       BALLAST_ASSIGN_OR_RETURN(const Timings timings, Ask(std::min(left, most)));

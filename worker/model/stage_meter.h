@@ -32,6 +32,8 @@ class StageMeter {
 
   // A stage begins now.
   void Begin();
+  // How long the stage has gone on. End tells no less.
+  [[nodiscard]] std::chrono::nanoseconds SinceBegin() const { return Offset() - begin_; }
   // It ends now. What cannot be read stays zero. Takes tens of milliseconds where processes hold gigabytes
   // (smaps_rollup), after the stage's time was taken.
   [[nodiscard]] v1::LoadStage End(v1::LoadStage::Kind kind);

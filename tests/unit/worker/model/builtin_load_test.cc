@@ -243,10 +243,12 @@ TEST_F(BuiltinLoadTest, WithoutPassesThereIsNoUse) {
 TEST_F(BuiltinLoadTest, IsUsedForAsLongAsAsked) {
   v1::LoadTask task = Task(WriteModel());
   task.mutable_load()->set_passes(1);
-  task.mutable_load()->mutable_use_duration()->set_nanos(300'000'000);
+  constexpr std::chrono::milliseconds kUse(300);
+  *task.mutable_load()->mutable_use_duration() = base::ToProto(kUse);
+  TellUseSlowly(kUse);
   EXPECT_EQ(Execute(task).outcome(), v1::COMPLETED);
   const v1::LoadStage& passes = observer_.Stage(v1::LoadStage::PASSES);
-  EXPECT_GE(base::FromProto(passes.duration()), std::chrono::milliseconds(299));
+  EXPECT_GE(base::FromProto(passes.duration()), kUse);
   EXPECT_GT(passes.pass_count(), 1U);
 }
 

@@ -153,10 +153,12 @@ TEST_F(LlamaLoadTest, ALockThatHappenedIsTrue) {
 TEST_F(LlamaLoadTest, IsUsedForAsLongAsAsked) {
   v1::LoadTask task = LlamaTask("new", "");
   task.mutable_load()->set_passes(0);
-  task.mutable_load()->mutable_use_duration()->set_nanos(200'000'000);
+  constexpr std::chrono::milliseconds kUse(200);
+  *task.mutable_load()->mutable_use_duration() = base::ToProto(kUse);
+  TellUseSlowly(kUse);
   const v1::RunnerFinished finished = Execute(task);
   EXPECT_EQ(finished.outcome(), v1::COMPLETED) << finished.message();
-  EXPECT_GE(base::FromProto(observer_.Stage(v1::LoadStage::PASSES).duration()), std::chrono::milliseconds(190));
+  EXPECT_GE(base::FromProto(observer_.Stage(v1::LoadStage::PASSES).duration()), kUse);
   EXPECT_GE(finished.load().runtime_figures().generated_tokens(), 32U);
 }
 

@@ -1,10 +1,12 @@
 // A load as the runner carries it out, with everything that it tells.
 #pragma once
 
+#include <chrono>
 #include <filesystem>
 #include <functional>
 #include <stop_token>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -20,7 +22,10 @@ namespace ballast::model {
 
 class RecordingObserver final : public LoadObserver {
  public:
-  void OnPhase(const v1::Phase& phase) override { phases.push_back(phase); }
+  void OnPhase(const v1::Phase& phase) override {
+    phases.push_back(phase);
+    if (on_phase) on_phase(phase);
+  }
   void OnEvent(const v1::Event& event) override { events.push_back(event); }
   void OnLoadBegin(const v1::LoadBegin& begin) override { begins.push_back(begin); }
   void OnRuntime(pid_t pid) override { runtimes.push_back(pid); }
@@ -53,6 +58,7 @@ class RecordingObserver final : public LoadObserver {
   std::vector<v1::LoadBegin> begins;
   std::vector<v1::LoadStage> stages;
   std::vector<pid_t> runtimes;
+  std::function<void(const v1::Phase&)> on_phase;
   std::function<void(const v1::LoadStage&)> on_stage;
 };
 
@@ -88,6 +94,13 @@ class LoadFixture : public testing::Test {
     observer_.stages.clear();
     observer_.runtimes.clear();
     return ExecuteLoad(task, base::RealClock().Monotonic(), &observer_, stop_.get_token());
+  }
+
+  // As where the agent reads slowly: telling that the use begins takes longer than the use.
+  void TellUseSlowly(std::chrono::milliseconds use) {
+    observer_.on_phase = [use](const v1::Phase& phase) {
+      if (phase.kind() == v1::Phase::INFER) std::this_thread::sleep_for(use);
+    };
   }
 
   ModelDirectory directory_;
