@@ -14,6 +14,9 @@
 namespace ballast::core {
 namespace {
 
+// A beginning that is not longer ago means now: clocks differ.
+constexpr std::chrono::nanoseconds kLateBeginning = std::chrono::minutes(5);
+
 constexpr std::size_t kMaxNameBytes = 128;
 constexpr std::size_t kMaxNoteBytes = 512;
 
@@ -25,15 +28,23 @@ base::SystemTime EndOf(const v1::Reservation& reservation) {
   return base::FromProto(reservation.end_time());
 }
 
+bool Overlap(const v1::Reservation& one, const v1::Reservation& other) {
+  return StartOf(one) < EndOf(other) && StartOf(other) < EndOf(one);
+}
+
 // The reservation of the device that is in the way; null where none is.
 const v1::Reservation* ConflictOf(const DeviceEntry& device, const v1::Reservation& wanted) {
   for (const v1::Reservation* reservation : device.reservations) {
-    if (reservation->holder() != wanted.holder() && StartOf(*reservation) < EndOf(wanted) &&
-        StartOf(wanted) < EndOf(*reservation)) {
-      return reservation;
-    }
+    if (reservation->holder() != wanted.holder() && Overlap(*reservation, wanted)) return reservation;
   }
   return nullptr;
+}
+
+// Whether its holder has the device in that time already.
+bool IsHeld(const DeviceEntry& device, const v1::Reservation& wanted) {
+  return std::ranges::any_of(device.reservations, [&](const v1::Reservation* reservation) {
+    return reservation->holder() == wanted.holder() && Overlap(*reservation, wanted);
+  });
 }
 
 absl::Status Conflict(const DeviceEntry& device, const v1::Reservation& reservation) {
@@ -73,9 +84,10 @@ absl::StatusOr<std::vector<DeviceEntry*>> ReservationDesk::Choose(const v1::Devi
         fmt::format("{} devices are wanted; {} match, of which {} are not reserved for somebody else in that time",
                     selector.count(), matched, matching.size()));
   }
-  // Those that can be used at once come first.
-  std::ranges::stable_sort(matching, {}, [](const DeviceEntry* device) {
-    return std::tuple(device->quarantined() || device->device.drained(), !device->online(), device->active != nullptr);
+  // Whoever asks for some more gets others; of those the ones that can be used at once come first.
+  std::ranges::stable_sort(matching, {}, [&](const DeviceEntry* device) {
+    return std::tuple(IsHeld(*device, reservation), device->quarantined() || device->device.drained(),
+                      !device->online(), device->active != nullptr);
   });
   matching.resize(selector.count());
   std::ranges::sort(matching, {}, [](const DeviceEntry* device) { return device->device.device_id(); });
@@ -98,6 +110,10 @@ absl::StatusOr<v1::Reservation> ReservationDesk::Create(Turn& turn, const std::s
   if (EndOf(reservation) <= std::max(StartOf(reservation), turn.wall())) {
     return absl::InvalidArgumentError(
         fmt::format("end_time: {} is not after its beginning, or is over", UtcText(EndOf(reservation))));
+  }
+  if (StartOf(reservation) < turn.wall() - kLateBeginning) {
+    return absl::InvalidArgumentError(
+        fmt::format("start_time: {} is over; leave it out to begin now", UtcText(StartOf(reservation))));
   }
   if (EndOf(reservation) - StartOf(reservation) > kLongestReservation) {
     return absl::InvalidArgumentError("end_time: a reservation lasts 30 days at most");

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
 #include <tuple>
 
 #include "common/base/status.h"
@@ -129,6 +130,7 @@ void RunQueue::Forget(DeviceEntry* device) {
 RunEntry* RunQueue::FirstFor(Lane* lane, const DeviceEntry& device) {
   if (lane->pool->device != nullptr) return lane->runs.begin()->second;
   JobEntry* job = lane->job;
+  if (device.refused_jobs.contains(job->sequence)) return nullptr;
   const auto known = job->placements.find(device.device.device_id());
   if (known == job->placements.end()) return lane->runs.begin()->second;
   Placement& placement = known->second;
@@ -145,13 +147,27 @@ RunEntry* RunQueue::FirstFor(Lane* lane, const DeviceEntry& device) {
   return nullptr;
 }
 
+double RunQueue::Level(const DeviceEntry& device, std::int32_t priority, std::chrono::nanoseconds waits_since,
+                       std::chrono::nanoseconds now) const {
+  std::chrono::nanoseconds since = waits_since;
+  if (const auto served = device.served.find(priority); served != device.served.end()) {
+    since = std::max(since, served->second);
+  }
+  // What goes on there will have been served when it is over.
+  if (device.active != nullptr && device.active->job->job.spec().priority() == priority) since = now;
+  return priority + base::ToSeconds(std::max(now - since, std::chrono::nanoseconds(0))) /
+                        base::ToSeconds(state_->options().scheduling.priority_step);
+}
+
 Choice RunQueue::Next(DeviceEntry* device, const Instant& now) {
   if (device->quarantined()) {
-    // Nothing but its self-test.
+    // Nothing but its self-test, which waits like any other where the fleet is full.
     const JobEntry* check = state_->FindJob(device->device.health().check_job_id());
     if (check == nullptr) return {};
     const auto lane = check->lanes.find(device->own.number);
-    return lane == check->lanes.end() ? Choice{} : Choice{.run = FirstFor(lane->second.get(), *device)};
+    if (lane == check->lanes.end()) return {};
+    return {.run = FirstFor(lane->second.get(), *device),
+            .level = Level(*device, check->job.spec().priority(), check->waits_since, now.steady)};
   }
   const v1::Reservation* reservation = device->ReservationAt(now.wall);
   std::map<std::int32_t, Class, std::greater<>> classes;
@@ -178,14 +194,8 @@ Choice RunQueue::Next(DeviceEntry* device, const Instant& now) {
   for (Pool* pool : device->shared) look_into(pool);
 
   Choice best;
-  const double step = base::ToSeconds(state_->options().scheduling.priority_step);
   for (auto& [priority, candidates] : classes) {
-    std::chrono::nanoseconds since = candidates.waits_since;
-    if (const auto served = device->served.find(priority); served != device->served.end()) {
-      since = std::max(since, served->second);
-    }
-    candidates.choice.level =
-        priority + base::ToSeconds(std::max(now.steady - since, std::chrono::nanoseconds(0))) / step;
+    candidates.choice.level = Level(*device, priority, candidates.waits_since, now.steady);
     if (candidates.choice.Before(best)) best = candidates.choice;
   }
   return best;
@@ -209,6 +219,30 @@ void RunQueue::End(DeviceEntry* device, RunEntry* run, std::chrono::nanoseconds 
 void RunQueue::Withdraw(DeviceEntry* device, RunEntry* run) {
   run->job->placements[device->device.device_id()].groups.erase(run->job->GroupOf(run->index));
   run->run.clear_device_id();
+}
+
+std::vector<RunEntry*> RunQueue::WithoutDevice(const JobEntry& job) {
+  std::vector<RunEntry*> none;
+  for (const auto& [number, lane] : job.lanes) {
+    if (lane->pool->device != nullptr) continue;
+    // Each with the groups that it has had.
+    std::vector<const std::set<std::size_t>*> takers;
+    static const std::set<std::size_t> kNoGroups;
+    for (const auto& [device_id, device] : lane->pool->members) {
+      if (device->refused_jobs.contains(job.sequence)) continue;
+      const auto placement = job.placements.find(device_id);
+      takers.push_back(placement == job.placements.end() ? &kNoGroups : &placement->second.groups);
+    }
+    // A group that waits has left at least one of so many.
+    if (takers.size() >= job.job.spec().devices().count()) continue;
+    for (const auto& [index, run] : lane->runs) {
+      const std::size_t group = job.GroupOf(index);
+      if (std::ranges::all_of(takers, [&](const auto* groups) { return groups->contains(group); })) {
+        none.push_back(run);
+      }
+    }
+  }
+  return none;
 }
 
 void RunQueue::AddUse(const v1::Run& run, const std::string& submitter, const Instant& now) {

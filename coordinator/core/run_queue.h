@@ -1,11 +1,14 @@
 // Which run a device gets next: the order of all that waits. Inside of the core only.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "coordinator/core/fair_share.h"
@@ -48,6 +51,9 @@ class RunQueue {
   void End(DeviceEntry* device, RunEntry* run, std::chrono::nanoseconds now);
   // A run did not begin on the device, and may go to another: nothing of it counts.
   void Withdraw(DeviceEntry* device, RunEntry* run);
+  // Of a job whose runs go to any of several devices: those that wait although each device that matches has refused the
+  // job, or had a run of theirs.
+  [[nodiscard]] static std::vector<RunEntry*> WithoutDevice(const JobEntry& job);
   // Use that is known from before a restart.
   void AddUse(const v1::Run& run, const std::string& submitter, const Instant& now);
 
@@ -56,6 +62,9 @@ class RunQueue {
 
  private:
   absl::StatusOr<Pool*> PoolOf(RunEntry* run);
+  // Of a priority of which something waits since then, on the device.
+  [[nodiscard]] double Level(const DeviceEntry& device, std::int32_t priority, std::chrono::nanoseconds waits_since,
+                             std::chrono::nanoseconds now) const;
 
   State* state_;
   FairShare share_;

@@ -108,6 +108,7 @@ void Scheduler::Assign(Turn& turn, DeviceEntry* device, RunEntry* run) {
   SendAssignment(turn, device);
   turn.Changed(run);
   turn.Changed(device);
+  EndWithoutDevice(turn, run->job);
 }
 
 void Scheduler::Adopt(Turn& turn, DeviceEntry* device, RunEntry* run) {
@@ -180,6 +181,34 @@ void Scheduler::ConcludeAttempt(Turn& turn, DeviceEntry* device) {
 void Scheduler::GiveUp(Turn& turn, DeviceEntry* device, v1::OutcomeKind kind, std::string message) {
   GiveUpAttempt(kind, std::move(message), turn.wall(), &device->active->run);
   ConcludeAttempt(turn, device);
+}
+
+void Scheduler::Refused(Turn& turn, DeviceEntry* device, v1::OutcomeKind kind, const std::string& reason) {
+  RunEntry* run = device->active;
+  JobEntry* job = run->job;
+  // An earlier attempt that was given up may be alive on this device.
+  if (!job->floats() || run->run.attempts_size() > 1) {
+    GiveUp(turn, device, kind, reason);
+    return;
+  }
+  device->refused_jobs.insert(job->sequence);
+  job->refusal = Refusal{.kind = kind, .device_id = device->device.device_id(), .reason = reason};
+  Unassign(turn, device);
+  EndWithoutDevice(turn, job);
+  Dispatch(turn, device);
+  OfferFleet(turn);
+  OfferJob(turn, job);
+}
+
+void Scheduler::EndWithoutDevice(Turn& turn, JobEntry* job) {
+  if (!job->refusal) return;
+  for (RunEntry* run : RunQueue::WithoutDevice(*job)) {
+    queue_->Remove(run);
+    run->run.set_device_id(job->refusal->device_id);
+    EndQueuedRun(job->refusal->kind, fmt::format("no other device is left for it; {}", job->refusal->reason),
+                 turn.wall(), &run->run);
+    End(turn, run);
+  }
 }
 
 void Scheduler::TakeBack(Turn& turn, DeviceEntry* device) {

@@ -43,6 +43,9 @@ class Scheduler {
   void ConcludeAttempt(Turn& turn, DeviceEntry* device);
   // The coordinator's own word for the end of the device's attempt, then as ConcludeAttempt.
   void GiveUp(Turn& turn, DeviceEntry* device, v1::OutcomeKind kind, std::string message);
+  // The device cannot do its run: GiveUp, or, where it waits for any of several devices, another has it. A run that
+  // none is left for ends so.
+  void Refused(Turn& turn, DeviceEntry* device, v1::OutcomeKind kind, const std::string& reason);
   // Takes a device's run back: it was not accepted. Others may have it where it waits for any of several devices.
   void TakeBack(Turn& turn, DeviceEntry* device);
   // The device goes on with the attempt before the one it was given, which it has not got: takes that back, and goes on
@@ -79,6 +82,8 @@ class Scheduler {
   void Unassign(Turn& turn, DeviceEntry* device);
   // The run waits again.
   void Enqueue(RunEntry* run);
+  // Ends what waits for a device after every one that it might go to has refused it.
+  void EndWithoutDevice(Turn& turn, JobEntry* job);
   // There is room where a bound held runs back: gives it to the first in order.
   void OfferFleet(Turn& turn);
   void OfferJob(Turn& turn, JobEntry* job);

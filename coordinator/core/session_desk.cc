@@ -121,6 +121,7 @@ void SessionDesk::Hello(Turn& turn, SessionId session, v1::Hello hello) {
   queue_->UpdateMembership(device);
   device->occupied.reset();
   device->blocked_until.reset();
+  device->refused_jobs.clear();
   device->last_heard = turn.steady();
   *device->device.mutable_last_seen_time() = base::ToProto(turn.wall());
   if (device->active != nullptr) {
@@ -265,7 +266,7 @@ void SessionDesk::AssignmentRejected(Turn& turn, SessionId session, const v1::As
   switch (rejected.outcome()) {
     case v1::INVALID:
     case v1::ENVIRONMENT_REFUSED:
-      scheduler_->GiveUp(turn, device, rejected.outcome(), rejected.reason());
+      scheduler_->Refused(turn, device, rejected.outcome(), rejected.reason());
       return;
     default:
       device->blocked_until = turn.steady() + kBusyRetry;

@@ -36,11 +36,11 @@ struct RunEntry {
   std::chrono::nanoseconds started_at{};  // when the start was heard
   // When the device was told, in its session, that the run took too long.
   std::optional<std::chrono::nanoseconds> timeout_sent_at;
-  std::uint32_t assign_repeats = 0;       // how often the assignment was sent again, as it had left no trace
-  std::uint32_t unanswered_sends = 0;     // of the assignment, in the device's session, that were not refused
-  std::uint32_t cancel_repeats = 0;       // how often the device was told again to end it, as it went on
-  bool changed = false;                   // in this turn
-  Lane* lane = nullptr;                   // where it waits
+  std::uint32_t assign_repeats = 0;    // how often the assignment was sent again, as it had left no trace
+  std::uint32_t unanswered_sends = 0;  // of the assignment, in the device's session, that were not refused
+  std::uint32_t cancel_repeats = 0;    // how often the device was told again to end it, as it went on
+  bool changed = false;                // in this turn
+  Lane* lane = nullptr;                // where it waits
 };
 
 // Of a job that goes to any of several devices: what one device had of it.
@@ -48,6 +48,13 @@ struct Placement {
   std::set<std::size_t> groups;  // runs of a group go to different devices (JobEntry::GroupOf)
   std::size_t cursor = 0;        // nothing that waits before this run is for the device, as of
   std::uint64_t generation = 0;  // this JobEntry::generation
+};
+
+// That a device cannot do a job.
+struct Refusal {
+  v1::OutcomeKind kind = v1::OUTCOME_KIND_UNSPECIFIED;
+  std::string device_id;
+  std::string reason;
 };
 
 // A job that has not ended.
@@ -63,6 +70,7 @@ struct JobEntry {
   std::map<std::string, Placement> placements;
   std::uint64_t generation = 0;
   std::string pool_key;
+  std::optional<Refusal> refusal;  // the last of a device that it might have gone to
   std::uint32_t watchers = 0;
   bool changed = false;
 
@@ -97,10 +105,12 @@ struct DeviceEntry {
   Pool own;                                                 // runs that wait for this device alone
   std::vector<Pool*> shared;                                // the pools it is a member of, by their number
   std::map<std::int32_t, std::chrono::nanoseconds> served;  // priority → when it last had a run of that
-  std::optional<std::chrono::nanoseconds> cool_until;       // at rest
-  std::optional<std::chrono::nanoseconds> next_check;       // when its self-test is to be asked for
-  std::vector<const v1::Reservation*> reservations;         // by their beginning
-  std::optional<std::chrono::nanoseconds> armed;            // its entry among the timers
+  // Jobs for any of several devices that this one cannot do, as it said since its hello; by their sequence.
+  std::set<std::uint64_t> refused_jobs;
+  std::optional<std::chrono::nanoseconds> cool_until;  // at rest
+  std::optional<std::chrono::nanoseconds> next_check;  // when its self-test is to be asked for
+  std::vector<const v1::Reservation*> reservations;    // by their beginning
+  std::optional<std::chrono::nanoseconds> armed;       // its entry among the timers
   bool changed = false;
 
   [[nodiscard]] bool online() const { return session != 0 && !silent; }

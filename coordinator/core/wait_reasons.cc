@@ -89,12 +89,11 @@ std::optional<v1::WaitReason> WaitReasons::At(DeviceEntry* device, const JobEntr
   }
   const Choice first = queue_->Next(device, now);
   const bool behind = first.run != nullptr && first.run->job != &job;
-  const auto behind_reason = [&] {
+  if (behind) {
     return Reason(v1::WaitReason::QUEUED_BEHIND, device,
                   fmt::format("{} goes before it on device {}", RunOf(*first.run), name));
-  };
+  }
   if (device->active != nullptr) {
-    if (behind) return behind_reason();
     return Reason(v1::WaitReason::DEVICE_BUSY, device,
                   fmt::format("device {} carries out {}", name, RunOf(*device->active)));
   }
@@ -118,7 +117,6 @@ std::optional<v1::WaitReason> WaitReasons::At(DeviceEntry* device, const JobEntr
     return Reason(v1::WaitReason::FLEET_LIMIT, nullptr,
                   fmt::format("{} runs go on in the fleet, as many as the coordinator allows", state_->active_runs));
   }
-  if (behind) return behind_reason();
   return std::nullopt;
 }
 
@@ -136,7 +134,8 @@ std::optional<v1::WaitReason> WaitReasons::AtAny(Lane* lane, const Instant& now)
   }
   if (devices == 0) {
     return Reason(v1::WaitReason::DEVICE_OFFLINE, nullptr,
-                  "no device that matches and has not had a run of the repetition is there");
+                  "no device is left for it: it waits for one that matches and has not had a run of the repetition "
+                  "(ballast devices list)");
   }
   if (devices == 1) return found.begin()->second.front();
   std::vector<std::string> parts;
@@ -153,7 +152,7 @@ std::optional<v1::WaitReason> WaitReasons::AtAny(Lane* lane, const Instant& now)
       }
     }
   }
-  reason.set_message(fmt::format("of {} devices that match, {}", devices, Listed(parts)));
+  reason.set_message(fmt::format("of {} devices that it may go to, {}", devices, Listed(parts)));
   return reason;
 }
 

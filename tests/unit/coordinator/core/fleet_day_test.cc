@@ -148,7 +148,7 @@ TEST_F(FleetDayTest, EveryoneGetsWhatTheOrderSays) {
 
   LiveUntil("22:05");
   // Every device is ada's: bob's runs wait for any of the four small ones.
-  EXPECT_THAT(WaitsFor(bob), ElementsAre("6 DEVICE_BUSY: of 4 devices that match, 4 busy"));
+  EXPECT_THAT(WaitsFor(bob), ElementsAre("6 DEVICE_BUSY: of 4 devices that it may go to, 4 busy"));
   const std::string eve = SubmitAs("eve", Job("rack=a", 1, 5));
   LiveUntil("22:06");
   EXPECT_THAT(WaitsFor(ada),

@@ -144,6 +144,41 @@ TEST_F(HealthDeskTest, ASelfTestIsWantedOnceAndAgainWhenNothingCame) {
   EXPECT_EQ(base::FromProto(Device("a").health().next_check_time()), now_.wall + minutes(10));
 }
 
+TEST_F(HealthDeskTest, ASelfTestHasItsTurnInAFullFleet) {
+  options_.scheduling.max_parallel_runs = 1;
+  Restart();
+  const SessionId a = Connect("a");
+  const SessionId b = Connect("b");
+  const auto only_on = [](const char* device_id, std::uint32_t repetitions) {
+    v1::JobSpec spec = Spec();
+    spec.mutable_devices()->clear_all();
+    spec.mutable_devices()->add_device_ids(device_id);
+    spec.set_repetitions(repetitions);
+    return spec;
+  };
+  for (const char* run_id : {"j-1.1", "j-2.1"}) {
+    ASSERT_TRUE(Submit(only_on("a", 1)).ok());
+    Started(a, run_id);
+    Finished(a, run_id, v1::WORKER_CRASHED);
+  }
+  ASSERT_EQ(Device("a").state(), v1::Device::QUARANTINED);
+  ASSERT_TRUE(Submit(only_on("b", 100)).ok());
+  int done = 0;
+  for (; done < 100 && Device("a").active_run_id().empty(); ++done) {
+    const std::string run_id = Device("b").active_run_id();
+    Started(b, run_id);
+    for (int i = 0; i < 12; ++i) {
+      AdvanceTicking(seconds(5));
+      Heartbeat(a);
+      Heartbeat(b, run_id, 1);
+    }
+    for (const WantJob& want : TakeWanted()) ASSERT_TRUE(SubmitWanted(want).ok());
+    Finished(b, run_id);
+  }
+  EXPECT_LT(done, 10) << "the self-test is wanted after five minutes";
+  EXPECT_FALSE(Device("a").active_run_id().empty());
+}
+
 TEST_F(HealthDeskTest, ADeviceThatIsAwayIsTestedWhenItComesBack) {
   SessionId session = Connect("a");
   RunEnds(session, v1::WORKER_CRASHED);

@@ -105,6 +105,31 @@ TEST_F(ReservationDeskTest, NonsenseIsRefused) {
   EXPECT_THAT(kept_.reservations, IsEmpty());
 }
 
+TEST_F(ReservationDeskTest, WhoeverWantsSomeMoreGetsOthers) {
+  Connect("a");
+  Connect("b");
+  Connect("c");
+  EXPECT_THAT(Reserve("ada", {}, seconds(0), hours(1), 1)->device_ids(), ElementsAre("a"));
+  EXPECT_THAT(Reserve("ada", {}, seconds(0), hours(1), 1)->device_ids(), ElementsAre("b"));
+  EXPECT_THAT(Reserve("ada", {}, hours(2), hours(3), 1)->device_ids(), ElementsAre("a")) << "another time";
+  // Where there are no others, those that he has.
+  EXPECT_THAT(Reserve("ada", {}, seconds(0), hours(1), 2)->device_ids(), ElementsAre("a", "c"));
+}
+
+TEST_F(ReservationDeskTest, ItDoesNotBeginInThePast) {
+  Connect("a");
+  v1::CreateReservationRequest request;
+  request.set_holder("ada");
+  request.mutable_devices()->add_device_ids("a");
+  *request.mutable_start_time() = base::ToProto(now_.wall - hours(2));
+  *request.mutable_end_time() = base::ToProto(now_.wall + hours(2));
+  const auto refused = core_->CreateReservation(now_, "v-1", request, &actions_);
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(refused.status().message()), HasSubstr("start_time: 2023-11-14 20:13:20Z is over"));
+  *request.mutable_start_time() = base::ToProto(now_.wall - minutes(1));
+  EXPECT_TRUE(core_->CreateReservation(now_, "v-1", request, &actions_).ok()) << "clocks differ";
+}
+
 TEST_F(ReservationDeskTest, ItsHolderOrAnAdministratorEndsItEarlier) {
   const SessionId session = Connect("a");
   ASSERT_TRUE(Reserve("bob", {"a"}, minutes(0), minutes(30)).ok());

@@ -155,6 +155,62 @@ TEST_F(RunQueueTest, WhatADeviceRefusedGoesToAnotherAndWhatBeganStays) {
   EXPECT_EQ(Run("j-1.1").device_id(), "b");
 }
 
+TEST_F(RunQueueTest, WhatADeviceCannotDoGoesToOthersAndIsNotAskedOfItAgain) {
+  const SessionId a = Connect("a");
+  const SessionId b = Connect("b");
+  ASSERT_TRUE(Submit(OnAnyOf(1, 3)).ok());
+  EXPECT_THAT(Said(a), ElementsAre("welcome", "assign j-1.1/1"));
+  Refuse(a, "j-1.1", v1::INVALID);
+  EXPECT_THAT(Said(a), IsEmpty());
+  EXPECT_EQ(Device("a").state(), v1::Device::READY);
+  // Of another job it may have runs, and of this one again after a hello, which may bring another policy.
+  EXPECT_THAT(Drive(b, "b", 1), ElementsAre("j-1.2"));
+  ASSERT_TRUE(Submit(Prioritised(0)).ok());
+  EXPECT_EQ(Device("a").active_run_id(), "j-2.1");
+  Started(a, "j-2.1");
+  Finished(a, "j-2.1");
+  EXPECT_EQ(Device("a").active_run_id(), "");
+  EXPECT_EQ(Device("b").active_run_id(), "j-1.1");
+  EXPECT_THAT(Said(Connect("a")), ElementsAre("welcome", "assign j-1.3/1"));
+}
+
+TEST_F(RunQueueTest, ARunEndsWhenNoDeviceIsLeftThatCanDoIt) {
+  const SessionId a = Connect("a");
+  const SessionId b = Connect("b");
+  ASSERT_TRUE(Submit(OnAnyOf(2, 2)).ok());
+  ASSERT_EQ(Device("b").active_run_id(), "j-1.2");
+  Refuse(b, "j-1.2", v1::INVALID);
+  // a has the other run of the repetition.
+  EXPECT_EQ(Run("j-1.2").state(), v1::Run::ENDED);
+  EXPECT_EQ(Run("j-1.2").outcome().kind(), v1::INVALID);
+  EXPECT_EQ(Run("j-1.2").outcome().message(), "no other device is left for it; because");
+  EXPECT_EQ(Run("j-1.2").device_id(), "b");
+  EXPECT_EQ(Run("j-1.4").state(), v1::Run::QUEUED);
+  // Of the next repetition, once a has its run.
+  Started(a, "j-1.1");
+  Finished(a, "j-1.1");
+  EXPECT_EQ(Device("a").active_run_id(), "j-1.3");
+  EXPECT_EQ(Run("j-1.4").outcome().kind(), v1::INVALID);
+  Started(a, "j-1.3");
+  Finished(a, "j-1.3");
+  EXPECT_EQ(Job("j-1").state(), v1::Job::FINISHED);
+  // Where every device refuses, all end at once.
+  ASSERT_TRUE(Submit(OnAnyOf(1, 3)).ok());
+  Refuse(a, "j-2.1", v1::ENVIRONMENT_REFUSED);
+  Refuse(b, "j-2.2", v1::ENVIRONMENT_REFUSED);
+  EXPECT_EQ(Job("j-2").state(), v1::Job::FINISHED);
+  EXPECT_EQ(Run("j-2.3").outcome().kind(), v1::ENVIRONMENT_REFUSED);
+  // One whose earlier attempt may be alive on the device ends there.
+  v1::JobSpec spec = OnAnyOf(1);
+  spec.mutable_policy()->set_max_attempts(2);
+  ASSERT_TRUE(Submit(spec).ok());
+  const SessionId first = Run("j-3.1").device_id() == "a" ? a : b;
+  Started(first, "j-3.1");
+  Finished(first, "j-3.1", v1::WORKER_CRASHED);
+  Refuse(first, "j-3.1", v1::INVALID, 2);
+  EXPECT_EQ(Run("j-3.1").outcome().kind(), v1::INVALID);
+}
+
 TEST_F(RunQueueTest, MoreDevicesThanThereAreIsRefused) {
   Connect("a");
   Connect("b");
