@@ -53,6 +53,7 @@ absl::Status ExplainPut(const absl::Status& status, const v1::Schedule& schedule
       {"schedule_id", "--name nightly: small letters, digits and dashes"},
       {"catch_up", "--catch-up 6h, 30 days at most"},
   };
+  if (absl::IsPermissionDenied(status)) return WithNextStep(status, kFindSchedules);
   const std::string message(status.message());
   for (const auto& [begin, step] : kSteps) {
     if (message.starts_with(begin)) return WithNextStep(status, step);
@@ -67,14 +68,6 @@ absl::Status ExplainPut(const absl::Status& status, const v1::Schedule& schedule
     return WithNextStep(status, "mend the job file and put it again; ballast schedules put --help");
   }
   return ExplainRefusal(status, schedule.job());
-}
-
-// Puts it and prints what came of it.
-absl::StatusOr<ExitCode> PutAndPrint(const v1::PutScheduleRequest& request, OutputFormat output, Session& session,
-                                     Context& context) {
-  absl::StatusOr<v1::Schedule> schedule = session.Call(&v1::ScheduleService::Stub::PutSchedule, request);
-  if (!schedule.ok()) return ExplainPut(schedule.status(), request.schedule());
-  return Print(schedule, output, context);
 }
 
 absl::StatusOr<ExitCode> Put(const ScheduleFlags& flags, Context& context) {
@@ -106,7 +99,9 @@ absl::StatusOr<ExitCode> Put(const ScheduleFlags& flags, Context& context) {
                         "--coordinator ADDR");
   }
   schedule.set_submitter(session->CallerName());
-  return PutAndPrint(request, output, *session, context);
+  const absl::StatusOr<v1::Schedule> put = session->Call(&v1::ScheduleService::Stub::PutSchedule, request);
+  if (!put.ok()) return ExplainPut(put.status(), schedule);
+  return Print(put, output, context);
 }
 
 absl::StatusOr<ExitCode> List(const ScheduleFlags& flags, Context& context) {
@@ -122,11 +117,13 @@ absl::StatusOr<ExitCode> List(const ScheduleFlags& flags, Context& context) {
   return ExitCode::kDone;
 }
 
+absl::Status RequireSchedule(const ScheduleFlags& flags, const char* verb) {
+  return RequireArgument(!flags.schedule_id.empty(), "the schedule",
+                         fmt::format("ballast schedules {} SCHEDULE; ballast schedules list shows them", verb));
+}
+
 // The schedule that was named.
-absl::StatusOr<v1::Schedule> Find(const ScheduleFlags& flags, const char* verb, Session& session) {
-  BALLAST_RETURN_IF_ERROR(
-      RequireArgument(!flags.schedule_id.empty(), "the schedule",
-                      fmt::format("ballast schedules {} SCHEDULE; ballast schedules list shows them", verb)));
+absl::StatusOr<v1::Schedule> Find(const ScheduleFlags& flags, Session& session) {
   v1::ListSchedulesRequest request;
   request.set_schedule_id(flags.schedule_id);
   BALLAST_ASSIGN_OR_RETURN(const v1::ListSchedulesResponse response,
@@ -144,27 +141,41 @@ absl::StatusOr<v1::Schedule> Find(const ScheduleFlags& flags, const char* verb, 
 
 absl::StatusOr<ExitCode> Show(const ScheduleFlags& flags, Context& context) {
   BALLAST_ASSIGN_OR_RETURN(const OutputFormat output, ParseOutputFormat(flags.output));
+  BALLAST_RETURN_IF_ERROR(RequireSchedule(flags, "show"));
   BALLAST_ASSIGN_OR_RETURN(const auto session, Session::Open(context, flags.connection, Session::Use::kHistory));
-  const absl::StatusOr<v1::Schedule> schedule = Find(flags, "show", *session);
+  const absl::StatusOr<v1::Schedule> schedule = Find(flags, *session);
   if (!schedule.ok() || output != OutputFormat::kTable) return Print(schedule, output, context);
   context.out << ScheduleDetails(*schedule);
   return ExitCode::kDone;
 }
 
-absl::StatusOr<ExitCode> SetPaused(const ScheduleFlags& flags, bool paused, Context& context) {
+absl::StatusOr<ExitCode> Pause(const ScheduleFlags& flags, Context& context) {
   BALLAST_ASSIGN_OR_RETURN(const OutputFormat output, ParseOutputFormat(flags.output));
+  BALLAST_RETURN_IF_ERROR(RequireSchedule(flags, "pause"));
   BALLAST_ASSIGN_OR_RETURN(const auto session, Session::Open(context, flags.connection, Session::Use::kHistory));
-  v1::PutScheduleRequest request;
-  BALLAST_ASSIGN_OR_RETURN(*request.mutable_schedule(), Find(flags, paused ? "pause" : "resume", *session));
-  request.mutable_schedule()->set_paused(paused);
-  request.mutable_schedule()->set_submitter(session->CallerName());
-  return PutAndPrint(request, output, *session, context);
+  v1::PauseScheduleRequest request;
+  request.set_schedule_id(flags.schedule_id);
+  request.set_requester(session->CallerName());
+  return Print(session->Call(&v1::ScheduleService::Stub::PauseSchedule, request), output, context);
+}
+
+absl::StatusOr<ExitCode> Resume(const ScheduleFlags& flags, Context& context) {
+  BALLAST_ASSIGN_OR_RETURN(const OutputFormat output, ParseOutputFormat(flags.output));
+  BALLAST_RETURN_IF_ERROR(RequireSchedule(flags, "resume"));
+  BALLAST_ASSIGN_OR_RETURN(const auto session, Session::Open(context, flags.connection, Session::Use::kHistory));
+  v1::ResumeScheduleRequest request;
+  request.set_schedule_id(flags.schedule_id);
+  request.set_requester(session->CallerName());
+  const absl::StatusOr<v1::Schedule> resumed = session->Call(&v1::ScheduleService::Stub::ResumeSchedule, request);
+  if (resumed.ok()) return Print(resumed, output, context);
+  // What is wrong may be the schedule's job.
+  BALLAST_ASSIGN_OR_RETURN(const v1::Schedule schedule, Find(flags, *session));
+  return ExplainPut(resumed.status(), schedule);
 }
 
 absl::StatusOr<ExitCode> Delete(const ScheduleFlags& flags, Context& context) {
   BALLAST_ASSIGN_OR_RETURN(const OutputFormat output, ParseOutputFormat(flags.output));
-  BALLAST_RETURN_IF_ERROR(RequireArgument(!flags.schedule_id.empty(), "the schedule",
-                                          "ballast schedules delete SCHEDULE; ballast schedules list shows them"));
+  BALLAST_RETURN_IF_ERROR(RequireSchedule(flags, "delete"));
   BALLAST_ASSIGN_OR_RETURN(const auto session, Session::Open(context, flags.connection, Session::Use::kHistory));
   v1::DeleteScheduleRequest request;
   request.set_schedule_id(flags.schedule_id);
@@ -211,9 +222,9 @@ void AddSchedulesCommands(CommandTree& tree) {
       [flags](Context& context) { return List(*flags, context); });
   add_named("show", "One schedule with its job.", [flags](Context& context) { return Show(*flags, context); });
   add_named("pause", "Submit nothing until it is resumed.",
-            [flags](Context& context) { return SetPaused(*flags, true, context); });
+            [flags](Context& context) { return Pause(*flags, context); });
   add_named("resume", "Submit again, from the next time on.",
-            [flags](Context& context) { return SetPaused(*flags, false, context); });
+            [flags](Context& context) { return Resume(*flags, context); });
   add_named("delete", "Forget a schedule; its jobs stay.",
             [flags](Context& context) { return Delete(*flags, context); });
 }

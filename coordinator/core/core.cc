@@ -222,6 +222,18 @@ std::vector<v1::Schedule> Core::ListSchedules() const {
   return schedule_desk_.List();
 }
 
+absl::StatusOr<v1::Schedule> Core::FindSchedule(const std::string& schedule_id) const {
+  return schedule_desk_.Find(schedule_id);
+}
+
+absl::StatusOr<v1::Schedule> Core::SetPaused(const Instant& now, const std::string& schedule_id, bool paused,
+                                             const std::string& requester, bool administrator, Actions* actions) {
+  Turn turn(now, actions);
+  absl::StatusOr<v1::Schedule> schedule = schedule_desk_.SetPaused(turn, schedule_id, paused, requester, administrator);
+  Finish(&turn);
+  return schedule;
+}
+
 absl::StatusOr<v1::Schedule> Core::RemoveSchedule(const Instant& now, const std::string& schedule_id,
                                                   const std::string& requester, bool administrator, Actions* actions) {
   Turn turn(now, actions);

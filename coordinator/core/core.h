@@ -92,6 +92,11 @@ class Core {
   absl::StatusOr<v1::Schedule> SetSchedule(const Instant& now, v1::Schedule schedule, bool administrator,
                                            Actions* actions);
   [[nodiscard]] std::vector<v1::Schedule> ListSchedules() const;
+  // NOT_FOUND.
+  [[nodiscard]] absl::StatusOr<v1::Schedule> FindSchedule(const std::string& schedule_id) const;
+  // Pauses a schedule, or resumes it from now on; its job was checked then. NOT_FOUND; codes of SetSchedule.
+  absl::StatusOr<v1::Schedule> SetPaused(const Instant& now, const std::string& schedule_id, bool paused,
+                                         const std::string& requester, bool administrator, Actions* actions);
   absl::StatusOr<v1::Schedule> RemoveSchedule(const Instant& now, const std::string& schedule_id,
                                               const std::string& requester, bool administrator, Actions* actions);
 

@@ -42,6 +42,13 @@ base::SystemTime DecidedUntil(const v1::Schedule& schedule, base::SystemTime wal
   return std::max(after, base::FromProto(schedule.last_time()));
 }
 
+// Where nobody says who he is, nobody is refused.
+absl::Status CheckOwner(const v1::Schedule& schedule, const std::string& requester, bool administrator) {
+  if (administrator || requester.empty() || requester == schedule.submitter()) return absl::OkStatus();
+  return absl::PermissionDeniedError(
+      fmt::format("schedule {} is {}'s, not {}'s", schedule.schedule_id(), schedule.submitter(), requester));
+}
+
 }  // namespace
 
 absl::StatusOr<ScheduleDesk::Timing> ScheduleDesk::ReadTiming(const v1::Schedule& schedule) const {
@@ -62,14 +69,22 @@ absl::StatusOr<ScheduleDesk::Timing> ScheduleDesk::ReadTiming(const v1::Schedule
   return timing;
 }
 
-absl::StatusOr<v1::Schedule*> ScheduleDesk::Find(const std::string& schedule_id) {
+absl::StatusOr<v1::Schedule> ScheduleDesk::Find(const std::string& schedule_id) const {
   const auto known = state_->schedules.find(schedule_id);
-  if (known != state_->schedules.end()) return &known->second;
+  if (known != state_->schedules.end()) return known->second;
   std::vector<std::string> names;
   for (const auto& [name, schedule] : state_->schedules) names.push_back(name);
   const std::string near =
       state_->options().did_you_mean ? state_->options().did_you_mean(schedule_id, names) : std::string();
   return absl::NotFoundError(fmt::format("no schedule '{}'{}{}", schedule_id, near.empty() ? "" : "; ", near));
+}
+
+absl::StatusOr<v1::Schedule*> ScheduleDesk::FindOwn(const std::string& schedule_id, const std::string& requester,
+                                                    bool administrator) {
+  BALLAST_RETURN_IF_ERROR(Find(schedule_id).status());
+  v1::Schedule& schedule = state_->schedules.at(schedule_id);
+  BALLAST_RETURN_IF_ERROR(CheckOwner(schedule, requester, administrator));
+  return &schedule;
 }
 
 absl::StatusOr<v1::Schedule> ScheduleDesk::Put(Turn& turn, v1::Schedule schedule, bool administrator) {
@@ -84,10 +99,7 @@ absl::StatusOr<v1::Schedule> ScheduleDesk::Put(Turn& turn, v1::Schedule schedule
   *schedule.mutable_create_time() = base::ToProto(turn.wall());
   if (known != state_->schedules.end()) {
     const v1::Schedule& before = known->second;
-    if (!administrator && !schedule.submitter().empty() && schedule.submitter() != before.submitter()) {
-      return absl::PermissionDeniedError(fmt::format("schedule {} is {}'s, not {}'s", schedule.schedule_id(),
-                                                     before.submitter(), schedule.submitter()));
-    }
+    BALLAST_RETURN_IF_ERROR(CheckOwner(before, schedule.submitter(), administrator));
     schedule.set_submitter(before.submitter());
     *schedule.mutable_create_time() = before.create_time();
     if (before.has_last_time()) *schedule.mutable_last_time() = before.last_time();
@@ -106,6 +118,21 @@ absl::StatusOr<v1::Schedule> ScheduleDesk::Put(Turn& turn, v1::Schedule schedule
   return schedule;
 }
 
+absl::StatusOr<v1::Schedule> ScheduleDesk::SetPaused(Turn& turn, const std::string& schedule_id, bool paused,
+                                                     const std::string& requester, bool administrator) {
+  BALLAST_ASSIGN_OR_RETURN(v1::Schedule * schedule, FindOwn(schedule_id, requester, administrator));
+  if (!paused) {
+    BALLAST_ASSIGN_OR_RETURN(Timing timing, ReadTiming(*schedule));
+    BALLAST_RETURN_IF_ERROR(SelectDevices(state_, schedule->job()).status());
+    timings_.insert_or_assign(schedule_id, std::move(timing));
+  }
+  schedule->set_paused(paused);
+  SetNext(turn.wall(), turn.wall(), schedule);
+  turn.Write(PutSchedule{*schedule});
+  Arm(turn.now());
+  return *schedule;
+}
+
 std::vector<v1::Schedule> ScheduleDesk::List() const {
   std::vector<v1::Schedule> schedules;
   for (const auto& [schedule_id, schedule] : state_->schedules) schedules.push_back(schedule);
@@ -114,11 +141,7 @@ std::vector<v1::Schedule> ScheduleDesk::List() const {
 
 absl::StatusOr<v1::Schedule> ScheduleDesk::Delete(Turn& turn, const std::string& schedule_id,
                                                   const std::string& requester, bool administrator) {
-  BALLAST_ASSIGN_OR_RETURN(v1::Schedule * schedule, Find(schedule_id));
-  if (!administrator && !requester.empty() && requester != schedule->submitter()) {
-    return absl::PermissionDeniedError(
-        fmt::format("schedule {} is {}'s, not {}'s", schedule_id, schedule->submitter(), requester));
-  }
+  BALLAST_ASSIGN_OR_RETURN(v1::Schedule * schedule, FindOwn(schedule_id, requester, administrator));
   v1::Schedule gone = std::move(*schedule);
   state_->schedules.erase(schedule_id);
   timings_.erase(schedule_id);

@@ -22,6 +22,9 @@ class ScheduleDesk {
   // See Core.
   absl::StatusOr<v1::Schedule> Put(Turn& turn, v1::Schedule schedule, bool administrator);
   [[nodiscard]] std::vector<v1::Schedule> List() const;
+  [[nodiscard]] absl::StatusOr<v1::Schedule> Find(const std::string& schedule_id) const;
+  absl::StatusOr<v1::Schedule> SetPaused(Turn& turn, const std::string& schedule_id, bool paused,
+                                         const std::string& requester, bool administrator);
   absl::StatusOr<v1::Schedule> Delete(Turn& turn, const std::string& schedule_id, const std::string& requester,
                                       bool administrator);
 
@@ -44,7 +47,9 @@ class ScheduleDesk {
     std::optional<std::chrono::nanoseconds> want_again;  // the job for its next time was asked for
   };
   absl::StatusOr<Timing> ReadTiming(const v1::Schedule& schedule) const;
-  absl::StatusOr<v1::Schedule*> Find(const std::string& schedule_id);
+  // The schedule, where whoever asks may change it. NOT_FOUND, PERMISSION_DENIED.
+  absl::StatusOr<v1::Schedule*> FindOwn(const std::string& schedule_id, const std::string& requester,
+                                        bool administrator);
   void Due(Turn& turn, v1::Schedule* schedule, Timing* timing);
   // A time was decided on; the next is the first after `after`.
   void Decide(Turn& turn, v1::Schedule* schedule, base::SystemTime time, base::SystemTime after, std::string problem);

@@ -41,7 +41,9 @@ constexpr std::array kMethods = {
     MethodAccess{"/ballast.v1.RunService/ReadSamples", Access::kClient},
     MethodAccess{"/ballast.v1.ScheduleService/DeleteSchedule", Access::kClient},
     MethodAccess{"/ballast.v1.ScheduleService/ListSchedules", Access::kClient},
+    MethodAccess{"/ballast.v1.ScheduleService/PauseSchedule", Access::kClient},
     MethodAccess{"/ballast.v1.ScheduleService/PutSchedule", Access::kClient},
+    MethodAccess{"/ballast.v1.ScheduleService/ResumeSchedule", Access::kClient},
     MethodAccess{"/ballast.v1.WorkerService/Connect", Access::kWorker},
     MethodAccess{"/ballast.v1.WorkerService/FetchModel", Access::kWorker},
     // Of gRPC itself. Whether the coordinator serves is no secret: load balancers and monitors ask without a

@@ -142,6 +142,48 @@ grpc::Status ScheduleService::ListSchedules(grpc::ServerContext* context, const 
       reply);
 }
 
+grpc::Status ScheduleService::PauseSchedule(grpc::ServerContext* context, const v1::PauseScheduleRequest* request,
+                                            v1::Schedule* reply) {
+  if (grpc::Status refused = admission_->Admit(context, "PauseSchedule"); !refused.ok()) return refused;
+  const Caller caller = CallerOf(*context);
+  grpc::Status answer =
+      Answer(actor_->Call<v1::Schedule>(
+                 context->deadline(),
+                 [asked = *request, caller](core::Core& core, const core::Instant& now, core::Actions* actions) {
+                   return core.SetPaused(now, asked.schedule_id(), true, RequesterOf(caller, asked.requester()),
+                                         IsAdministrator(caller), actions);
+                 }),
+             reply);
+  return audit_->Done(
+      *context, {.action = "PauseSchedule", .subject = request->schedule_id(), .claimed_name = request->requester()},
+      std::move(answer));
+}
+
+grpc::Status ScheduleService::ResumeSchedule(grpc::ServerContext* context, const v1::ResumeScheduleRequest* request,
+                                             v1::Schedule* reply) {
+  if (grpc::Status refused = admission_->Admit(context, "ResumeSchedule"); !refused.ok()) return refused;
+  grpc::Status answer = Answer(Resume(context->deadline(), CallerOf(*context), *request), reply);
+  return audit_->Done(
+      *context, {.action = "ResumeSchedule", .subject = request->schedule_id(), .claimed_name = request->requester()},
+      std::move(answer));
+}
+
+absl::StatusOr<v1::Schedule> ScheduleService::Resume(std::chrono::system_clock::time_point deadline,
+                                                     const Caller& caller, const v1::ResumeScheduleRequest& request) {
+  const auto find = [schedule_id = request.schedule_id()](core::Core& core, const core::Instant&, core::Actions*) {
+    return core.FindSchedule(schedule_id);
+  };
+  BALLAST_ASSIGN_OR_RETURN(v1::Schedule schedule, actor_->Call<v1::Schedule>(deadline, find));
+  if (const absl::Status status = intake_->Check(deadline, schedule.mutable_job()); !status.ok()) {
+    return base::WithContext(status, "job");
+  }
+  return actor_->Call<v1::Schedule>(
+      deadline, [asked = request, caller](core::Core& core, const core::Instant& now, core::Actions* actions) {
+        return core.SetPaused(now, asked.schedule_id(), false, RequesterOf(caller, asked.requester()),
+                              IsAdministrator(caller), actions);
+      });
+}
+
 grpc::Status ScheduleService::DeleteSchedule(grpc::ServerContext* context, const v1::DeleteScheduleRequest* request,
                                              v1::Schedule* reply) {
   if (grpc::Status refused = admission_->Admit(context, "DeleteSchedule"); !refused.ok()) return refused;

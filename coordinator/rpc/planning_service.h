@@ -44,6 +44,10 @@ class ScheduleService final : public v1::ScheduleService::Service {
                            v1::Schedule* reply) override;
   grpc::Status ListSchedules(grpc::ServerContext* context, const v1::ListSchedulesRequest* request,
                              v1::ListSchedulesResponse* reply) override;
+  grpc::Status PauseSchedule(grpc::ServerContext* context, const v1::PauseScheduleRequest* request,
+                             v1::Schedule* reply) override;
+  grpc::Status ResumeSchedule(grpc::ServerContext* context, const v1::ResumeScheduleRequest* request,
+                              v1::Schedule* reply) override;
   grpc::Status DeleteSchedule(grpc::ServerContext* context, const v1::DeleteScheduleRequest* request,
                               v1::Schedule* reply) override;
 
@@ -51,6 +55,9 @@ class ScheduleService final : public v1::ScheduleService::Service {
   // Checks and keeps it. Codes of PutSchedule.
   [[nodiscard]] absl::StatusOr<v1::Schedule> Put(std::chrono::system_clock::time_point deadline, const Caller& caller,
                                                  v1::Schedule schedule);
+  // Checks its job as Put does. Codes of ResumeSchedule.
+  [[nodiscard]] absl::StatusOr<v1::Schedule> Resume(std::chrono::system_clock::time_point deadline,
+                                                    const Caller& caller, const v1::ResumeScheduleRequest& request);
 
   Actor* const actor_;
   JobIntake* const intake_;

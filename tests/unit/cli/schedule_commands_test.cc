@@ -15,7 +15,7 @@ namespace {
 
 using testing::HasSubstr;
 
-// Keeps what is put, unless `put_status` says otherwise.
+// Keeps what is put, unless `put_status` says otherwise; `resume_status` for what is resumed.
 class FakeSchedules final : public v1::ScheduleService::Service {
  public:
   explicit FakeSchedules(const std::filesystem::path& directory) : address_("unix:" + (directory / "s.sock").string()) {
@@ -40,10 +40,30 @@ class FakeSchedules final : public v1::ScheduleService::Service {
     return grpc::Status::OK;
   }
 
+  grpc::Status PauseSchedule(grpc::ServerContext*, const v1::PauseScheduleRequest* request,
+                             v1::Schedule* response) override {
+    return SetPaused(request->schedule_id(), true, request->requester(), response);
+  }
+  grpc::Status ResumeSchedule(grpc::ServerContext*, const v1::ResumeScheduleRequest* request,
+                              v1::Schedule* response) override {
+    if (!resume_status.ok()) return rpc::ToGrpc(resume_status);
+    return SetPaused(request->schedule_id(), false, request->requester(), response);
+  }
+
   absl::Status put_status;
+  absl::Status resume_status;
+  std::string requester;
   std::map<std::string, v1::Schedule> schedules;
 
  private:
+  grpc::Status SetPaused(const std::string& name, bool paused, const std::string& asked_by, v1::Schedule* response) {
+    if (!schedules.contains(name)) return rpc::ToGrpc(absl::NotFoundError("no schedule '" + name + "'"));
+    requester = asked_by;
+    schedules[name].set_paused(paused);
+    *response = schedules[name];
+    return grpc::Status::OK;
+  }
+
   const std::string address_;
   std::unique_ptr<grpc::Server> server_;
 };
@@ -58,19 +78,36 @@ class ScheduleCommandsTest : public CommandTest {
 };
 
 TEST_F(ScheduleCommandsTest, AMistypedNameIsMetWithTheNearest) {
+  EXPECT_EQ(Run({"schedules", "show", "nigthly"}), 4);
+  EXPECT_EQ(err(), "error: no schedule 'nigthly'; did you mean 'nightly'?\n  try: ballast schedules list\n");
   for (const char* verb : {"show", "pause", "resume"}) {
-    EXPECT_EQ(Run({"schedules", verb, "nigthly"}), 4);
-    EXPECT_EQ(err(), "error: no schedule 'nigthly'; did you mean 'nightly'?\n  try: ballast schedules list\n") << verb;
     EXPECT_EQ(Run({"schedules", verb, "nope"}), 4);
     EXPECT_EQ(err(), "error: no schedule 'nope'\n  try: ballast schedules list\n") << verb;
   }
 }
 
-TEST_F(ScheduleCommandsTest, PausesUnderTheUsersName) {
+TEST_F(ScheduleCommandsTest, PausesAndResumesUnderTheUsersName) {
   variables_["USER"] = "ada";
   EXPECT_EQ(Run({"schedules", "pause", "nightly"}), 0) << err();
   EXPECT_TRUE(fake_.schedules["nightly"].paused());
-  EXPECT_EQ(fake_.schedules["nightly"].submitter(), "ada");
+  EXPECT_EQ(fake_.requester, "ada");
+  variables_["USER"] = "bob";
+  EXPECT_EQ(Run({"schedules", "resume", "nightly"}), 0) << err();
+  EXPECT_FALSE(fake_.schedules["nightly"].paused());
+  EXPECT_EQ(fake_.requester, "bob");
+}
+
+TEST_F(ScheduleCommandsTest, WhatKeepsAScheduleFromBeingResumedIsNamedWithItsNextStep) {
+  fake_.schedules["nightly"].mutable_job()->mutable_workload()->mutable_pressure();
+  fake_.resume_status = absl::FailedPreconditionError("device d-1 is drained (ballast devices resume d-1)");
+  EXPECT_EQ(Run({"schedules", "resume", "nightly"}), 6);
+  EXPECT_THAT(err(), HasSubstr("  try: ballast devices resume d-1\n"));
+  fake_.resume_status = absl::NotFoundError("no device has the label rack=x");
+  EXPECT_EQ(Run({"schedules", "resume", "nightly"}), 4);
+  EXPECT_THAT(err(), HasSubstr("  try: ballast devices list\n"));
+  fake_.resume_status = absl::PermissionDeniedError("schedule nightly is ada's, not bob's");
+  EXPECT_EQ(Run({"schedules", "resume", "nightly"}), 3);
+  EXPECT_THAT(err(), HasSubstr("  try: ballast schedules list\n"));
 }
 
 TEST_F(ScheduleCommandsTest, TheNextStepIsAboutWhatWasRefused) {

@@ -214,6 +214,47 @@ TEST_F(ScheduleDeskTest, APausedScheduleWantsNothing) {
   EXPECT_EQ(Next(), "2023-11-16 02:00:00Z");
 }
 
+// Nothing else of it changes, whoever else changed it meanwhile.
+TEST_F(ScheduleDeskTest, IsPausedAndResumedAsItIs) {
+  Connect("a");
+  ASSERT_TRUE(Put(Nightly()).ok());
+  const v1::Schedule before = core_->FindSchedule("nightly").value();
+  const auto set = [&](bool paused, const char* requester, bool administrator = false) {
+    absl::StatusOr<v1::Schedule> schedule =
+        core_->SetPaused(now_, "nightly", paused, requester, administrator, &actions_);
+    Settle();
+    return schedule;
+  };
+  EXPECT_EQ(set(true, "bob").status().code(), absl::StatusCode::kPermissionDenied);
+  EXPECT_EQ(core_->SetPaused(now_, "nightli", true, "ada", false, &actions_).status().code(),
+            absl::StatusCode::kNotFound);
+  ASSERT_TRUE(set(true, "ada").ok());
+  EXPECT_EQ(Next(), "never");
+  EXPECT_TRUE(kept_.schedules.at("nightly").paused());
+  AdvanceTicking(hours(24));
+  EXPECT_THAT(TakeWanted(), IsEmpty());
+  v1::Schedule expected = before;
+  expected.set_paused(true);
+  expected.clear_next_time();
+  EXPECT_EQ(core_->FindSchedule("nightly")->SerializeAsString(), expected.SerializeAsString());
+  ASSERT_TRUE(set(false, "root", true).ok());
+  EXPECT_EQ(Next(), "2023-11-16 02:00:00Z");
+  EXPECT_EQ(core_->FindSchedule("nightly")->submitter(), "ada");
+  AdvanceTicking(hours(24));
+  EXPECT_THAT(TakeWanted(), testing::Not(IsEmpty()));
+}
+
+TEST_F(ScheduleDeskTest, IsNotResumedWhileItsDevicesCannotBeUsed) {
+  Connect("a");
+  ASSERT_TRUE(Put(Nightly()).ok());
+  ASSERT_TRUE(core_->SetPaused(now_, "nightly", true, "ada", false, &actions_).ok());
+  ASSERT_TRUE(core_->SetDrained(now_, "a", true, &actions_).ok());
+  EXPECT_EQ(core_->SetPaused(now_, "nightly", false, "ada", false, &actions_).status().code(),
+            absl::StatusCode::kFailedPrecondition);
+  EXPECT_TRUE(core_->FindSchedule("nightly")->paused());
+  EXPECT_TRUE(core_->SetPaused(now_, "nightly", true, "ada", false, &actions_).ok());
+}
+
 TEST_F(ScheduleDeskTest, TimesAreThoseOfItsZone) {
   Connect("a");
   v1::Schedule schedule = Nightly();

@@ -152,6 +152,39 @@ TEST_F(AuditTest, ASchedulesRefusalIsWrittenDownWhereverItIsFound) {
   EXPECT_THAT(Texts(), testing::Contains("PutSchedule nightly OK"));
 }
 
+TEST_F(AuditTest, PausingAndResumingASchedule) {
+  const auto worker = Connect("d-1");
+  const auto schedules = v1::ScheduleService::NewStub(channel_);
+  v1::PutScheduleRequest request;
+  request.mutable_schedule()->set_schedule_id("nightly");
+  request.mutable_schedule()->set_submitter("kim");
+  request.mutable_schedule()->set_cron("0 2 * * *");
+  *request.mutable_schedule()->mutable_job() = Request().spec();
+  v1::Schedule schedule;
+  ASSERT_TRUE(schedules->PutSchedule(rpc::MakeContext().get(), request, &schedule).ok());
+  v1::PauseScheduleRequest pause;
+  pause.set_schedule_id("nightly");
+  pause.set_requester("eve");
+  EXPECT_EQ(schedules->PauseSchedule(rpc::MakeContext().get(), pause, &schedule).error_code(),
+            grpc::StatusCode::PERMISSION_DENIED);
+  pause.set_requester("kim");
+  ASSERT_TRUE(schedules->PauseSchedule(rpc::MakeContext().get(), pause, &schedule).ok());
+  EXPECT_TRUE(schedule.paused());
+  v1::ResumeScheduleRequest resume;
+  resume.set_schedule_id("nightly");
+  resume.set_requester("kim");
+  ASSERT_TRUE(schedules->ResumeSchedule(rpc::MakeContext().get(), resume, &schedule).ok());
+  EXPECT_FALSE(schedule.paused());
+  resume.set_schedule_id("daily");
+  EXPECT_EQ(schedules->ResumeSchedule(rpc::MakeContext().get(), resume, &schedule).error_code(),
+            grpc::StatusCode::NOT_FOUND);
+
+  server_.reset();  // failures are written behind their answers
+  EXPECT_THAT(Texts(), testing::UnorderedElementsAre(
+                           "PutSchedule nightly OK", "PauseSchedule nightly PERMISSION_DENIED",
+                           "PauseSchedule nightly OK", "ResumeSchedule nightly OK", "ResumeSchedule daily NOT_FOUND"));
+}
+
 TEST_F(AuditTest, WhatWasDoneIsOnDiskBeforeItsCallerHears) {
   const auto worker = Connect("d-1");
   ASSERT_TRUE(Submit(Request()).ok());
