@@ -93,7 +93,7 @@ int Serve(const v1::WorkerConfig& config) {
   if (!device_id.ok()) return Fail(kFailed, device_id.status(), "give the device's identifier with --device-id");
   const auto membership = agent::Membership::Open(directory->path() / "identity.pem");
   if (!membership.ok()) return Fail(kFailed, membership.status(), kMendIdentity);
-  if (!config.join().empty() && (*membership)->NeedsToJoin(config.join())) {
+  if (config.has_join() && (*membership)->NeedsToJoin(config.join())) {
     // Whoever was somebody stays that, whatever the file device_id says.
     const std::shared_ptr<const ballast::tls::Identity> before = (*membership)->identity();
     if (before != nullptr && config.device_id().empty()) device_id = before->facts.name;

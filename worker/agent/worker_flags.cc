@@ -98,10 +98,8 @@ absl::StatusOr<WorkerCommand> ParseWorkerCommand(std::vector<std::string> argume
     BALLAST_RETURN_IF_ERROR(flags.Read(&command.config, [](const google::protobuf::Message& config) {
       return CommandCatalogue::FindProblems(static_cast<const v1::WorkerConfig&>(config).commands());
     }));
-    if (const std::string& join = command.config.join(); !join.empty()) {
-      BALLAST_ASSIGN_OR_RETURN(const tls::JoinTarget target, tls::SplitJoinTarget(join));
-      BALLAST_RETURN_IF_ERROR(tls::ReadJoinToken(target.token).status());
-    }
+    // One that is empty came from a variable that was not set.
+    if (command.config.has_join()) BALLAST_RETURN_IF_ERROR(tls::SplitJoinTarget(command.config.join()).status());
   }
   return command;
 }

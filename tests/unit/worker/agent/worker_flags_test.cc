@@ -69,6 +69,17 @@ TEST_F(WorkerFlagsTest, ErrorsNameTheFlagOrThePlace) {
   ExpectError({"--config", (directory_ / "missing.yaml").string()}, "missing.yaml");
 }
 
+// An empty one too: a variable that was not set must not make a worker that stays a stranger.
+TEST_F(WorkerFlagsTest, AJoinTokenIsReadBeforeAnythingIsMade) {
+  for (const char* join : {"", "@lab:7850", "garbage", "garbage@lab:7850"}) {
+    ExpectError({"--data-dir", "/d", "--join", join}, "join token");
+  }
+  ExpectError({"--config", Write("join: ''\n"), "--data-dir", "/d"}, "join token");
+  const auto none = ParseWorkerCommand({"--data-dir", "/d"});
+  ASSERT_TRUE(none.ok()) << none.status();
+  EXPECT_FALSE(none->config.has_join());
+}
+
 TEST_F(WorkerFlagsTest, AMistakeInTheFileIsMendedThere) {
   const auto expect = [this](const std::string& commands, const std::string& needle) {
     const std::string file = Write("data_dir: /d\ncommands:\n  - " + commands);
