@@ -53,7 +53,6 @@ absl::Status ExplainPut(const absl::Status& status, const v1::Schedule& schedule
       {"schedule_id", "--name nightly: small letters, digits and dashes"},
       {"catch_up", "--catch-up 6h, 30 days at most"},
   };
-  if (absl::IsPermissionDenied(status)) return WithNextStep(status, kFindSchedules);
   const std::string message(status.message());
   for (const auto& [begin, step] : kSteps) {
     if (message.starts_with(begin)) return WithNextStep(status, step);

@@ -107,7 +107,7 @@ TEST_F(ScheduleCommandsTest, WhatKeepsAScheduleFromBeingResumedIsNamedWithItsNex
   EXPECT_THAT(err(), HasSubstr("  try: ballast devices list\n"));
   fake_.resume_status = absl::PermissionDeniedError("schedule nightly is ada's, not bob's");
   EXPECT_EQ(Run({"schedules", "resume", "nightly"}), 3);
-  EXPECT_THAT(err(), HasSubstr("  try: ballast schedules list\n"));
+  EXPECT_THAT(err(), HasSubstr("  try: ask an administrator to do it\n"));
 }
 
 TEST_F(ScheduleCommandsTest, TheNextStepIsAboutWhatWasRefused) {
