@@ -1,6 +1,9 @@
 #include "cli/device_flags.h"
 
+#include <algorithm>
 #include <cstddef>
+#include <optional>
+#include <string_view>
 
 #include <fmt/format.h>
 
@@ -8,23 +11,52 @@
 #include "cli/error_text.h"
 #include "cli/key_value.h"
 #include "common/base/status.h"
+#include "common/base/text.h"
 #include "common/config/field_text.h"
 
 namespace ballast::cli {
 namespace {
 
-// Whether a text of --on is a list of labels with their values, and not an expression: what a fact is called needs one.
+// The value of LABEL=VALUE; nothing where the text is part of an expression: what a fact is called needs one.
+std::optional<std::string_view> LabelValue(const std::string& part) {
+  const std::size_t equals = part.find('=');
+  if (equals == std::string::npos || equals == 0) return std::nullopt;
+  const std::string name = part.substr(0, equals);
+  if (name.find_first_of("!<>()|\" ") != std::string::npos) return std::nullopt;
+  if (v1::DeviceFacts::descriptor()->FindFieldByName(name) != nullptr) return std::nullopt;
+  return std::string_view(part).substr(equals + 1);
+}
+
+// Whether a text of --on is a list of labels with their values, and not an expression.
 bool IsLabelList(const std::string& text) {
-  for (const std::string& part : SplitList(text)) {
-    const std::size_t equals = part.find('=');
-    if (equals == std::string::npos || equals == 0 ||
-        part.find_first_of("!<>=()|\"", equals + 1) != std::string::npos ||
-        part.substr(0, equals).find_first_of("!<>()|\" ") != std::string::npos) {
-      return false;
-    }
-    if (v1::DeviceFacts::descriptor()->FindFieldByName(part.substr(0, equals)) != nullptr) return false;
+  return std::ranges::all_of(SplitList(text), [](const std::string& part) {
+    const std::optional<std::string_view> value = LabelValue(part);
+    return value && value->find_first_of("!<>=()|\"") == std::string_view::npos;
+  });
+}
+
+// Whether no more stands there than labels with their values. What a device is labelled with may hold the signs of an
+// expression, and where there are no expressions they have no other meaning.
+bool IsLabelListAlone(const std::string& text) {
+  return std::ranges::all_of(SplitList(text), [](const std::string& part) {
+    const std::optional<std::string_view> value = LabelValue(part);
+    return value && !value->starts_with('=') && value->find("||") == std::string_view::npos;
+  });
+}
+
+// That a text of --on says something, to its end. Here, because what was left out would be looked for in vain where
+// several texts are put together.
+absl::Status CheckComplete(const std::string& text) {
+  constexpr char kNextStep[] = "--on rack=a, or an expression such as --on 'rack, !broken, cpu_count >= 4'";
+  const std::size_t last = text.find_last_not_of(" \t");
+  if (last == std::string::npos) {
+    return WithNextStep(absl::InvalidArgumentError("--on: the value is empty"), kNextStep);
   }
-  return true;
+  if (text[last] != ',') return absl::OkStatus();
+  return WithNextStep(
+      absl::InvalidArgumentError(fmt::format("--on: at {} of {}: expected a condition behind the comma, not the end",
+                                             last + 2, base::Quoted(text))),
+      kNextStep);
 }
 
 }  // namespace
@@ -53,7 +85,8 @@ bool ChoosesDevices(const v1::DeviceSelector& selector) {
 absl::Status FillDevices(const DeviceFlags& flags, v1::DeviceSelector* selector) {
   std::vector<std::string> lists;
   for (const std::string& text : flags.on) {
-    if (IsLabelList(text) || text.find_first_of("=!<>() \"") == std::string::npos) {
+    BALLAST_RETURN_IF_ERROR(CheckComplete(text));
+    if (IsLabelList(text)) {
       lists.push_back(text);
       continue;
     }
@@ -85,6 +118,18 @@ absl::Status FillDevices(const DeviceFlags& flags, v1::DeviceSelector* selector)
     }
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::map<std::string, std::string>> ParseLabels(const std::vector<std::string>& texts) {
+  for (const std::string& text : texts) {
+    if (IsLabelListAlone(text)) continue;
+    return WithNextStep(
+        absl::InvalidArgumentError(fmt::format("--on: {} is an expression, and a list of what there is takes "
+                                               "LABEL=VALUE only",
+                                               base::Quoted(text))),
+        "--on class=mini-pc,site=lab; expressions choose devices for jobs and reservations");
+  }
+  return ParsePairs("--on", texts);
 }
 
 }  // namespace ballast::cli

@@ -3,8 +3,8 @@
 #include <memory>
 
 #include "cli/commands.h"
+#include "cli/device_flags.h"
 #include "cli/error_text.h"
-#include "cli/key_value.h"
 #include "cli/paging.h"
 #include "cli/render/details.h"
 #include "cli/render/list_fields.h"
@@ -46,7 +46,7 @@ absl::StatusOr<ExitCode> ListDevices(const DevicesFlags& flags, Context& context
   BALLAST_ASSIGN_OR_RETURN(const OutputFormat output, ParseOutputFormat(flags.output));
   BALLAST_ASSIGN_OR_RETURN(const std::uint32_t limit, ParseLimit(flags.limit));
   v1::ListDevicesRequest request;
-  BALLAST_ASSIGN_OR_RETURN(const auto labels, ParsePairs("--on", flags.on));
+  BALLAST_ASSIGN_OR_RETURN(const auto labels, ParseLabels(flags.on));
   request.mutable_labels()->insert(labels.begin(), labels.end());
   BALLAST_ASSIGN_OR_RETURN(const auto session, Session::Open(context, flags.connection, Session::Use::kHistory));
   BALLAST_ASSIGN_OR_RETURN(const v1::ListDevicesResponse response,

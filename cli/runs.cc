@@ -2,6 +2,7 @@
 #include <memory>
 
 #include "cli/commands.h"
+#include "cli/device_flags.h"
 #include "cli/error_text.h"
 #include "cli/key_value.h"
 #include "cli/paging.h"
@@ -37,7 +38,7 @@ absl::Status FillFilter(const RunsFlags& flags, const Context& context, v1::RunF
   for (const std::string& list : flags.devices) {
     for (const std::string& device : SplitList(list)) filter->add_device_ids(device);
   }
-  BALLAST_ASSIGN_OR_RETURN(const auto labels, ParsePairs("--on", flags.on));
+  BALLAST_ASSIGN_OR_RETURN(const auto labels, ParseLabels(flags.on));
   filter->mutable_labels()->insert(labels.begin(), labels.end());
   for (const std::string& list : flags.outcomes) {
     for (const std::string& outcome : SplitList(list)) {
