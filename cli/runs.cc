@@ -56,10 +56,11 @@ absl::Status FillFilter(const RunsFlags& flags, const Context& context, v1::RunF
   filter->mutable_annotations()->insert(annotations.begin(), annotations.end());
   filter->set_workload_kind(flags.workload);
   if (!flags.since.empty()) {
-    BALLAST_ASSIGN_OR_RETURN(*filter->mutable_created_from(), ParseTime("--since", flags.since, context.clock));
+    BALLAST_ASSIGN_OR_RETURN(*filter->mutable_created_from(), ParsePastTime("--since", flags.since, context.clock));
   }
   if (!flags.until.empty()) {
-    BALLAST_ASSIGN_OR_RETURN(*filter->mutable_created_before(), ParseTime("--until-time", flags.until, context.clock));
+    BALLAST_ASSIGN_OR_RETURN(*filter->mutable_created_before(),
+                             ParsePastTime("--until-time", flags.until, context.clock));
   }
   return absl::OkStatus();
 }
