@@ -72,19 +72,22 @@ absl::StatusOr<ExitCode> ShowJob(const JobsFlags& flags, Context& context) {
   return ExitCode::kDone;
 }
 
-absl::StatusOr<ExitCode> CancelJobs(const JobsFlags& flags, Context& context) {
-  BALLAST_ASSIGN_OR_RETURN(const OutputFormat output, ParseOutputFormat(flags.output));
-  BALLAST_RETURN_IF_ERROR(
-      RequireArgument(!flags.job_ids.empty(), "the job", "ballast jobs cancel JOB…; ballast jobs list shows them"));
-  BALLAST_ASSIGN_OR_RETURN(const auto session, Session::Open(context, flags.connection, Session::Use::kHistory));
-  v1::ListJobsResponse cancelled;
-  for (const std::string& job_id : flags.job_ids) {
-    v1::CancelJobRequest request;
-    request.set_job_id(job_id);
-    auto job = session->Call(&v1::JobService::Stub::CancelJob, request);
-    if (!job.ok()) return WithNextStep(job.status(), kFindJobs);
-    *cancelled.add_jobs() = std::move(*job);
-  }
+// Whether a failure is about the one job that was named, and the others may still be cancelled.
+bool IsAboutJob(const absl::Status& status) {
+  return absl::IsNotFound(status) || absl::IsInvalidArgument(status) || absl::IsPermissionDenied(status) ||
+         absl::IsFailedPrecondition(status);
+}
+
+// All causes, with the first one's code and next step.
+absl::Status AndAlso(const absl::Status& first, const absl::Status& next) {
+  if (first.ok()) return next;
+  const absl::Status both(first.code(),
+                          fmt::format("{}\n{}", std::string(first.message()), std::string(next.message())));
+  const auto step = base::NextStepOf(first);
+  return step ? WithNextStep(both, *step) : both;
+}
+
+void PrintCancelled(const v1::ListJobsResponse& cancelled, OutputFormat output, Context& context) {
   if (output == OutputFormat::kJson) {
     PrintJson(cancelled, context);
   } else if (output == OutputFormat::kCsv) {
@@ -97,6 +100,29 @@ absl::StatusOr<ExitCode> CancelJobs(const JobsFlags& flags, Context& context) {
           ended ? (job.state() == v1::Job::CANCELLED ? "cancelled" : "had already finished") : "being cancelled");
     }
   }
+}
+
+absl::StatusOr<ExitCode> CancelJobs(const JobsFlags& flags, Context& context) {
+  BALLAST_ASSIGN_OR_RETURN(const OutputFormat output, ParseOutputFormat(flags.output));
+  BALLAST_RETURN_IF_ERROR(
+      RequireArgument(!flags.job_ids.empty(), "the job", "ballast jobs cancel JOB…; ballast jobs list shows them"));
+  BALLAST_ASSIGN_OR_RETURN(const auto session, Session::Open(context, flags.connection, Session::Use::kHistory));
+  v1::ListJobsResponse cancelled;
+  absl::Status failed;
+  for (const std::string& job_id : flags.job_ids) {
+    v1::CancelJobRequest request;
+    request.set_job_id(job_id);
+    auto job = session->Call(&v1::JobService::Stub::CancelJob, request);
+    if (job.ok()) {
+      *cancelled.add_jobs() = *std::move(job);
+      continue;
+    }
+    failed = AndAlso(failed, WithNextStep(job.status(), kFindJobs));
+    if (!IsAboutJob(job.status())) break;
+  }
+  // What was done is told, whatever else was not.
+  if (failed.ok() || !cancelled.jobs().empty()) PrintCancelled(cancelled, output, context);
+  BALLAST_RETURN_IF_ERROR(failed);
   return ExitCode::kDone;
 }
 

@@ -62,6 +62,18 @@ TEST_F(RunCommandsTest, FiltersAreSent) {
   EXPECT_EQ(filter.workload_kind(), "pressure");
 }
 
+TEST_F(RunCommandsTest, AnUnknownJobKeepsNoOtherFromBeingCancelled) {
+  for (const char* id : {"j-1", "j-2"}) {
+    coordinator_.jobs[id].set_job_id(id);
+    coordinator_.jobs[id].set_state(v1::Job::RUNNING);
+  }
+  EXPECT_EQ(Run({"jobs", "cancel", "j-1", "nope", "j-2", "none"}), 4);
+  EXPECT_EQ(out(), "j-1: cancelled\nj-2: cancelled\n");
+  EXPECT_EQ(err(), "error: there is no job nope\nerror: there is no job none\n  try: ballast jobs list\n");
+  EXPECT_EQ(Run({"jobs", "cancel", "nope", "--output", "json"}), 4);
+  EXPECT_EQ(out(), "");
+}
+
 TEST_F(RunCommandsTest, PagesAreFetchedUpToTheLimit) {
   AddRuns(2'500);
   ASSERT_EQ(Run({"runs", "list", "--limit", "0", "--output", "csv"}), 0);
