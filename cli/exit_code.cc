@@ -19,6 +19,7 @@ ExitCode ExitCodeOf(const absl::Status& status) {
     case absl::StatusCode::kNotFound:
       return ExitCode::kNotFound;
     case absl::StatusCode::kFailedPrecondition:
+    case absl::StatusCode::kAlreadyExists:
       return ExitCode::kRefused;
     case absl::StatusCode::kCancelled:
       return ExitCode::kInterrupted;

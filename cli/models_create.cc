@@ -57,8 +57,10 @@ absl::Status Write(const gguf::SyntheticModel& model, const CreateFlags& flags, 
          .stop = stop.get_token(),
          .progress = [&progress](std::uint64_t done, std::uint64_t /*total*/) { progress.Update(done); }});
   }
-  if (absl::IsAlreadyExists(written.status()))
-    return WithNextStep(written.status(), "another name, or remove it first");
+  if (absl::IsAlreadyExists(written.status())) {
+    // A mistake on the command line, as below.
+    return WithNextStep(absl::InvalidArgumentError(written.status().message()), "another name, or remove it first");
+  }
   if (absl::IsNotFound(written.status()) || absl::IsPermissionDenied(written.status())) {
     // A mistake on the command line.
     return WithNextStep(absl::InvalidArgumentError(

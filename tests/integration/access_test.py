@@ -248,7 +248,7 @@ class RefusalTest(AccessTest):
         back = self.join("dev-1", token_flags=("--name", "dev-1"), wait_as=admin)
         self.assertIn("joining anew", back.log())
         again = self.ballast("login", f"{self.token('client')}@{self.address}", "--name", "anna", environment=anna)
-        self.assertEqual(again.code, 1, again.err)
+        self.assertEqual(again.code, 6, again.err)
         self.assertIn("client 'anna' had a certificate", again.err)
 
     def test_a_certificate_of_another_role(self):
@@ -268,7 +268,7 @@ class RefusalTest(AccessTest):
         self.begin()
         admin = self.login("admin", "root")
         posing = self.ballast("login", f"{self.token('client')}@{self.address}", "--name", "root", environment=self.user("mallory"))
-        self.assertEqual(posing.code, 1, posing.err)
+        self.assertEqual(posing.code, 6, posing.err)
         self.assertIn("admin 'root' has a valid certificate already", posing.err)
         # At the same desk, a client's token does not take the administrator's certificate away by mistake.
         token = self.token("client")

@@ -67,7 +67,7 @@ class PlanningTest(FleetTest):
 
         # Another's reservation is refused, ended by another, and ends with its holder's word.
         refused = self.ballast("reservations", "create", "--on", "rack=b", "--for", "1h", environment={"USER": "eve"})
-        self.assertEqual(refused.code, 1, refused.err)
+        self.assertEqual(refused.code, 6, refused.err)
         self.assertIn("device dev-2 is reserved for bob from", refused.err)
         reservation = reserved.json["reservation_id"]
         self.assertRegex(reservation, r"^v-[0-9a-z]{10}$")

@@ -18,6 +18,7 @@ TEST(ExitCodeTest, OfErrors) {
       {absl::StatusCode::kUnauthenticated, 3},
       {absl::StatusCode::kNotFound, 4},
       {absl::StatusCode::kFailedPrecondition, 6},
+      {absl::StatusCode::kAlreadyExists, 6},
       {absl::StatusCode::kCancelled, 130},
       {absl::StatusCode::kInternal, 1},
       {absl::StatusCode::kDataLoss, 1},

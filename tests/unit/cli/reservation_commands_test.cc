@@ -81,6 +81,7 @@ TEST_F(ReservationCommandsTest, TheNextStepIsAboutWhatWasRefused) {
   EXPECT_EQ(StepAfter(absl::NotFoundError("no device has a label 'rack'"), create), "  try: ballast devices list\n");
   EXPECT_EQ(StepAfter(absl::AlreadyExistsError("device d-1 is reserved for bob"), create),
             "  try: another time or other devices; ballast reservations list\n");
+  EXPECT_EQ(Run(create), 6);
   EXPECT_EQ(StepAfter(absl::NotFoundError("no reservation 'v-2'"), {"reservations", "end", "v-2"}),
             "  try: ballast reservations list\n");
 }
