@@ -122,13 +122,22 @@ void AddObserverCost(const v1::RunResult& result, Lines* lines) {
                                             cost.major_faults(), base::FormatBytes(cost.written_bytes())));
 }
 
-void AddHealth(const v1::DeviceHealth& health, Lines* lines) {
+// What becomes of the self-tests of a device in quarantine. A job that was submitted for one may wait yet.
+std::string SelfTestText(const v1::Device& device) {
+  const v1::DeviceHealth& health = device.health();
+  if (!health.has_next_check_time()) {
+    return health.check_job_id().empty() ? "none" : fmt::format("job {} is under way", health.check_job_id());
+  }
+  return device.drained() ? "none while the device is drained"
+                          : fmt::format("next {}", LocalTime(true, health.next_check_time()));
+}
+
+void AddHealth(const v1::Device& device, Lines* lines) {
+  const v1::DeviceHealth& health = device.health();
   if (health.failure_count() > 0) lines->Add("failures in a row", std::to_string(health.failure_count()));
   if (!health.has_quarantine_time()) return;
   lines->Add("in quarantine", fmt::format("since {}: {}", LocalTime(true, health.quarantine_time()), health.reason()));
-  std::string tests = health.has_next_check_time() ? fmt::format("next {}", LocalTime(true, health.next_check_time()))
-                      : health.check_job_id().empty() ? "none"
-                                                      : fmt::format("job {} goes on", health.check_job_id());
+  std::string tests = SelfTestText(device);
   if (health.failed_check_count() > 0) tests += fmt::format(", {} failed", health.failed_check_count());
   lines->Add("self-tests", tests);
 }
@@ -307,7 +316,7 @@ std::string DeviceDetails(const v1::Device& device) {
   lines.Add("records", device.storage_problem().empty() ? "" : "not on its disk: " + device.storage_problem());
   lines.Add("reserved for", device.reserved_for());
   lines.Add("rests until", LocalTime(device.has_cool_down_until_time(), device.cool_down_until_time()));
-  AddHealth(device.health(), &lines);
+  AddHealth(device, &lines);
   lines.Add("labels", KeyValues(device.labels()));
   lines.Add("memory", base::FormatBytes(facts.memory_bytes()));
   lines.Add("limit", fmt::format("{} ({})", base::FormatBytes(facts.limit_bytes()), facts.limit_source()));

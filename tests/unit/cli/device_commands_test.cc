@@ -41,6 +41,25 @@ TEST_F(DeviceCommandsTest, ListAndShow) {
   EXPECT_EQ(err(), "error: there is no device d-2\n  try: ballast devices list\n");
 }
 
+TEST_F(DeviceCommandsTest, WhatIsSaidOfSelfTestsIsTrueOfWaitingJobsAndDrainedDevices) {
+  v1::Device& device = coordinator_.devices["d-1"];
+  v1::DeviceHealth& health = *device.mutable_health();
+  health.mutable_quarantine_time()->set_seconds(1'740'837'600);
+  health.set_check_job_id("j-7");
+  health.set_failed_check_count(2);
+  const auto said = [this] {
+    EXPECT_EQ(Run({"devices", "show", "d-1"}), 0) << err();
+    const std::string text = out();
+    const std::size_t begin = text.find("self-tests:");
+    return text.substr(begin, text.find('\n', begin) - begin);
+  };
+  EXPECT_THAT(said(), HasSubstr(" job j-7 is under way, 2 failed"));
+  health.mutable_next_check_time()->set_seconds(1'740'837'900);
+  EXPECT_THAT(said(), HasSubstr(" next 2025-03-0"));
+  device.set_drained(true);
+  EXPECT_THAT(said(), HasSubstr(" none while the device is drained, 2 failed"));
+}
+
 TEST_F(DeviceCommandsTest, LabelsAreSetAndRemoved) {
   ASSERT_EQ(Run({"devices", "label", "d-1", "class=b", "note=", "site-"}), 0) << err();
   EXPECT_THAT(coordinator_.label_requests[0].set(), UnorderedElementsAre(Pair("class", "b"), Pair("note", "")));
