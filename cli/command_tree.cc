@@ -1,10 +1,15 @@
 #include "cli/command_tree.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <iterator>
+#include <string_view>
 
 #include <fmt/format.h>
 
 #include "cli/error_text.h"
+#include "common/base/status.h"
+#include "common/base/text.h"
 #include "common/config/field_text.h"
 
 namespace ballast::cli {
@@ -51,6 +56,26 @@ std::string ExplainMismatch(const CLI::ArgumentMismatch& error) {
 absl::Status UsageError(const std::string& message, const std::string& near, const CLI::App& app) {
   return WithNextStep(absl::InvalidArgumentError(near.empty() ? message : message + "; " + near),
                       fmt::format("{} --help", FullName(app)));
+}
+
+// That what was given to a command is text: it becomes text in messages, labels and names. Paths may be any bytes,
+// those of unix sockets too: they go to the kernel, and are made printable where they are shown. So may the command
+// line behind `--`, which is cut off before; exec says itself where it cannot take that. A join token is checked by
+// login, which does not repeat it.
+absl::Status CheckText(const CLI::App& app) {
+  constexpr std::string_view kOtherTypes[] = {"FILE", "DIR", "ADDR", "TOKEN@ADDR"};
+  for (const CLI::Option* option : app.get_options()) {
+    if (std::ranges::find(kOtherTypes, option->get_type_name()) != std::end(kOtherTypes)) continue;
+    for (const std::string& value : option->results()) {
+      const std::size_t at = base::FindInvalidUtf8(value);
+      if (at == std::string_view::npos) continue;
+      return WithNextStep(
+          absl::InvalidArgumentError(fmt::format("{}: byte {} of {} (0x{:02x}) is not UTF-8 text", option->get_name(),
+                                                 at + 1, base::Quoted(value), static_cast<unsigned char>(value[at]))),
+          "write it in UTF-8; in a terminal `locale charmap` says what is written there");
+    }
+  }
+  return absl::OkStatus();
 }
 
 void AddConnectionOptions(CLI::App* app, ConnectionFlags* flags) {
@@ -174,7 +199,8 @@ absl::Status CommandTree::CheckExtras(const CLI::App& app) const {
 
 absl::StatusOr<ExitCode> CommandTree::Dispatch(Context& context) {
   for (const CLI::App* app = &root_; app != nullptr;) {
-    if (const absl::Status extras = CheckExtras(*app); !extras.ok()) return extras;
+    BALLAST_RETURN_IF_ERROR(CheckExtras(*app));
+    BALLAST_RETURN_IF_ERROR(CheckText(*app));
     app = app->get_subcommands().empty() ? nullptr : app->get_subcommands().front();
   }
   const CLI::App& named = Deepest();

@@ -130,7 +130,15 @@ INSTANTIATE_TEST_SUITE_P(
         BadInput{{"submit", "/no/such/file.yaml"}, {"the job file '/no/such/file.yaml' does not exist\n"}},
         BadInput{{"schedules", "put", "no/such/file.yaml", "--name", "n", "--cron", "@daily"},
                  {"the job file 'no/such/file.yaml' does not exist; looked for it at /"}},
-        BadInput{{"watch"}, {"the job is missing"}}, BadInput{{"jobs", "show"}, {"one job is missing"}},
+        BadInput{{"devices", "label", "m", "k=\xff"}, {"changes: byte 3 of 'k=\\xff' (0xff) is not UTF-8 text"}},
+        BadInput{{"devices", "show", "m\xc3"}, {"device: byte 2 of 'm\\xc3' (0xc3) is not UTF-8 text"}},
+        BadInput{{"jobs", "cancel", "j-1", "\xed\xa0\x80"}, {"job: byte 1 of "}},
+        BadInput{{"simple", "--mode", "burst", "--annotate", "a=\xff"}, {"--annotate: byte 3 of "}},
+        BadInput{{"certificates", "revoke", "m", "--reason", "old \xff"}, {"--reason: byte 5 of "}},
+        BadInput{{"runs", "list", "--device", "d-1", "--device", "\xff"}, {"--device: byte 1 of "}},
+        BadInput{{"exec", "--param", "a=\xff", "--", "true"}, {"--param: byte 3 of "}},
+        BadInput{{"simple", "--m\xff"}, {"no flag '--m?'"}}, BadInput{{"watch"}, {"the job is missing"}},
+        BadInput{{"jobs", "show"}, {"one job is missing"}},
         BadInput{{"jobs", "list", "--state", "runing"}, {"--state: 'runing'", "did you mean 'RUNNING'?"}},
         BadInput{{"jobs", "list", "--limit", "many"}, {"--limit: 'many'"}},
         BadInput{{"runs", "list", "--since", "yesterday"}, {"--since: 'yesterday'", "24h"}},
@@ -162,6 +170,13 @@ TEST_F(CommandTest, AJobFileIsInvalidAtItsPlace) {
   EXPECT_THAT(err(), HasSubstr("target_percent"));
   EXPECT_EQ(Run({"submit", file.string(), "--set", "repetitions=0"}), 2);
   EXPECT_THAT(err(), HasSubstr("--set repetitions=0"));
+}
+
+TEST_F(CommandTest, PathsMayBeAnyBytes) {
+  const std::filesystem::path file = directory_.path() / "job\xff.yaml";
+  std::ofstream(file) << "workload: {pressure: {burst: {target_percent: 60%}}}\n";
+  EXPECT_EQ(Run({"submit", file.string(), "--dry-run"}), 0) << err();
+  EXPECT_EQ(Run({"jobs", "list", "--coordinator", "unix:" + (directory_.path() / "\xff").string()}), 3) << err();
 }
 
 TEST_F(CommandTest, ConnectionFlagsStandBeforeOrAfterTheCommand) {
