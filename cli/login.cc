@@ -28,6 +28,8 @@ namespace {
 
 constexpr std::chrono::milliseconds kEnrollTimeout = std::chrono::seconds(10);
 constexpr std::size_t kMaxNameBytes = 64;
+// More than a key and two certificates have.
+constexpr std::size_t kRoomBytes = 16U << 10U;
 
 struct LoginFlags {
   std::string target;
@@ -50,10 +52,32 @@ std::string DefaultName(const Context& context) {
 }
 
 std::string NextStepAfter(const absl::Status& status, v1::Role role) {
-  if (absl::IsInvalidArgument(status)) return "give another --name";
-  if (absl::IsAlreadyExists(status)) return "give another --name, or ask for a token that is made with this one";
-  if (absl::IsUnavailable(status)) return "check the address, and that ballast-coordinator runs there";
-  return fmt::format("ask an administrator for a token: ballast token create --role {}", tls::RoleText(role));
+  const std::string message(status.message());
+  const auto says = [&message](const char* words) { return message.find(words) != std::string::npos; };
+  switch (status.code()) {
+    case absl::StatusCode::kInvalidArgument:
+      return says("the name in a certificate") ? "give another --name" : "ballast login TOKEN@HOST:PORT";
+    case absl::StatusCode::kAlreadyExists:
+      return "give another --name, or ask for a token that is made with this one";
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kDeadlineExceeded:
+      return "check the address, and that ballast-coordinator runs there";
+    case absl::StatusCode::kFailedPrecondition:
+      return "check the address, or have that coordinator given certificates";
+    case absl::StatusCode::kResourceExhausted:
+      return "the same command after that time; the token was not looked at, and is as good as before";
+    default:
+      // What rpc::Enroll says of another coordinator.
+      if (says("the token was not sent")) return "check the address, and that the coordinator there made the token";
+      return fmt::format("ask an administrator for a token: ballast token create --role {}", tls::RoleText(role));
+  }
+}
+
+// What came of enrolling, as codes of this program: a coordinator that gives no certificates gives no access, and has
+// refused nothing that it could do.
+absl::Status ExplainEnroll(const absl::Status& status, v1::Role role) {
+  const std::string step = NextStepAfter(status, role);
+  return WithNextStep(absl::IsFailedPrecondition(status) ? absl::UnavailableError(status.message()) : status, step);
 }
 
 // The certificate that is there may be all the access that somebody has: it makes room only when he says so.
@@ -65,12 +89,43 @@ absl::Status CheckReplaces(const std::filesystem::path& file, const tls::JoinTok
   if (!authority.ok() || authority->fingerprint != token.authority_fingerprint) return absl::OkStatus();
   if (held->facts.role == token.role && held->facts.name == name) return absl::OkStatus();
   return WithNextStep(
-      absl::FailedPreconditionError(fmt::format(
+      absl::InvalidArgumentError(fmt::format(
           "you are logged in there as {} {}, and the token is for {} {}; the certificate would be replaced, and the "
           "token was not sent",
           tls::RoleText(held->facts.role), base::Quoted(held->facts.name), tls::RoleText(token.role),
           base::Quoted(name))),
       "--replace, or keep both: another XDG_CONFIG_HOME for this one");
+}
+
+// That a certificate can be kept in the directory, which is made where it is missing: tried, with as many bytes.
+absl::Status CheckRoom(const std::filesystem::path& directory) {
+  BALLAST_RETURN_IF_ERROR(base::EnsureWritableDirectory(directory, base::kPrivateDirectoryMode));
+  const std::filesystem::path probe = directory / ".room";
+  const absl::Status written = base::WriteFileAtomically(probe, std::string(kRoomBytes, '\n'), 0600);
+  std::error_code ignored;
+  std::filesystem::remove(probe, ignored);
+  return written;
+}
+
+// A token is good once: what can be found out without it is found out before.
+absl::StatusOr<tls::Identity> EnrollInto(const std::filesystem::path& file, const tls::JoinTarget& target,
+                                         const std::string& name, v1::Role role) {
+  std::error_code ignored;
+  const bool existed = std::filesystem::exists(file.parent_path(), ignored);
+  absl::Status status =
+      base::WithContext(CheckRoom(file.parent_path()), "a certificate could not be kept, and the token was not sent");
+  if (!status.ok()) {
+    status = WithNextStep(
+        status, absl::IsResourceExhausted(status)
+                    ? "free space there, or set XDG_CONFIG_HOME to a directory that has some"
+                    : "let this user write there, or set XDG_CONFIG_HOME to a directory that it may write in");
+  } else {
+    absl::StatusOr<tls::Identity> identity = rpc::Enroll(target, name, kEnrollTimeout);
+    if (identity.ok()) return identity;
+    status = ExplainEnroll(identity.status(), role);
+  }
+  if (!existed) std::filesystem::remove(file.parent_path(), ignored);
+  return status;
 }
 
 absl::StatusOr<ExitCode> Login(const LoginFlags& flags, Context& context) {
@@ -83,28 +138,27 @@ absl::StatusOr<ExitCode> Login(const LoginFlags& flags, Context& context) {
                         "on the device: ballast-worker --join TOKEN@HOST:PORT");
   }
   BALLAST_ASSIGN_OR_RETURN(const std::filesystem::path file, IdentityFile(target->address, context));
+  if (!flags.name.empty()) {
+    if (const absl::Status valid = tls::CheckHolderName(token.role, flags.name); !valid.ok()) {
+      return WithNextStep(base::WithContext(valid, "--name"), "--name anna; without it the name is USER@HOST");
+    }
+  }
   const std::string name = flags.name.empty() ? DefaultName(context) : flags.name;
   if (!flags.replace) {
     BALLAST_RETURN_IF_ERROR(CheckReplaces(file, token, token.name.empty() ? name : token.name, context.clock.Now()));
   }
-  // Before the token is used up.
-  std::error_code ignored;
-  const bool existed = std::filesystem::exists(file.parent_path(), ignored);
-  if (const absl::Status kept = base::EnsureWritableDirectory(file.parent_path(), base::kPrivateDirectoryMode);
-      !kept.ok()) {
-    return WithNextStep(kept, "let this user write there, or set XDG_CONFIG_HOME to a directory that it may write in");
+  BALLAST_ASSIGN_OR_RETURN(const tls::Identity identity, EnrollInto(file, *target, name, token.role));
+  if (const absl::Status saved = tls::SaveIdentity(file, identity); !saved.ok()) {
+    return WithNextStep(
+        base::WithContext(saved, "the certificate was made but could not be kept, and the token is used up"),
+        fmt::format("mend that, then ask an administrator for a token: ballast token create --role {} --name {}",
+                    tls::RoleText(identity.facts.role), identity.facts.name));
   }
-  const auto identity = rpc::Enroll(*target, name, kEnrollTimeout);
-  if (!identity.ok()) {
-    if (!existed) std::filesystem::remove(file.parent_path(), ignored);
-    return WithNextStep(identity.status(), NextStepAfter(identity.status(), token.role));
-  }
-  BALLAST_RETURN_IF_ERROR(tls::SaveIdentity(file, *identity));
   context.out << fmt::format(
       "logged in to {0} as {1} {2}, until {3}; the certificate is renewed by use\n"
       "try: ballast --coordinator {0} devices list   (or set BALLAST_COORDINATOR={0})\n",
-      target->address, tls::RoleText(identity->facts.role), identity->facts.name,
-      LocalTime(true, base::ToProto(identity->facts.not_after)));
+      target->address, tls::RoleText(identity.facts.role), identity.facts.name,
+      LocalTime(true, base::ToProto(identity.facts.not_after)));
   return ExitCode::kDone;
 }
 
