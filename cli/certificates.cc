@@ -73,6 +73,9 @@ std::string SerialOf(const std::string& text) {
 }
 
 std::string NextStepAfterRevoking(const absl::Status& status) {
+  const std::string message(status.message());
+  if (message.starts_with("a reason ")) return "a shorter --reason";
+  if (message.starts_with("a serial number ")) return "ballast certificates revoke SERIAL, without --role";
   if (absl::IsInvalidArgument(status) || absl::IsFailedPrecondition(status)) {
     return "ballast certificates revoke NAME --role worker, --role client or --role admin";
   }
@@ -103,6 +106,13 @@ absl::StatusOr<ExitCode> RevokeCertificates(const CertificatesFlags& flags, Cont
   return PrintCertificates(*response, output, context);
 }
 
+// With the next step where a token was refused: its time and its name may be wrong.
+absl::Status ExplainCreate(const absl::Status& status) {
+  if (!absl::IsInvalidArgument(status)) return status;
+  const bool of_time = std::string(status.message()).starts_with("a token is valid ");
+  return WithNextStep(status, of_time ? "--ttl 15m" : "another --name, such as --name anna or --name mini-3");
+}
+
 absl::StatusOr<ExitCode> CreateToken(const CertificatesFlags& flags, Context& context) {
   BALLAST_ASSIGN_OR_RETURN(const OutputFormat output, ParseOutputFormat(flags.output));
   BALLAST_RETURN_IF_ERROR(RequireArgument(!flags.role.empty(), "--role", "ballast token create --role worker"));
@@ -116,13 +126,13 @@ absl::StatusOr<ExitCode> CreateToken(const CertificatesFlags& flags, Context& co
     *request.mutable_ttl() = base::ToProto(*ttl);
   }
   BALLAST_ASSIGN_OR_RETURN(const auto session, Session::Open(context, flags.connection, Session::Use::kHistory));
-  BALLAST_ASSIGN_OR_RETURN(const v1::CreateJoinTokenResponse response,
-                           session->Call(&v1::AdminService::Stub::CreateJoinToken, request));
+  const auto response = session->Call(&v1::AdminService::Stub::CreateJoinToken, request);
+  if (!response.ok()) return ExplainCreate(response.status());
   if (output == OutputFormat::kJson) {
-    PrintJson(response, context);
+    PrintJson(*response, context);
     return ExitCode::kDone;
   }
-  context.out << response.token() << '\n';
+  context.out << response->token() << '\n';
   const std::string target = fmt::format("TOKEN@{}", session->address());
   context.err << (role == v1::WORKER ? fmt::format("on the device: ballast-worker --data-dir DIR --join {}\n", target)
                                      : fmt::format("at the user's desk: ballast login {}\n", target));

@@ -4,6 +4,8 @@
 
 #include "ballast/v1/admin_service.grpc.pb.h"
 #include "cli/credentials.h"
+#include "common/base/clock.h"
+#include "common/rpc/channel.h"
 #include "common/tls/authority.h"
 #include "common/tls/join_token.h"
 #include "common/tls/private_key.h"
@@ -31,6 +33,11 @@ class FakeAdmin final : public v1::AdminService::Service {
   grpc::Status CreateJoinToken(grpc::ServerContext*, const v1::CreateJoinTokenRequest* request,
                                v1::CreateJoinTokenResponse* response) override {
     token_request = *request;
+    // The rule itself, as the coordinator has it.
+    const absl::StatusOr<std::string> made = tls::MakeJoinToken(
+        request->role(), request->name(), request->has_ttl() ? base::FromProto(request->ttl()) : tls::kDefaultTokenTtl,
+        base::RealClock().Now(), std::string(64, 'a'), "secret");
+    if (!made.ok()) return rpc::ToGrpc(made.status());
     response->set_token("bjt1.a.b");
     return grpc::Status::OK;
   }
@@ -43,11 +50,13 @@ class FakeAdmin final : public v1::AdminService::Service {
   grpc::Status RevokeCertificates(grpc::ServerContext*, const v1::RevokeCertificatesRequest* request,
                                   v1::RevokeCertificatesResponse* response) override {
     revoke_request = *request;
+    if (!status.ok()) return rpc::ToGrpc(status);
     if (request->name() == "nobody") return {grpc::StatusCode::NOT_FOUND, "there is no certificate of 'nobody'"};
     *response->add_certificates() = Certificate();
     return grpc::Status::OK;
   }
 
+  absl::Status status;  // of revoking
   v1::CreateJoinTokenRequest token_request;
   v1::ListCertificatesRequest list_request;
   v1::RevokeCertificatesRequest revoke_request;
@@ -92,6 +101,23 @@ TEST_F(CertificateCommandsTest, RevokesANameOrASerialNumber) {
   EXPECT_EQ(Run({"certificates", "revoke"}), 2);
   EXPECT_EQ(Run({"certificates", "revoke", "nobody"}), 4);
   EXPECT_THAT(err(), HasSubstr("try: ballast certificates list"));
+}
+
+TEST_F(CertificateCommandsTest, TheNextStepIsAboutWhatWasRefused) {
+  const auto step = [this](const std::vector<std::string>& arguments) {
+    EXPECT_EQ(Run(arguments), 2) << err();
+    const std::string text = err();
+    return text.substr(text.find("  try: "));
+  };
+  const std::vector<std::string> revoke = {"certificates", "revoke", "mini-3"};
+  admin_.status = absl::InvalidArgumentError("a reason has at most 256 bytes");
+  EXPECT_EQ(step(revoke), "  try: a shorter --reason\n");
+  admin_.status = absl::InvalidArgumentError("a serial number is that of one certificate, whatever its role");
+  EXPECT_THAT(step(revoke), HasSubstr("SERIAL, without --role"));
+  admin_.status = absl::InvalidArgumentError("say which role the certificates of 'mini-3' have");
+  EXPECT_THAT(step(revoke), HasSubstr("--role worker, --role client or --role admin"));
+  EXPECT_EQ(step({"token", "create", "--role", "worker", "--ttl", "8d"}), "  try: --ttl 15m\n");
+  EXPECT_THAT(step({"token", "create", "--role", "worker", "--name", "mini 3"}), HasSubstr("another --name"));
 }
 
 TEST_F(CertificateCommandsTest, MakesTokens) {
