@@ -54,6 +54,14 @@ absl::Status Problem(const Field& field, std::string_view text) {
                   field.names.empty() ? "" : fmt::format(" or names such as {}", field.names[0])));
 }
 
+// A range that begins after its end: what it would be around the end of the hour, day, year or week.
+absl::Status Backwards(const Field& field, std::string_view first, std::string_view last) {
+  return absl::InvalidArgumentError(fmt::format(
+      "the {} {}: a range goes from the lower to the higher value, and {} is after {}; write what lies "
+      "around the end as two, `{}-{},{}-{}`",
+      field.name, base::Quoted(fmt::format("{}-{}", first, last)), first, last, first, field.max, field.min, last));
+}
+
 std::optional<int> ParseValue(const Field& field, std::string_view text) {
   int value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -65,6 +73,20 @@ std::optional<int> ParseValue(const Field& field, std::string_view text) {
   const auto name = std::ranges::find(field.names, std::string_view(lower));
   if (name == field.names.end()) return std::nullopt;
   return field.min + static_cast<int>(name - field.names.begin());
+}
+
+// What stands between blanks, of any kind and number.
+std::vector<std::string_view> Words(std::string_view text) {
+  constexpr std::string_view kBlanks = " \t\r\n\v\f";
+  std::vector<std::string_view> words;
+  while (true) {
+    const std::size_t begin = text.find_first_not_of(kBlanks);
+    if (begin == std::string_view::npos) return words;
+    text.remove_prefix(begin);
+    const std::string_view word = text.substr(0, text.find_first_of(kBlanks));
+    words.push_back(word);
+    text.remove_prefix(word.size());
+  }
 }
 
 std::vector<std::string_view> Split(std::string_view text, char separator) {
@@ -98,7 +120,8 @@ absl::StatusOr<std::vector<int>> ParseField(const Field& field, std::string_view
       const auto [end, error] = std::from_chars(given.data(), given.data() + given.size(), step);
       if (error != std::errc() || end != given.data() + given.size() || step < 1) return Problem(field, part);
     }
-    if (!first || !last || *first > *last) return Problem(field, part);
+    if (!first || !last) return Problem(field, part);
+    if (*first > *last) return Backwards(field, range.substr(0, dash), range.substr(dash + 1));
     // In a wider type: a step may be as large as a number gets.
     for (std::int64_t value = *first; value <= *last; value += step) values.push_back(static_cast<int>(value));
   }
@@ -111,10 +134,7 @@ absl::StatusOr<Cron> Cron::Parse(std::string_view text) {
   if (text.size() > kMaxBytes) {
     return absl::InvalidArgumentError(fmt::format("it has {} bytes; at most {} are accepted", text.size(), kMaxBytes));
   }
-  std::vector<std::string_view> words;
-  for (const std::string_view word : Split(text, ' ')) {
-    if (!word.empty()) words.push_back(word);
-  }
+  const std::vector<std::string_view> words = Words(text);
   if (words.size() == 1 && words.front().starts_with("@")) {
     const auto known = std::ranges::find(kShort, words.front(), &std::pair<std::string_view, std::string_view>::first);
     if (known == std::end(kShort)) {

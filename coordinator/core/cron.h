@@ -14,7 +14,8 @@ namespace ballast::core {
 
 // Five fields as in crontab(5): minute, hour, day of the month, month, day of the week (0 and 7 are Sunday); `*`,
 // lists, ranges, steps, English names of months and days; or `@hourly`, `@daily`, `@midnight`, `@weekly`, `@monthly`,
-// `@yearly`, `@annually`. Where both days are limited, either will do. Immutable and copyable.
+// `@yearly`, `@annually`. Any blanks stand between fields. Where both days are limited, either will do. Immutable and
+// copyable.
 class Cron {
  public:
   // INVALID_ARGUMENT names the field and what may stand there, or says that no date is what the expression asks for.

@@ -96,10 +96,19 @@ TEST(Cron, ProblemsNameTheField) {
   EXPECT_THAT(problem("0 2 * 13 *"), HasSubstr("month '13'"));
   EXPECT_THAT(problem("0 2 * * 8"), HasSubstr("day of the week '8'"));
   EXPECT_THAT(problem("0 2 * * monday"), HasSubstr("names such as sun"));
-  EXPECT_THAT(problem("5-1 * * * *"), HasSubstr("minute '5-1'"));
+  EXPECT_THAT(problem("5-1 * * * *"), HasSubstr("minute '5-1': a range goes from the lower to the higher value, and 5 "
+                                                "is after 1; write what lies around the end as two, `5-59,0-1`"));
+  EXPECT_THAT(problem("0 2 * * fri-mon"), HasSubstr("fri is after mon; write what lies around the end as two, "
+                                                    "`fri-7,0-mon`"));
+  EXPECT_THAT(problem("0 2 * 11-2/2 *"), HasSubstr("month '11-2': a range"));
   EXPECT_THAT(problem("*/0 * * * *"), HasSubstr("minute '*/0'"));
   EXPECT_THAT(problem("1,,2 * * * *"), HasSubstr("minute ''"));
   EXPECT_THAT(problem("@often"), HasSubstr("'@often' is none of @hourly"));
+}
+
+TEST(Cron, AnyBlanksStandBetweenFields) {
+  EXPECT_THAT(Times("\t0\t2  * \t*\n*\r\n", "2026-03-01 02:00:00Z", 1), ElementsAre("2026-03-02 02:00:00Z"));
+  EXPECT_THAT(Times("\t@weekly ", "2026-03-02 00:00:00Z", 1), ElementsAre("2026-03-08 00:00:00Z"));
 }
 
 TEST(Cron, WhatNeverComesIsRefused) {
