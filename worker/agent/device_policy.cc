@@ -120,7 +120,7 @@ class PolicyCheck {
     CheckTime();
     CheckModels();
     if (problems_.empty()) return absl::OkStatus();
-    return absl::InvalidArgumentError(fmt::format("{}", fmt::join(problems_, "\n")));
+    return absl::InvalidArgumentError(fmt::format("{}", fmt::join(problems_, "; ")));
   }
 
  private:

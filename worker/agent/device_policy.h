@@ -11,9 +11,9 @@
 
 namespace ballast::agent {
 
-// INVALID_ARGUMENT where the policy forbids what the assignment asks for: a line for each, that names the field of the
-// configuration and both values. The assignment's specification is valid and has its defaults; `device` says how much
-// memory a percentage is of. Sizes of models that are made here are worked out, not believed.
+// INVALID_ARGUMENT where the policy forbids what the assignment asks for: all of it in one line, each with the field of
+// the configuration and both values. The assignment's specification is valid and has its defaults; `device` says how
+// much memory a percentage is of. Sizes of models that are made here are worked out, not believed.
 [[nodiscard]] absl::Status CheckDevicePolicy(const v1::DevicePolicy& policy, const v1::Assignment& assignment,
                                              const v1::DeviceFacts& device);
 

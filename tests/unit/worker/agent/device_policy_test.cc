@@ -63,6 +63,8 @@ TEST_F(DevicePolicyTest, EveryReasonIsGiven) {
   for (const char* const field : {"workloads", "max_pressure_percent", "forbid_unguarded", "max_run_time"}) {
     EXPECT_THAT(refusal, HasSubstr(std::string("policy.") + field + " is "));
   }
+  EXPECT_THAT(refusal, HasSubstr("the job wants pressure; policy.max_pressure_percent is "));
+  EXPECT_EQ(refusal.find('\n'), std::string::npos) << "it stands in one cell of a table";
 }
 
 TEST_F(DevicePolicyTest, PressureIsComparedWhateverThePatternSaysItIn) {
@@ -119,7 +121,8 @@ TEST_F(DevicePolicyTest, LongRuns) {
             "policy.max_run_time is 10m on this device; the job wants 8h by its plan");
   EXPECT_EQ(Check(policy, std::string("{policy: {timeout: 20m}, ") + kModel + "}"),
             "policy.max_run_time is 10m on this device; the job wants 20m (policy.timeout)");
-  EXPECT_THAT(Check(policy, "{validity: {settle: 11m}, workload: {pressure: {burst: {}}}}"), HasSubstr("policy.max_run_time is 10m"));
+  EXPECT_THAT(Check(policy, "{validity: {settle: 11m}, workload: {pressure: {burst: {}}}}"),
+              HasSubstr("policy.max_run_time is 10m"));
   EXPECT_THAT(Check(policy, kBurst90), IsEmpty()) << "what is derived is cut, not refused";
 }
 
