@@ -1,6 +1,7 @@
 #include "common/config/config_flags.h"
 
 #include <algorithm>
+#include <memory>
 #include <string_view>
 #include <utility>
 
@@ -32,6 +33,21 @@ absl::Status SetEntries(google::protobuf::Message* config, std::string_view fiel
     }
     BALLAST_RETURN_IF_ERROR(
         SetField(config, fmt::format("{}.{}", field, pair.substr(0, equals)), pair.substr(equals + 1)));
+  }
+  return absl::OkStatus();
+}
+
+// What the flags alone break of `more_rules`, named by the flag.
+absl::Status CheckMoreRules(const google::protobuf::Message& config, const MoreRules& more_rules,
+                            std::span<const ConfigFlag> flags) {
+  const std::unique_ptr<google::protobuf::Message> filled(config.New());
+  filled->CopyFrom(config);
+  ApplyDefaults(filled.get());
+  for (const Violation& violation : more_rules(*filled)) {
+    const auto flag = std::ranges::find(flags, violation.field_path.substr(0, violation.field_path.find_first_of(".[")),
+                                        [](const ConfigFlag& each) { return std::string(each.field); });
+    return absl::InvalidArgumentError(
+        fmt::format("{}: {}", flag == flags.end() ? violation.field_path : std::string(flag->flag), violation.problem));
   }
   return absl::OkStatus();
 }
@@ -78,6 +94,8 @@ absl::Status ConfigFlags::Apply(google::protobuf::Message* config) const {
 
 absl::Status ConfigFlags::Read(google::protobuf::Message* config, const MoreRules& more_rules) const {
   BALLAST_RETURN_IF_ERROR(Apply(config));
+  // Before the file is read, which would be blamed for them.
+  if (more_rules) BALLAST_RETURN_IF_ERROR(CheckMoreRules(*config, more_rules, flags_));
   if (!file_.empty()) {
     // Over the flags, so that a flag gives what the file leaves out; then the flags again, because they win.
     if (const absl::Status read = ReadYamlFile(file_, more_rules, config); !read.ok()) {

@@ -39,8 +39,8 @@ class ConfigFlags {
 
   // Fills in `config`: the file, the flags, which win over it, and the defaults; then checks every rule.
   // INVALID_ARGUMENT names the flag, or the place in the file as ReadYamlFile does; codes of ReadYamlFile.
-  // `more_rules` are those that are not written beside the fields. Of a mistake in the file the next step
-  // (base::NextStepOf) is to mend that.
+  // `more_rules` are those that are not written beside the fields; flags are held to them by themselves first. Of a
+  // mistake in the file the next step (base::NextStepOf) is to mend that.
   [[nodiscard]] absl::Status Read(google::protobuf::Message* config, const MoreRules& more_rules = {}) const;
 
  private:

@@ -1,41 +1,12 @@
 #include "coordinator/core/labels.h"
 
 #include <algorithm>
-#include <cstddef>
-#include <string_view>
 
 #include <fmt/format.h>
 
 #include "common/base/status.h"
-#include "common/base/text.h"
 
 namespace ballast::core {
-namespace {
-
-constexpr std::size_t kMaxLabelBytes = 128;
-
-bool HasControlCharacters(std::string_view text) {
-  for (const char c : text) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) return true;
-  }
-  return false;
-}
-
-}  // namespace
-
-absl::Status CheckLabel(const std::string& key, const std::string& value) {
-  if (key.empty() || key.size() > kMaxLabelBytes || key.find_first_of("=, ") != std::string::npos ||
-      HasControlCharacters(key)) {
-    return absl::InvalidArgumentError(
-        fmt::format("label {}: a key has 1 to {} bytes and no space, comma, equals sign or control character",
-                    base::Quoted(key), kMaxLabelBytes));
-  }
-  if (value.size() > kMaxLabelBytes || value.find(',') != std::string::npos || HasControlCharacters(value)) {
-    return absl::InvalidArgumentError(fmt::format(
-        "label {}: a value has at most {} bytes and no comma or control character", base::Quoted(key), kMaxLabelBytes));
-  }
-  return absl::OkStatus();
-}
 
 absl::Status MergeLabels(const std::map<std::string, std::string>& worker_labels, v1::Device* device) {
   std::map<std::string, std::string> merged = worker_labels;

@@ -1,22 +1,19 @@
 // Labels of devices: what a worker says of itself, overlaid by what users say of it.
 #pragma once
 
-#include <cstddef>
 #include <map>
 #include <string>
 
 #include "absl/status/status.h"
 #include "ballast/v1/client_service.pb.h"
 #include "ballast/v1/device.pb.h"
+#include "common/base/label.h"
 
 namespace ballast::core {
 
-// How many labels a device may have, and how many a user may have set or hidden there.
-inline constexpr std::size_t kMaxLabels = 64;
-
-// INVALID_ARGUMENT for keys and values that could not be written as `key=value,key=value`, or that are longer than 128
-// bytes.
-[[nodiscard]] absl::Status CheckLabel(const std::string& key, const std::string& value);
+using base::CheckLabel;
+// A user may have set or hidden as many on a device as it may have.
+using base::kMaxLabels;
 
 // Sets Device.labels from the worker's labels and the device's overrides. INVALID_ARGUMENT where they are more than
 // kMaxLabels together and more than there were; nothing was changed then.

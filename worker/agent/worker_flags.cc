@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
+#include <map>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "CLI/CLI.hpp"
+#include "common/base/label.h"
 #include "common/base/status.h"
 #include "common/base/version.h"
 #include "common/config/config_flags.h"
@@ -49,6 +52,31 @@ constexpr std::array kConfigFlags = {
                        "Join the coordinator at HOST:PORT with a token, where there is no certificate yet"},
     config::ConfigFlag{"--insecure", "insecure", nullptr, "Send plain text to addresses other than loopback"},
 };
+
+// Labels that every coordinator would refuse, and the worker with them.
+std::vector<config::Violation> FindLabelProblems(const v1::WorkerConfig& config) {
+  std::vector<config::Violation> problems;
+  if (config.labels().size() > base::kMaxLabels) {
+    problems.push_back(
+        {"labels", fmt::format("there are {} labels; a device may have {}", config.labels().size(), base::kMaxLabels)});
+  }
+  const std::map<std::string, std::string> sorted(config.labels().begin(), config.labels().end());
+  for (const auto& [key, value] : sorted) {
+    const absl::Status status = base::CheckLabel(key, value);
+    if (status.ok()) continue;
+    // A path is printed as it is.
+    const bool printable = std::ranges::none_of(key, [](unsigned char c) { return std::iscntrl(c) != 0; });
+    problems.push_back({printable ? "labels." + key : "labels", std::string(status.message())});
+  }
+  return problems;
+}
+
+std::vector<config::Violation> FindProblems(const google::protobuf::Message& message) {
+  const auto& config = static_cast<const v1::WorkerConfig&>(message);
+  std::vector<config::Violation> problems = CommandCatalogue::FindProblems(config.commands());
+  for (config::Violation& problem : FindLabelProblems(config)) problems.push_back(std::move(problem));
+  return problems;
+}
 
 }  // namespace
 
@@ -95,9 +123,7 @@ absl::StatusOr<WorkerCommand> ParseWorkerCommand(std::vector<std::string> argume
     command.kind = WorkerCommand::Kind::kPrintFacts;
     config::ApplyDefaults(&command.config);
   } else {
-    BALLAST_RETURN_IF_ERROR(flags.Read(&command.config, [](const google::protobuf::Message& config) {
-      return CommandCatalogue::FindProblems(static_cast<const v1::WorkerConfig&>(config).commands());
-    }));
+    BALLAST_RETURN_IF_ERROR(flags.Read(&command.config, FindProblems));
     // One that is empty came from a variable that was not set.
     if (command.config.has_join()) BALLAST_RETURN_IF_ERROR(tls::SplitJoinTarget(command.config.join()).status());
   }

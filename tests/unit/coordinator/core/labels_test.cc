@@ -41,17 +41,6 @@ TEST(LabelsTest, RemovingAUsersOwnLabelForgetsIt) {
   EXPECT_THAT(device.label_overrides(), IsEmpty());
 }
 
-TEST(LabelsTest, RefusesWhatCouldNotBeWrittenOnACommandLine) {
-  for (const char* key : {"", "a=b", "a,b", "a b", "a\n"}) {
-    EXPECT_EQ(CheckLabel(key, "v").code(), absl::StatusCode::kInvalidArgument) << key;
-  }
-  EXPECT_EQ(CheckLabel("k", "a,b").code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(CheckLabel(std::string(129, 'k'), "v").code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(CheckLabel("k", std::string(129, 'v')).code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_TRUE(CheckLabel("机型", "老旧 设备").ok());
-  EXPECT_TRUE(CheckLabel("ballast.io/class", "a=b").ok());
-}
-
 // Labels `PREFIX1` to `PREFIXcount`.
 std::map<std::string, std::string> Many(const std::string& prefix, std::size_t count) {
   std::map<std::string, std::string> labels;

@@ -96,6 +96,28 @@ TEST_F(WorkerFlagsTest, AMistakeInTheFileIsMendedThere) {
   EXPECT_EQ(base::NextStepOf(ParseWorkerCommand({"--data-dir", "/d", "--log-level", "loud"}).status()), std::nullopt);
 }
 
+TEST_F(WorkerFlagsTest, LabelsThatACoordinatorWouldRefuseAreNamedAtTheStart) {
+  const auto in_file = [this](const std::string& labels, const std::string& needle) {
+    ExpectError({"--config", Write("data_dir: /d\nlabels:\n" + labels)}, needle);
+  };
+  in_file("  class: a\n  my site: lab-1\n", "worker.yaml:4:12: labels.my site: label 'my site': a key has 1 to 128");
+  in_file("  site: a,b\n", "worker.yaml:3:9: labels.site: label 'site': a value has at most 128");
+  in_file("  \"a\\n\": b\n", "worker.yaml:2:1: labels: label 'a\\n': a key");
+  std::string many;
+  for (int i = 0; i < 64; ++i) many += "  k" + std::to_string(i) + ": x\n";
+  in_file(many + "  k64: x\n", "worker.yaml:2:1: labels: there are 65 labels; a device may have 64");
+  EXPECT_TRUE(ParseWorkerCommand({"--config", Write("data_dir: /d\nlabels:\n" + many)}).ok());
+  // A flag is not blamed on the file.
+  const std::string file = Write("data_dir: /d\nlabels: {class: a}\n");
+  for (const std::vector<std::string>& arguments :
+       {std::vector<std::string>{"--data-dir", "/d"}, std::vector<std::string>{"--config", file}}) {
+    std::vector<std::string> with_labels = arguments;
+    with_labels.insert(with_labels.end(), {"--labels", "a b=c"});
+    EXPECT_THAT(std::string(ParseWorkerCommand(with_labels).status().message()),
+                testing::StartsWith("--labels: label 'a b': a key has 1 to 128 bytes"));
+  }
+}
+
 TEST_F(WorkerFlagsTest, OtherThingsToDo) {
   const auto help = ParseWorkerCommand({"--help"});
   ASSERT_TRUE(help.ok()) << help.status();
