@@ -10,7 +10,9 @@
 
 #include "CLI/CLI.hpp"
 #include "common/base/label.h"
+#include "common/base/next_step.h"
 #include "common/base/status.h"
+#include "common/base/text.h"
 #include "common/base/version.h"
 #include "common/config/config_flags.h"
 #include "common/config/field_rules.h"
@@ -78,6 +80,19 @@ std::vector<config::Violation> FindProblems(const google::protobuf::Message& mes
   return problems;
 }
 
+// A token for another device would be used up, and make this one that other.
+absl::Status CheckNameOfToken(const v1::WorkerConfig& config) {
+  const absl::StatusOr<tls::JoinTarget> target = tls::SplitJoinTarget(config.join());
+  if (!target.ok() || config.device_id().empty()) return absl::OkStatus();
+  BALLAST_ASSIGN_OR_RETURN(const tls::JoinToken token, tls::ReadJoinToken(target->token));
+  if (token.role != v1::WORKER || token.name.empty() || token.name == config.device_id()) return absl::OkStatus();
+  return base::WithNextStep(
+      absl::InvalidArgumentError(fmt::format("the join token is for device {}, and --device-id says {}",
+                                             base::Quoted(token.name), base::Quoted(config.device_id()))),
+      fmt::format("leave --device-id out, or ask for a token: ballast token create --role worker --name {}",
+                  config.device_id()));
+}
+
 }  // namespace
 
 absl::StatusOr<WorkerCommand> ParseWorkerCommand(std::vector<std::string> arguments) {
@@ -126,6 +141,7 @@ absl::StatusOr<WorkerCommand> ParseWorkerCommand(std::vector<std::string> argume
     BALLAST_RETURN_IF_ERROR(flags.Read(&command.config, FindProblems));
     // One that is empty came from a variable that was not set.
     if (command.config.has_join()) BALLAST_RETURN_IF_ERROR(tls::SplitJoinTarget(command.config.join()).status());
+    BALLAST_RETURN_IF_ERROR(CheckNameOfToken(command.config));
   }
   return command;
 }

@@ -7,6 +7,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/next_step.h"
+#include "common/tls/join_token.h"
 #include "tests/unit/worker/agent/agent_fixture.h"
 
 namespace ballast::agent {
@@ -116,6 +117,23 @@ TEST_F(WorkerFlagsTest, LabelsThatACoordinatorWouldRefuseAreNamedAtTheStart) {
     EXPECT_THAT(std::string(ParseWorkerCommand(with_labels).status().message()),
                 testing::StartsWith("--labels: label 'a b': a key has 1 to 128 bytes"));
   }
+}
+
+TEST_F(WorkerFlagsTest, ATokenForAnotherDeviceIsNotUsedUp) {
+  const auto join = [](v1::Role role, const std::string& name) {
+    return *tls::MakeJoinToken(role, name, std::chrono::minutes(1), base::SystemTime(std::chrono::hours(1)),
+                               std::string(64, 'a'), "secret") +
+           "@lab:7850";
+  };
+  const absl::Status status =
+      ParseWorkerCommand({"--data-dir", "/d", "--device-id", "q2", "--join", join(v1::WORKER, "q1")}).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(status.message(), "the join token is for device 'q1', and --device-id says 'q2'");
+  EXPECT_THAT(base::NextStepOf(status).value_or(""), HasSubstr("ballast token create --role worker --name q2"));
+  for (const std::string& good : {join(v1::WORKER, "q2"), join(v1::WORKER, "")}) {
+    EXPECT_TRUE(ParseWorkerCommand({"--data-dir", "/d", "--device-id", "q2", "--join", good}).ok());
+  }
+  EXPECT_TRUE(ParseWorkerCommand({"--data-dir", "/d", "--join", join(v1::WORKER, "q1")}).ok());
 }
 
 TEST_F(WorkerFlagsTest, OtherThingsToDo) {
