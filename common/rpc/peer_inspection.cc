@@ -38,13 +38,18 @@ class ChainVerifier final : public grpc::experimental::ExternalCertificateVerifi
 
 absl::Status CheckServer(const std::vector<std::string>& chain, const tls::Identity& identity) {
   if (const absl::Status status = tls::CheckServerCertificate(chain.front(), identity.authority_pem); !status.ok()) {
-    std::string shown = "none";
-    if (const auto facts = tls::ReadCertificate(chain.back()); facts.ok()) shown = facts->fingerprint.substr(0, 16);
-    const auto own = tls::ReadCertificate(identity.authority_pem);
-    return absl::UnauthenticatedError(fmt::format(
-        "its certificate is not one of the coordinator that was joined: {} (authority {}… instead of {}…); another "
-        "coordinator has this address, or it was set up anew",
-        std::string(status.message()), shown, own.ok() ? own->fingerprint.substr(0, 16) : "?"));
+    const std::string problem = fmt::format("its certificate is not one of the coordinator that was joined: {}",
+                                            std::string(status.message()));
+    BALLAST_ASSIGN_OR_RETURN(const tls::CertificateFacts own, tls::ReadCertificate(identity.authority_pem));
+    // Its own comes first; a coordinator shows its authority's behind it.
+    const auto shown = tls::ReadCertificate(chain.back());
+    if (chain.size() < 2 || !shown.ok() || shown->fingerprint == own.fingerprint) {
+      return absl::UnauthenticatedError(
+          problem + "; something else answers in the coordinator's place: check the address and the network");
+    }
+    return absl::UnauthenticatedError(
+        fmt::format("{} (authority {}… instead of {}…); another coordinator has this address, or it was set up anew",
+                    problem, shown->fingerprint.substr(0, 16), own.fingerprint.substr(0, 16)));
   }
   BALLAST_ASSIGN_OR_RETURN(const tls::CertificateFacts facts, tls::ReadCertificate(chain.front()));
   return base::WithContext(tls::CheckTime(facts, base::RealClock().Now()), "the coordinator's certificate");

@@ -147,15 +147,24 @@ std::vector<std::string> SplitCertificates(std::string_view pem) {
 }
 
 absl::Status CheckClientCertificate(std::string_view pem, std::string_view authority_pem) {
-  BALLAST_RETURN_IF_ERROR(Check(pem, authority_pem, X509_PURPOSE_SSL_CLIENT));
+  if (const absl::Status status = Check(pem, authority_pem, X509_PURPOSE_SSL_CLIENT); !status.ok()) {
+    if (!Check(pem, authority_pem, X509_PURPOSE_SSL_SERVER).ok()) return status;
+    return absl::UnauthenticatedError("it is a coordinator's, not that of a worker, client or administrator");
+  }
   BALLAST_ASSIGN_OR_RETURN(const CertificateFacts facts, ReadCertificate(pem));
   if (facts.role != v1::ROLE_UNSPECIFIED) return absl::OkStatus();
   return absl::UnauthenticatedError("it names no worker, client or administrator");
 }
 
 absl::Status CheckServerCertificate(std::string_view pem, std::string_view authority_pem) {
-  BALLAST_RETURN_IF_ERROR(Check(pem, authority_pem, X509_PURPOSE_SSL_SERVER));
+  const absl::Status status = Check(pem, authority_pem, X509_PURPOSE_SSL_SERVER);
   BALLAST_ASSIGN_OR_RETURN(const CertificateFacts facts, ReadCertificate(pem));
+  if (!status.ok()) {
+    // Nobody is named whose certificate it may not be.
+    if (!CheckClientCertificate(pem, authority_pem).ok()) return status;
+    return absl::UnauthenticatedError(
+        fmt::format("it is that of {} {}, not a coordinator's", RoleText(facts.role), base::Quoted(facts.name)));
+  }
   if (std::ranges::find(facts.server_names, kServerName) != facts.server_names.end()) return absl::OkStatus();
   return absl::UnauthenticatedError(fmt::format("it is not the certificate of a coordinator ({})", kServerName));
 }

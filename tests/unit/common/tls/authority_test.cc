@@ -79,8 +79,12 @@ TEST_F(AuthorityTest, AHoldersCertificateIsNoCoordinatorsAndTheReverse) {
   const std::string client = *authority_.IssueClient(NewRequest(), v1::WORKER, "mini-3", kNow, hours(24));
   const std::string server = *authority_.IssueServer(NewRequest(), {"lab.example", "10.0.0.7", "::1"}, kNow, hours(24));
   EXPECT_TRUE(CheckServerCertificate(server, authority_.certificate_pem()).ok());
-  EXPECT_EQ(CheckServerCertificate(client, authority_.certificate_pem()).code(), absl::StatusCode::kUnauthenticated);
-  EXPECT_EQ(CheckClientCertificate(server, authority_.certificate_pem()).code(), absl::StatusCode::kUnauthenticated);
+  const absl::Status no_server = CheckServerCertificate(client, authority_.certificate_pem());
+  EXPECT_EQ(no_server.code(), absl::StatusCode::kUnauthenticated);
+  EXPECT_EQ(no_server.message(), "it is that of worker 'mini-3', not a coordinator's");
+  const absl::Status no_client = CheckClientCertificate(server, authority_.certificate_pem());
+  EXPECT_EQ(no_client.code(), absl::StatusCode::kUnauthenticated);
+  EXPECT_EQ(no_client.message(), "it is a coordinator's, not that of a worker, client or administrator");
   // Nor may the authority itself come in.
   EXPECT_EQ(CheckClientCertificate(authority_.certificate_pem(), authority_.certificate_pem()).code(),
             absl::StatusCode::kUnauthenticated);
@@ -105,6 +109,8 @@ TEST_F(AuthorityTest, AnAlteredCertificateDoesNotHold) {
   const std::string altered = pem.substr(0, begin) + absl::Base64Escape(der) + "\n" + pem.substr(end + 1);
   ASSERT_EQ(ReadCertificate(altered)->name, "mini-4");
   EXPECT_EQ(CheckClientCertificate(altered, authority_.certificate_pem()).code(), absl::StatusCode::kUnauthenticated);
+  EXPECT_EQ(Message(CheckServerCertificate(altered, authority_.certificate_pem())).find("mini"), std::string::npos)
+      << "nobody is blamed for what somebody else made up";
 }
 
 TEST_F(AuthorityTest, TimeIsCheckedOnBothSidesAndSaysBothTimes) {
