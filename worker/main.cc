@@ -1,7 +1,6 @@
 // The program `ballast-worker`: wires the agent's parts together, or becomes a runner.
 #include <unistd.h>
 
-#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <iostream>
@@ -29,6 +28,7 @@
 #include "worker/agent/recovery.h"
 #include "worker/agent/run_supervisor.h"
 #include "worker/agent/self_protection.h"
+#include "worker/agent/session/joining.h"
 #include "worker/agent/session/membership.h"
 #include "worker/agent/session/model_client.h"
 #include "worker/agent/session/session.h"
@@ -49,8 +49,6 @@ constexpr int kFailed = 1;
 constexpr int kUsage = 2;
 // On SIGTERM: for the runner to go, for its end to reach the disk, and for that to reach the coordinator.
 constexpr std::chrono::seconds kStopTimeout(2);
-constexpr std::chrono::milliseconds kFirstJoinPause = std::chrono::seconds(1);
-constexpr std::chrono::milliseconds kLongestJoinPause = std::chrono::seconds(30);
 constexpr std::string_view kMendIdentity = "do what the message says; identity.pem lies in the data directory";
 // After this time everything that only a start needs has happened.
 constexpr std::chrono::seconds kStartTime(3);
@@ -58,20 +56,6 @@ constexpr std::chrono::seconds kStartTime(3);
 int Fail(int exit_code, const absl::Status& status, std::string_view next_step) {
   std::cerr << fmt::format("error: {}\n  try: {}\n", std::string(status.message()), next_step);
   return exit_code;
-}
-
-// Joins; while nobody answers, again and again until a signal comes (CANCELLED).
-absl::Status Join(const std::string& target, const std::string& device_id, agent::Membership* membership,
-                  const base::ShutdownSignal& shutdown) {
-  std::chrono::milliseconds pause = kFirstJoinPause;
-  while (true) {
-    const absl::Status status = membership->Join(target, device_id);
-    if (!absl::IsUnavailable(status) && !absl::IsDeadlineExceeded(status)) return status;
-    base::Log().warn("{}; trying again in {} s", std::string(status.message()),
-                     std::chrono::ceil<std::chrono::seconds>(pause).count());
-    if (shutdown.Wait(pause)) return absl::CancelledError("stopped");
-    pause = std::min(pause * 2, kLongestJoinPause);
-  }
 }
 
 int Serve(const v1::WorkerConfig& config) {
@@ -97,12 +81,11 @@ int Serve(const v1::WorkerConfig& config) {
     // Whoever was somebody stays that, whatever the file device_id says.
     const std::shared_ptr<const ballast::tls::Identity> before = (*membership)->identity();
     if (before != nullptr && config.device_id().empty()) device_id = before->facts.name;
-    const absl::Status joined = Join(config.join(), *device_id, membership->get(), *shutdown);
+    const absl::Status joined =
+        agent::KeepJoining([&] { return (*membership)->Join(config.join(), *device_id); },
+                           [&](std::chrono::milliseconds pause) { return shutdown->Wait(pause).has_value(); });
     if (absl::IsCancelled(joined)) return 0;
-    if (!joined.ok()) {
-      return Fail(kFailed, joined,
-                  fmt::format("ask for a join token: ballast token create --role worker --name {}", *device_id));
-    }
+    if (!joined.ok()) return Fail(kFailed, joined, agent::NextStepOfJoining(joined, *device_id));
   }
   const std::shared_ptr<const ballast::tls::Identity> identity = (*membership)->identity();
   if (identity != nullptr) {

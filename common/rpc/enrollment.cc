@@ -2,13 +2,17 @@
 
 #include <future>
 #include <memory>
+#include <optional>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include <fmt/format.h>
 
+#include "absl/strings/match.h"
 #include "ballast/v1/enrollment_service.grpc.pb.h"
 #include "common/base/clock.h"
+#include "common/base/next_step.h"
 #include "common/base/status.h"
 #include "common/rpc/channel.h"
 #include "common/rpc/peer_inspection.h"
@@ -18,6 +22,13 @@
 namespace ballast::rpc {
 namespace {
 
+constexpr std::string_view kCheckWhoAnswers =
+    "check the address and the network first: somebody may answer in the coordinator's place; then ask for a token of "
+    "the coordinator that is there";
+
+// Long enough for an answer that is there already.
+constexpr std::chrono::milliseconds kAtOnce(1000);
+
 // The certificate of the authority that the token names, where the server's certificate is by it and valid.
 absl::StatusOr<std::string> FindAuthority(const std::vector<std::string>& chain, const std::string& fingerprint) {
   std::string shown;
@@ -25,15 +36,25 @@ absl::StatusOr<std::string> FindAuthority(const std::vector<std::string>& chain,
     BALLAST_ASSIGN_OR_RETURN(const tls::CertificateFacts facts, tls::ReadCertificate(pem));
     shown = facts.fingerprint;
     if (facts.fingerprint != fingerprint) continue;
-    BALLAST_RETURN_IF_ERROR(tls::CheckServerCertificate(chain.front(), pem));
+    if (const absl::Status status = tls::CheckServerCertificate(chain.front(), pem); !status.ok()) {
+      return base::WithNextStep(
+          absl::UnauthenticatedError(fmt::format(
+              "this is not the coordinator that the token is for, by its certificate: {}; the token was not sent",
+              std::string(status.message()))),
+          kCheckWhoAnswers);
+    }
     BALLAST_ASSIGN_OR_RETURN(const tls::CertificateFacts own, tls::ReadCertificate(chain.front()));
-    BALLAST_RETURN_IF_ERROR(
-        base::WithContext(tls::CheckTime(own, base::RealClock().Now()), "the coordinator's certificate"));
+    if (const absl::Status status = tls::CheckTime(own, base::RealClock().Now()); !status.ok()) {
+      return base::WithNextStep(base::WithContext(status, "the coordinator's certificate"),
+                                "set the clock of this machine, or of the coordinator's; the token was not sent");
+    }
     return pem;
   }
-  return absl::UnauthenticatedError(fmt::format(
-      "this is not the coordinator that the token is for (authority {}… instead of {}…); the token was not sent",
-      shown.substr(0, 16), fingerprint.substr(0, 16)));
+  return base::WithNextStep(
+      absl::UnauthenticatedError(fmt::format(
+          "this is not the coordinator that the token is for (authority {}… instead of {}…); the token was not sent",
+          shown.substr(0, 16), fingerprint.substr(0, 16))),
+      kCheckWhoAnswers);
 }
 
 absl::StatusOr<tls::Identity> IdentityOf(const std::string& private_key, const v1::EnrollResponse& response,
@@ -43,7 +64,33 @@ absl::StatusOr<tls::Identity> IdentityOf(const std::string& private_key, const v
 }
 
 absl::Status At(const std::string& address, const absl::Status& status) {
-  return base::WithContext(status, fmt::format("coordinator at {}", address));
+  const std::optional<std::string> next_step = base::NextStepOf(status);
+  absl::Status at = base::WithContext(status, fmt::format("coordinator at {}", address));
+  return next_step ? base::WithNextStep(std::move(at), *next_step) : at;
+}
+
+// A call that is for everybody, but nobody comes by with a certificate that does not hold. Its empty request has no
+// bytes, so that no generated code is needed.
+absl::Status CheckHealth(const std::shared_ptr<grpc::Channel>& channel, std::chrono::milliseconds timeout) {
+  grpc::GenericStub stub(channel);
+  const auto context = MakeContext(timeout);
+  const grpc::ByteBuffer request(nullptr, 0);
+  grpc::ByteBuffer response;
+  std::promise<grpc::Status> answer;
+  stub.UnaryCall(context.get(), "/grpc.health.v1.Health/Check", grpc::StubOptions(), &request, &response,
+                 [&answer](grpc::Status status) { answer.set_value(std::move(status)); });
+  return FromGrpc(answer.get_future().get());
+}
+
+// Why a channel that failed to connect did, as far as it can be told apart: only the status of a call says it.
+absl::Status WhyNobodyAnswers(const std::shared_ptr<grpc::Channel>& channel) {
+  if (channel->GetState(false) == GRPC_CHANNEL_TRANSIENT_FAILURE) {
+    const absl::Status status = CheckHealth(channel, kAtOnce);
+    if (absl::IsUnavailable(status) && absl::StrContains(std::string(status.message()), "DNS resolution failed")) {
+      return absl::UnavailableError("its host name leads to no address (DNS)");
+    }
+  }
+  return absl::UnavailableError("nothing answers there");
 }
 
 }  // namespace
@@ -51,24 +98,30 @@ absl::Status At(const std::string& address, const absl::Status& status) {
 absl::StatusOr<tls::Identity> Enroll(const tls::JoinTarget& target, const std::string& name,
                                      std::chrono::milliseconds timeout) {
   BALLAST_ASSIGN_OR_RETURN(const tls::JoinToken token, tls::ReadJoinToken(target.token));
-  BALLAST_ASSIGN_OR_RETURN(const bool local, IsLocalAddress(target.address));
+  const absl::StatusOr<bool> local = IsLocalAddress(target.address);
+  if (!local.ok()) return base::WithNextStep(local.status(), "give the token with its address: TOKEN@HOST:PORT");
   if (IsUnixAddress(target.address)) {
-    return At(target.address,
-              absl::InvalidArgumentError("a unix socket needs no certificate; join by HOST:PORT, or use it without"));
+    return base::WithNextStep(
+        At(target.address, absl::InvalidArgumentError("a unix socket needs no certificate, and gives none")),
+        fmt::format("leave the token out: start ballast-worker without --join and with --coordinator {0}, give ballast "
+                    "--coordinator {0}; or join by HOST:PORT",
+                    target.address));
   }
   const auto shown = std::make_shared<ShownCertificates>();
   const auto check = [fingerprint = token.authority_fingerprint](const std::vector<std::string>& chain) {
     return FindAuthority(chain, fingerprint).status();
   };
-  const auto channel = CreateChannelWith(target.address, local, CheckingCredentials(check, shown));
+  const auto channel = CreateChannelWith(target.address, *local, CheckingCredentials(check, shown));
   if (!AwaitConnection(*channel, timeout)) {
     if (!shown->verdict().ok()) return At(target.address, shown->verdict());
-    const auto plain = CreateChannelWith(target.address, local, grpc::InsecureChannelCredentials());
+    const auto plain = CreateChannelWith(target.address, *local, grpc::InsecureChannelCredentials());
     if (AwaitConnection(*plain, timeout)) {
-      return At(target.address, absl::FailedPreconditionError("it speaks plain text and has no certificates; make them "
-                                                              "with `ballast-coordinator init` and start it again"));
+      return base::WithNextStep(
+          At(target.address, absl::FailedPreconditionError("it speaks plain text and has no certificates; make them "
+                                                           "with `ballast-coordinator init` and start it again")),
+          "on the coordinator's machine: ballast-coordinator init, and the coordinator again; or leave the token out");
     }
-    return At(target.address, absl::UnavailableError("nothing answers there"));
+    return At(target.address, WhyNobodyAnswers(plain));
   }
   BALLAST_ASSIGN_OR_RETURN(const std::string authority, FindAuthority(shown->chain(), token.authority_fingerprint));
   BALLAST_ASSIGN_OR_RETURN(const std::string key, tls::MakePrivateKey());
@@ -100,16 +153,7 @@ absl::StatusOr<tls::Identity> Renew(const std::string& address, const tls::Ident
 absl::Status CheckAccepted(const std::string& address, const tls::Identity& identity,
                            std::chrono::milliseconds timeout) {
   BALLAST_ASSIGN_OR_RETURN(const std::shared_ptr<grpc::Channel> channel, CreateChannel(address, identity));
-  // The health check is for everybody, but nobody comes by with a certificate that does not hold. Its empty request has
-  // no bytes, so that no generated code is needed.
-  grpc::GenericStub stub(channel);
-  const auto context = MakeContext(timeout);
-  const grpc::ByteBuffer request(nullptr, 0);
-  grpc::ByteBuffer response;
-  std::promise<grpc::Status> answer;
-  stub.UnaryCall(context.get(), "/grpc.health.v1.Health/Check", grpc::StubOptions(), &request, &response,
-                 [&answer](grpc::Status status) { answer.set_value(std::move(status)); });
-  const absl::Status status = FromGrpc(answer.get_future().get());
+  const absl::Status status = CheckHealth(channel, timeout);
   return status.ok() ? status : At(address, status);
 }
 

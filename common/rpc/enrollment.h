@@ -13,8 +13,10 @@ namespace ballast::rpc {
 
 // Exchanges a join token for an identity with a new key. The token leaves only once the server has shown the authority
 // that the token names, and a certificate by it. `name` is asked for; a token may name another, which stands then.
-// UNAUTHENTICATED: the server is another, or it does not take the token; UNAVAILABLE: nobody answers;
-// FAILED_PRECONDITION: what answers speaks no TLS; codes of EnrollmentService.Enroll. Messages name the address.
+// UNAUTHENTICATED: the server is another, or it does not take the token; UNAVAILABLE: nobody answers, or the host's
+// name leads nowhere; FAILED_PRECONDITION: what answers speaks no TLS; INVALID_ARGUMENT: the address is none, or that
+// of a unix socket; codes of EnrollmentService.Enroll, where RESOURCE_EXHAUSTED means too many tries: later the token
+// is as good. Messages name the address; what another token would not mend has its next step (base::NextStepOf).
 [[nodiscard]] absl::StatusOr<tls::Identity> Enroll(const tls::JoinTarget& target, const std::string& name,
                                                    std::chrono::milliseconds timeout);
 

@@ -38,8 +38,8 @@ class ChainVerifier final : public grpc::experimental::ExternalCertificateVerifi
 
 absl::Status CheckServer(const std::vector<std::string>& chain, const tls::Identity& identity) {
   if (const absl::Status status = tls::CheckServerCertificate(chain.front(), identity.authority_pem); !status.ok()) {
-    const std::string problem = fmt::format("its certificate is not one of the coordinator that was joined: {}",
-                                            std::string(status.message()));
+    const std::string problem =
+        fmt::format("its certificate is not one of the coordinator that was joined: {}", std::string(status.message()));
     BALLAST_ASSIGN_OR_RETURN(const tls::CertificateFacts own, tls::ReadCertificate(identity.authority_pem));
     // Its own comes first; a coordinator shows its authority's behind it.
     const auto shown = tls::ReadCertificate(chain.back());

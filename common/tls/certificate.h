@@ -40,8 +40,8 @@ struct CertificateFacts {
 // Whether the authority issued the certificate to a worker, client or administrator. UNAUTHENTICATED: another did, or
 // it is altered, or for a server. Its time is not looked at: CheckTime.
 [[nodiscard]] absl::Status CheckClientCertificate(std::string_view pem, std::string_view authority_pem);
-// The same for a coordinator's: it must be one, with kServerName in it. The message says whose it is instead, where this
-// authority issued it to somebody else.
+// The same for a coordinator's: it must be one, with kServerName in it. The message says whose it is instead, where
+// this authority issued it to somebody else.
 [[nodiscard]] absl::Status CheckServerCertificate(std::string_view pem, std::string_view authority_pem);
 
 // UNAUTHENTICATED where it is past its end or before its beginning; the message has both times.

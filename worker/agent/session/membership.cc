@@ -8,6 +8,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/logging.h"
+#include "common/base/next_step.h"
 #include "common/base/status.h"
 #include "common/base/text.h"
 #include "common/rpc/enrollment.h"
@@ -66,16 +67,23 @@ absl::Status Membership::Join(const std::string& target, const std::string& devi
   BALLAST_ASSIGN_OR_RETURN(const tls::JoinTarget split, tls::SplitJoinTarget(target));
   BALLAST_ASSIGN_OR_RETURN(const tls::JoinToken token, tls::ReadJoinToken(split.token));
   if (token.role != v1::WORKER) {
-    return absl::InvalidArgumentError(
-        fmt::format("the join token is for a {}, not for a worker; ask for one with "
-                    "`ballast token create --role worker`",
-                    tls::RoleText(token.role)));
+    return base::WithNextStep(absl::InvalidArgumentError(fmt::format("the join token is for a {}, not for a worker",
+                                                                     tls::RoleText(token.role))),
+                              "ask for a join token: ballast token create --role worker");
   }
   BALLAST_ASSIGN_OR_RETURN(tls::Identity joined, rpc::Enroll(split, device_id, kCallTimeout));
+  const std::string name = joined.facts.name;
   base::Log().info("joined coordinator {} as device {}; the certificate is valid until {:%Y-%m-%d %H:%M:%S} UTC",
-                   split.address, base::Quoted(joined.facts.name),
-                   std::chrono::floor<std::chrono::seconds>(joined.facts.not_after));
-  return Keep(std::move(joined));
+                   split.address, base::Quoted(name), std::chrono::floor<std::chrono::seconds>(joined.facts.not_after));
+  const absl::Status kept = Keep(std::move(joined));
+  if (kept.ok()) return kept;
+  // INTERNAL, whatever the disk says: to join again with this token can not help.
+  return base::WithNextStep(
+      absl::InternalError(fmt::format("the certificate came, and could not be kept: {}; the token is used up",
+                                      std::string(kept.message()))),
+      "let this user write in the data directory and free space on its disk; then ask for another token: ballast token "
+      "create --role worker --name " +
+          name);
 }
 
 absl::Status Membership::Keep(tls::Identity identity) {

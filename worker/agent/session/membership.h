@@ -32,8 +32,8 @@ class Membership {
   [[nodiscard]] bool NeedsToJoin(const std::string& target) const;
 
   // Exchanges the token in `target` (`TOKEN@HOST:PORT`) for an identity, asking for the name `device_id`, and keeps it.
-  // Blocks up to some seconds. INVALID_ARGUMENT: no token, or not one for a worker; codes of rpc::Enroll and
-  // tls::SaveIdentity.
+  // Blocks up to some seconds. INVALID_ARGUMENT: no token, or not one for a worker; INTERNAL: the identity could not be
+  // kept; codes of rpc::Enroll. What another token would not mend has its next step (base::NextStepOf).
   [[nodiscard]] absl::Status Join(const std::string& target, const std::string& device_id);
 
   // Null where there is none: plain text then.

@@ -20,8 +20,8 @@ class InspectPeerTest : public testing::Test {
  protected:
   static tls::Identity IdentityBy(const tls::CertificateAuthority& authority, v1::Role role, const std::string& name) {
     const std::string key = *tls::MakePrivateKey();
-    const std::string certificate = *authority.IssueClient(*tls::MakeCertificateRequest(key, name), role, name,
-                                                           base::RealClock().Now(), hours(1));
+    const std::string certificate =
+        *authority.IssueClient(*tls::MakeCertificateRequest(key, name), role, name, base::RealClock().Now(), hours(1));
     return *tls::MakeIdentity(key, certificate, authority.certificate_pem());
   }
   static std::string Look(const TlsServer& server, const tls::Identity* identity) {
@@ -53,9 +53,9 @@ TEST_F(InspectPeerTest, AnotherAuthorityIsShownBesideTheOneThatWasJoined) {
       *other.IssueServer(*tls::MakeCertificateRequest(key, "x"), {}, base::RealClock().Now(), hours(1));
   const TlsServer server(key, certificate + other.certificate_pem());
   const std::string message = Look(server, &own_);
-  EXPECT_THAT(message, HasSubstr("another certificate authority issued it (authority " +
-                                 other.fingerprint().substr(0, 16) + "… instead of " +
-                                 authority_.fingerprint().substr(0, 16) + "…)"));
+  EXPECT_THAT(message,
+              HasSubstr("another certificate authority issued it (authority " + other.fingerprint().substr(0, 16) +
+                        "… instead of " + authority_.fingerprint().substr(0, 16) + "…)"));
   EXPECT_THAT(Look(server, nullptr), HasSubstr("wants a certificate, and there is none here for it"));
 }
 
