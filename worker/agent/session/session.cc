@@ -137,6 +137,11 @@ void Session::Explain(absl::Status status) {
     const std::shared_ptr<const tls::Identity> identity = options_.tls_identity ? options_.tls_identity() : nullptr;
     const absl::Status found = rpc::InspectPeer(options_.coordinator, identity.get(), kInspectionTimeout);
     if (!found.ok()) status = found;
+    if (identity == nullptr && absl::IsUnauthenticated(found)) {
+      status = absl::UnauthenticatedError(
+          fmt::format("{}: start this worker with --join TOKEN@{} (ballast token create --role worker makes a token)",
+                      std::string(found.message()), options_.coordinator));
+    }
   }
   std::string problem(status.message());
   if (problem == last_problem_) return;

@@ -3,10 +3,21 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <csignal>
-#include <span>
+#include <spdlog/sinks/base_sink.h>
 
+#include <algorithm>
+#include <condition_variable>
+#include <csignal>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+
+#include "common/base/clock.h"
+#include "common/base/logging.h"
+#include "common/tls/authority.h"
+#include "common/tls/private_key.h"
+#include "tests/unit/common/rpc/tls_server.h"
 #include "tests/unit/worker/agent/run_fixture.h"
 #include "tests/unit/worker/agent/session/fake_coordinator.h"
 
@@ -29,19 +40,20 @@ class SessionTest : public RunFixture {
     supervisor_.reset();
   }
 
-  void StartSession(milliseconds welcome_timeout = milliseconds(10'000)) {
-    session_ = std::make_unique<Session>(SessionOptions{.coordinator = coordinator_.address(),
-                                                        .identity = {.device_id = "dev-1",
-                                                                     .labels = {{"class", "test"}},
-                                                                     .reconnect_max = milliseconds(50),
-                                                                     .welcome_timeout = welcome_timeout},
-                                                        .facts =
-                                                            [] {
-                                                              v1::DeviceFacts facts;
-                                                              facts.set_hostname("here");
-                                                              return facts;
-                                                            }},
-                                         spool_.get(), supervisor_.get(), &peer_clock_);
+  void StartSession(milliseconds welcome_timeout = milliseconds(10'000), const std::string& address = "") {
+    session_ =
+        std::make_unique<Session>(SessionOptions{.coordinator = address.empty() ? coordinator_.address() : address,
+                                                 .identity = {.device_id = "dev-1",
+                                                              .labels = {{"class", "test"}},
+                                                              .reconnect_max = milliseconds(50),
+                                                              .welcome_timeout = welcome_timeout},
+                                                 .facts =
+                                                     [] {
+                                                       v1::DeviceFacts facts;
+                                                       facts.set_hostname("here");
+                                                       return facts;
+                                                     }},
+                                  spool_.get(), supervisor_.get(), &peer_clock_);
   }
 
   void SpoolAttempt(const AttemptKey& key, int chunks) {
@@ -166,6 +178,41 @@ TEST_F(SessionTest, ARefusalIsTriedAgain) {
   ASSERT_TRUE(coordinator_.WaitFor([](const Received& received) { return received.refused_sessions >= 2; }));
   coordinator_.Refuse(grpc::Status::OK);
   EXPECT_TRUE(WaitForHello(1));
+}
+
+// Keeps what is logged, for whoever waits for it.
+class LogSink final : public spdlog::sinks::base_sink<std::mutex> {
+ public:
+  [[nodiscard]] bool WaitFor(const std::string& text) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, kPatience, [&] { return log_.find(text) != std::string::npos; });
+  }
+
+ protected:
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    log_.append(message.payload.data(), message.payload.size()).push_back('\n');
+    changed_.notify_all();
+  }
+  void flush_() override {}
+
+ private:
+  std::condition_variable_any changed_;
+  std::string log_;
+};
+
+TEST_F(SessionTest, AWorkerWithoutACertificateIsToldHowItGetsOne) {
+  const auto now = base::RealClock().Now();
+  const tls::CertificateAuthority authority = *tls::CertificateAuthority::Create(now);
+  const std::string key = *tls::MakePrivateKey();
+  const std::string certificate =
+      *authority.IssueServer(*tls::MakeCertificateRequest(key, "x"), {}, now, std::chrono::hours(1));
+  const rpc::TlsServer server(key, certificate + authority.certificate_pem());
+  const auto sink = std::make_shared<LogSink>();
+  base::Log().sinks().push_back(sink);
+  StartSession(milliseconds(10'000), server.address());
+  EXPECT_TRUE(sink->WaitFor("there is none here for it: start this worker with --join TOKEN@" + server.address()));
+  session_.reset();
+  std::erase(base::Log().sinks(), sink);
 }
 
 TEST_F(SessionTest, CarriesOutAnAssignmentOnceHoweverOftenItComes) {
