@@ -49,7 +49,8 @@ constexpr int kFailed = 1;
 constexpr int kUsage = 2;
 // On SIGTERM: for the runner to go, for its end to reach the disk, and for that to reach the coordinator.
 constexpr std::chrono::seconds kStopTimeout(2);
-constexpr std::string_view kMendIdentity = "do what the message says; identity.pem lies in the data directory";
+constexpr std::string_view kMendIdentity =
+    "do what the message says, and let this user read identity.pem in the data directory";
 // After this time everything that only a start needs has happened.
 constexpr std::chrono::seconds kStartTime(3);
 
@@ -69,12 +70,10 @@ int Serve(const v1::WorkerConfig& config) {
   const absl::StatusOr<base::ShutdownSignal> shutdown = base::ShutdownSignal::Create();
   if (!shutdown.ok()) return Fail(kFailed, shutdown.status(), "raise the limit of open files (ulimit -n)");
   const auto directory = agent::DataDirectory::Open(config.data_dir());
-  if (!directory.ok()) {
-    return Fail(kFailed, directory.status(), "give each worker a --data-dir of its own that it can write in");
-  }
+  if (!directory.ok()) return Fail(kFailed, directory.status(), agent::NextStepOfDataDirectory(directory.status()));
   absl::StatusOr<std::string> device_id =
       config.device_id().empty() ? directory->DeviceId() : absl::StatusOr<std::string>(config.device_id());
-  if (!device_id.ok()) return Fail(kFailed, device_id.status(), "give the device's identifier with --device-id");
+  if (!device_id.ok()) return Fail(kFailed, device_id.status(), agent::NextStepOfDataDirectory(device_id.status()));
   const auto membership = agent::Membership::Open(directory->path() / "identity.pem");
   if (!membership.ok()) return Fail(kFailed, membership.status(), kMendIdentity);
   if (config.has_join() && (*membership)->NeedsToJoin(config.join())) {
@@ -114,7 +113,7 @@ int Serve(const v1::WorkerConfig& config) {
   std::vector<agent::CutOffAttempt> cut_off;
   auto spool =
       agent::Spool::Open({.directory = directory->path(), .quota_bytes = config.spool_quota_bytes()}, &cut_off);
-  if (!spool.ok()) return Fail(kFailed, spool.status(), "make room in the data directory, or give another --data-dir");
+  if (!spool.ok()) return Fail(kFailed, spool.status(), agent::NextStepOfDataDirectory(spool.status()));
   agent::EndCutOffAttempts(cut_off, agent::ReadBootFacts(), spool->get());
 
   const auto facts = [&config, &protection, &cgroup_home, &commands] {
@@ -135,7 +134,7 @@ int Serve(const v1::WorkerConfig& config) {
   }
 
   const auto scratch = directory->ScratchDirectory();
-  if (!scratch.ok()) return Fail(kFailed, scratch.status(), "give another --data-dir, or remove what is in the way");
+  if (!scratch.ok()) return Fail(kFailed, scratch.status(), agent::NextStepOfDataDirectory(scratch.status()));
   const auto tls_identity = [&membership] { return (*membership)->identity(); };
   agent::ModelClient model_client(coordinator, config.insecure(), tls_identity);
   const auto models = agent::ModelCache::Open(
@@ -143,7 +142,7 @@ int Serve(const v1::WorkerConfig& config) {
        .quota_bytes = config.model_quota_bytes(),
        .named_directories = {config.policy().model_directories().begin(), config.policy().model_directories().end()}},
       &model_client);
-  if (!models.ok()) return Fail(kFailed, models.status(), "give another --data-dir, or remove what is in the way");
+  if (!models.ok()) return Fail(kFailed, models.status(), agent::NextStepOfDataDirectory(models.status()));
   agent::PeerClock peer_clock;
   agent::RunSupervisor supervisor({.runner_program = "/proc/self/exe",
                                    .scratch_dir = *scratch,

@@ -9,12 +9,15 @@
 #include <array>
 #include <cerrno>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
 #include <fmt/format.h>
 
 #include "common/base/file.h"
+#include "common/base/next_step.h"
 #include "common/base/status.h"
 
 namespace ballast::agent {
@@ -57,7 +60,9 @@ absl::StatusOr<DataDirectory> DataDirectory::Open(const std::filesystem::path& p
   } while (result != 0 && errno == EINTR);
   if (result != 0) {
     if (errno == EWOULDBLOCK) {
-      return absl::FailedPreconditionError(fmt::format("data directory {}: another worker uses it", path.string()));
+      return base::WithNextStep(
+          absl::FailedPreconditionError(fmt::format("data directory {}: another worker uses it", path.string())),
+          "give each worker a --data-dir of its own, or end that one");
     }
     return base::ErrnoStatus(errno, fmt::format("lock {}", (path / kLockFile).string()));
   }
@@ -71,10 +76,9 @@ absl::StatusOr<std::string> DataDirectory::DeviceId() const {
     std::string_view id = *content;
     if (id.ends_with('\n')) id.remove_suffix(1);
     if (!IsDeviceId(id)) {
-      return absl::DataLossError(fmt::format(
-          "{} does not hold a device identifier; write the device's identifier there, or remove the file to "
-          "make this a new device",
-          file.string()));
+      return base::WithNextStep(absl::DataLossError(fmt::format("{} does not hold a device identifier", file.string())),
+                                "write the device's identifier there, give it with --device-id, or remove the file to "
+                                "make this a new device");
     }
     return std::string(id);
   }
@@ -90,6 +94,20 @@ absl::StatusOr<std::filesystem::path> DataDirectory::ScratchDirectory() const {
   std::filesystem::remove_all(scratch, error);  // what cannot be removed shows in what follows, or does no harm
   BALLAST_RETURN_IF_ERROR(base::EnsureWritableDirectory(scratch));
   return scratch;
+}
+
+std::string NextStepOfDataDirectory(const absl::Status& status) {
+  if (std::optional<std::string> step = base::NextStepOf(status)) return *std::move(step);
+  switch (status.code()) {
+    case absl::StatusCode::kPermissionDenied:
+      return "let this user write in the data directory, or give another --data-dir";
+    case absl::StatusCode::kResourceExhausted:
+      return "free space on the disk of the data directory, or give a --data-dir on one that has room";
+    case absl::StatusCode::kFailedPrecondition:
+      return "give a --data-dir that is a directory or does not exist yet";
+    default:
+      return "give a --data-dir on a disk that can be written, or remove what is in the way";
+  }
 }
 
 }  // namespace ballast::agent

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/base/fd.h"
 
@@ -33,5 +34,9 @@ class DataDirectory {
   std::filesystem::path path_;
   base::Fd lock_;
 };
+
+// What to do about a failure of the data directory, or of what is kept in it: what the failure says itself
+// (base::NextStepOf), else by its code.
+[[nodiscard]] std::string NextStepOfDataDirectory(const absl::Status& status);
 
 }  // namespace ballast::agent

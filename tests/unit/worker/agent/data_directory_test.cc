@@ -5,6 +5,7 @@
 
 #include <fstream>
 
+#include "tests/unit/common/base/small_disk.h"
 #include "tests/unit/worker/agent/agent_fixture.h"
 
 namespace ballast::agent {
@@ -23,6 +24,7 @@ TEST_F(DataDirectoryTest, OneWorkerAtATime) {
     const absl::Status second = DataDirectory::Open(path).status();
     EXPECT_EQ(second.code(), absl::StatusCode::kFailedPrecondition);
     EXPECT_THAT(std::string(second.message()), HasSubstr(path.string()));
+    EXPECT_THAT(NextStepOfDataDirectory(second), HasSubstr("a --data-dir of its own"));
   }
   EXPECT_TRUE(DataDirectory::Open(path).ok()) << "the lock ends with its owner";
 }
@@ -46,7 +48,9 @@ TEST_F(DataDirectoryTest, ADamagedIdentifierIsNotReplaced) {
   ASSERT_TRUE(directory.ok()) << directory.status();
   for (const std::string content : {"", "a b\n", "x\ny\n"}) {
     std::ofstream(directory_ / "device_id", std::ios::trunc) << content;
-    EXPECT_EQ(directory->DeviceId().status().code(), absl::StatusCode::kDataLoss) << content;
+    const absl::Status status = directory->DeviceId().status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << content;
+    EXPECT_THAT(NextStepOfDataDirectory(status), HasSubstr("write the device's identifier there"));
   }
 }
 
@@ -63,7 +67,27 @@ TEST_F(DataDirectoryTest, TheScratchDirectoryBeginsEmpty) {
 
 TEST_F(DataDirectoryTest, AFileInItsPlaceIsAnError) {
   std::ofstream(directory_ / "file") << "x";
-  EXPECT_FALSE(DataDirectory::Open(directory_ / "file").ok());
+  const absl::Status status = DataDirectory::Open(directory_ / "file").status();
+  EXPECT_FALSE(status.ok());
+  EXPECT_EQ(NextStepOfDataDirectory(status), "give a --data-dir that is a directory or does not exist yet");
+}
+
+TEST(DataDirectoryOnASmallDiskTest, AFullDiskWantsRoomAndNoIdentifier) {
+  const base::SmallDisk disk(1U << 20U);
+  if (!disk.problem().empty()) GTEST_SKIP() << disk.problem();
+  const auto directory = DataDirectory::Open(disk.path() / "w");
+  ASSERT_TRUE(directory.ok()) << directory.status();
+  disk.Fill(2U << 20U);
+  const absl::Status status = directory->DeviceId().status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+  EXPECT_THAT(NextStepOfDataDirectory(status), HasSubstr("free space on the disk"));
+  disk.Free();
+  EXPECT_TRUE(directory->DeviceId().ok());
+}
+
+TEST(NextStepOfDataDirectoryTest, WhatMayNotBeWrittenIsToBeAllowed) {
+  EXPECT_THAT(NextStepOfDataDirectory(absl::PermissionDeniedError("open /w/lock: Permission denied")),
+              HasSubstr("let this user write in the data directory"));
 }
 
 }  // namespace
