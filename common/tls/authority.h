@@ -35,7 +35,8 @@ class CertificateAuthority {
   [[nodiscard]] absl::StatusOr<std::string> IssueClient(const std::string& request_pem, v1::Role role,
                                                         const std::string& name, base::SystemTime now,
                                                         std::chrono::nanoseconds lifetime) const;
-  // A certificate for the coordinator itself, valid for kServerName and `names` (host names and addresses).
+  // A certificate for the coordinator itself, valid for kServerName and `names` (host names and addresses; whoever gets
+  // them from outside checks them: CheckServerName).
   [[nodiscard]] absl::StatusOr<std::string> IssueServer(const std::string& request_pem,
                                                         const std::vector<std::string>& names, base::SystemTime now,
                                                         std::chrono::nanoseconds lifetime) const;

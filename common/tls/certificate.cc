@@ -23,6 +23,8 @@ namespace {
 
 constexpr std::string_view kScheme = "ballast://";
 constexpr std::size_t kMaxNameBytes = 64;
+constexpr std::size_t kMaxHostBytes = 253;
+constexpr std::size_t kMaxHostLabelBytes = 63;
 
 base::SystemTime TimeOf(const ASN1_TIME* time) {
   std::tm parts{};
@@ -111,6 +113,40 @@ absl::Status Check(std::string_view pem, std::string_view authority_pem, int pur
     default:
       return absl::UnauthenticatedError(X509_verify_cert_error_string(error));
   }
+}
+
+bool IsAlphanumeric(char c) {
+  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+bool IsDigit(char c) {
+  return c >= '0' && c <= '9';
+}
+
+bool IsLabelOfHost(std::string_view label) {
+  return !label.empty() && label.size() <= kMaxHostLabelBytes && IsAlphanumeric(label.front()) &&
+         IsAlphanumeric(label.back()) &&
+         std::ranges::all_of(label, [](char c) { return IsAlphanumeric(c) || c == '-'; });
+}
+
+// RFC 1123. The last label is no number: what looks like an address is one, or is mistyped.
+bool IsHostName(std::string_view name) {
+  if (name.size() > kMaxHostBytes) return false;
+  while (true) {
+    const std::size_t dot = name.find('.');
+    const std::string_view label = name.substr(0, dot);
+    if (!IsLabelOfHost(label)) return false;
+    if (dot == std::string_view::npos) return !std::ranges::all_of(label, IsDigit);
+    name.remove_prefix(dot + 1);
+  }
+}
+
+bool IsAddress(std::string_view name) {
+  if (name.find('\0') != std::string_view::npos) return false;
+  std::array<unsigned char, 16> address{};
+  const std::string text(name);
+  return ::inet_pton(AF_INET, text.c_str(), address.data()) == 1 ||
+         ::inet_pton(AF_INET6, text.c_str(), address.data()) == 1;
 }
 
 }  // namespace
@@ -228,6 +264,24 @@ absl::Status CheckHolderName(v1::Role role, std::string_view name) {
   return absl::InvalidArgumentError(
       fmt::format("{} cannot be the name in a certificate of a {}: it has 1 to {} letters, digits and . _ -{}",
                   base::Quoted(name), RoleText(role), kMaxNameBytes, worker ? "" : " + @"));
+}
+
+absl::Status CheckServerName(std::string_view name) {
+  if (IsAddress(name) || IsHostName(name)) return absl::OkStatus();
+  const std::size_t colon = name.rfind(':');
+  if (colon != std::string_view::npos) {
+    std::string_view host = name.substr(0, colon);
+    const std::string_view port = name.substr(colon + 1);
+    if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+    if (!port.empty() && std::ranges::all_of(port, IsDigit) && (IsAddress(host) || IsHostName(host))) {
+      return absl::InvalidArgumentError(
+          fmt::format("{} is a name with a port: write {}, without the port", base::Quoted(name), base::Quoted(host)));
+    }
+  }
+  return absl::InvalidArgumentError(fmt::format(
+      "{} is neither an address nor the name of a host: letters, digits and dashes, with dots between parts "
+      "of 1 to {} of them, {} at most in all; other alphabets as xn--…",
+      base::Quoted(name), kMaxHostLabelBytes, kMaxHostBytes));
 }
 
 }  // namespace ballast::tls

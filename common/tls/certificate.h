@@ -61,4 +61,8 @@ struct CertificateFacts {
 // or `@` (the last two not for workers, whose names are device identifiers).
 [[nodiscard]] absl::Status CheckHolderName(v1::Role role, std::string_view name);
 
+// INVALID_ARGUMENT unless it is an IPv4 or IPv6 address or a host name (RFC 1123: up to 253 letters, digits, dashes and
+// dots; names in other alphabets as xn--…), so that a server's certificate can be valid for it.
+[[nodiscard]] absl::Status CheckServerName(std::string_view name);
+
 }  // namespace ballast::tls

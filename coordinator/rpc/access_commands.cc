@@ -17,6 +17,13 @@ namespace ballast::coordinator {
 
 absl::StatusOr<std::string> InitAuthority(const CoordinatorCommand& command) {
   const v1::CoordinatorConfig& config = command.config;
+  for (const std::string& name : command.server_names) {
+    if (const absl::Status status = tls::CheckServerName(name); !status.ok()) {
+      return WithNextStep(
+          base::WithContext(status, "--server-name"),
+          "give the name or address that devices and users connect to, as in --server-name lab.example.org");
+    }
+  }
   std::vector<std::string> names(config.server_names().begin(), config.server_names().end());
   names.insert(names.end(), command.server_names.begin(), command.server_names.end());
   BALLAST_RETURN_IF_ERROR(Pki::Create(config.data_dir(), names, base::RealClock().Now(),

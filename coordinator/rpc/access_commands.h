@@ -9,7 +9,7 @@
 namespace ballast::coordinator {
 
 // Makes the certificate authority in the data directory of the configuration; what to do next, for people.
-// Codes of Pki::Create.
+// INVALID_ARGUMENT: a --server-name that is none; codes of Pki::Create.
 [[nodiscard]] absl::StatusOr<std::string> InitAuthority(const CoordinatorCommand& command);
 
 // A join token, in one line. Needs no running coordinator, and disturbs none. INVALID_ARGUMENT; codes of Pki::Open.

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -9,6 +10,8 @@
 #include "common/base/status.h"
 #include "common/base/version.h"
 #include "common/config/config_flags.h"
+#include "common/config/field_rules.h"
+#include "common/tls/certificate.h"
 
 namespace ballast::coordinator {
 namespace {
@@ -47,6 +50,17 @@ constexpr std::array kConfigFlags = {
 constexpr std::array kDirectoryFlags = {
     config::ConfigFlag{"--data-dir", "data_dir", "DIR", "The coordinator's directory"},
 };
+
+// Names that the coordinator's certificate could not be valid for.
+std::vector<config::Violation> FindNameProblems(const google::protobuf::Message& message) {
+  const auto& config = static_cast<const v1::CoordinatorConfig&>(message);
+  std::vector<config::Violation> problems;
+  for (int i = 0; i < config.server_names_size(); ++i) {
+    const absl::Status status = tls::CheckServerName(config.server_names(i));
+    if (!status.ok()) problems.push_back({fmt::format("server_names[{}]", i), std::string(status.message())});
+  }
+  return problems;
+}
 
 }  // namespace
 
@@ -89,12 +103,12 @@ absl::StatusOr<CoordinatorCommand> ParseCoordinatorCommand(std::vector<std::stri
   }
   if (init->parsed()) {
     command.kind = CoordinatorCommand::Kind::kInit;
-    BALLAST_RETURN_IF_ERROR(init_flags.Read(&command.config));
+    BALLAST_RETURN_IF_ERROR(init_flags.Read(&command.config, FindNameProblems));
   } else if (token->parsed()) {
     command.kind = CoordinatorCommand::Kind::kToken;
     BALLAST_RETURN_IF_ERROR(token_flags.Read(&command.config));
   } else {
-    BALLAST_RETURN_IF_ERROR(flags.Read(&command.config));
+    BALLAST_RETURN_IF_ERROR(flags.Read(&command.config, FindNameProblems));
   }
   return command;
 }

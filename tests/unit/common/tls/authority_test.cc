@@ -93,6 +93,46 @@ TEST_F(AuthorityTest, AHoldersCertificateIsNoCoordinatorsAndTheReverse) {
   EXPECT_THAT(facts->server_names, testing::ElementsAre(kServerName, "lab.example", "10.0.0.7", "::1"));
 }
 
+TEST(CheckServerNameTest, TakesHostNamesAndAddresses) {
+  const std::string label(63, 'a');
+  for (const std::string& name :
+       {std::string("lab"), std::string("lab.example.org"), std::string("LAB-2.example"), std::string("3com.example"),
+        std::string("xn--mnchen-3ya.example"), std::string("10.0.0.7"), std::string("::1"), std::string("fe80::1"),
+        label + "." + label + "." + label + "." + std::string(61, 'b')}) {
+    EXPECT_TRUE(CheckServerName(name).ok()) << name;
+  }
+  for (const std::string& name : {std::string(),
+                                  std::string("a b"),
+                                  std::string("../x"),
+                                  std::string("x,DNS:evil"),
+                                  std::string("a\nb"),
+                                  std::string("a\0b", 3),
+                                  std::string("10.0.0.7\0x", 10),
+                                  std::string("lab."),
+                                  std::string(".lab"),
+                                  std::string("a..b"),
+                                  std::string("-a"),
+                                  std::string("a-"),
+                                  std::string("my_host"),
+                                  std::string("münchen"),
+                                  std::string("*.example"),
+                                  std::string("10.0.0.300"),
+                                  std::string("[::1]"),
+                                  std::string(64, 'a'),
+                                  std::string(300, 'a'),
+                                  label + "." + label + "." + label + "." + std::string(62, 'b')}) {
+    const absl::Status status = CheckServerName(name);
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << name;
+    EXPECT_THAT(Message(status), HasSubstr("is neither an address nor the name of a host: ")) << name;
+  }
+}
+
+TEST(CheckServerNameTest, APortIsLeftOut) {
+  EXPECT_EQ(Message(CheckServerName("lab:7850")), "'lab:7850' is a name with a port: write 'lab', without the port");
+  EXPECT_THAT(Message(CheckServerName("10.0.0.7:7850")), HasSubstr("write '10.0.0.7', without the port"));
+  EXPECT_THAT(Message(CheckServerName("[::1]:7850")), HasSubstr("write '::1', without the port"));
+}
+
 TEST_F(AuthorityTest, AHolderCannotIssueCertificates) {
   const std::string key = *MakePrivateKey();
   const std::string worker = *authority_.IssueClient(Request(key), v1::WORKER, "mini-3", kNow, hours(24));

@@ -75,6 +75,20 @@ TEST_F(CoordinatorFlagsTest, MistakesAreNamedWithTheirPlace) {
   EXPECT_THAT(message({"--config", Write("data_dir: /d\nlisen: x\n")}), HasSubstr("coordinator.yaml:2:1"));
 }
 
+TEST_F(CoordinatorFlagsTest, NamesOfTheServerAreHostsAndAddresses) {
+  const std::string good = Write("data_dir: /d\nserver_names: [lab.example.org, 10.0.0.7, '::1']\n");
+  const std::string file = (directory_ / "coordinator.yaml").string();
+  EXPECT_TRUE(ParseCoordinatorCommand({"--config", good}).ok());
+  Write("data_dir: /d\nserver_names:\n  - lab\n  - lab:7850\n");
+  for (const std::vector<std::string>& arguments :
+       {std::vector<std::string>{"--config", file}, std::vector<std::string>{"init", "--config", file}}) {
+    const absl::Status status = ParseCoordinatorCommand(arguments).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(status.message()),
+                HasSubstr("coordinator.yaml:4:5: server_names[1]: 'lab:7850' is a name with a port"));
+  }
+}
+
 TEST_F(CoordinatorFlagsTest, PrintsVersionAndHelp) {
   for (const char* flag : {"--version", "--help"}) {
     const auto command = ParseCoordinatorCommand({flag});
