@@ -23,6 +23,7 @@
 #include "coordinator/rpc/coordinator_flags.h"
 #include "coordinator/rpc/maintenance_flags.h"
 #include "coordinator/rpc/next_step.h"
+#include "coordinator/rpc/pki.h"
 #include "coordinator/rpc/server.h"
 #include "storage/sqlite/backup.h"
 #include "storage/sqlite/sqlite_store.h"
@@ -57,6 +58,7 @@ int Serve(const ballast::v1::CoordinatorConfig& config) {
   if (const absl::Status status = base::EnsureWritableDirectory(directory, base::kPrivateDirectoryMode); !status.ok()) {
     return Fail(coordinator::OfDataDirectory(base::WithContext(status, "data directory")));
   }
+  coordinator::Pki::RemoveLeftovers(directory);
   const auto store = ballast::storage::OpenSqliteStore(directory / "ballast.db");
   if (!store.ok()) return Fail(coordinator::OfStore(store.status()));
   const auto server = coordinator::Server::Start(config, store->get());

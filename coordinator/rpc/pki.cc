@@ -1,9 +1,11 @@
 #include "coordinator/rpc/pki.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -12,11 +14,14 @@
 #include <cerrno>
 #include <cstdlib>
 #include <memory>
+#include <string_view>
 #include <system_error>
 
 #include <fmt/format.h>
 
+#include "common/base/fd.h"
 #include "common/base/file.h"
+#include "common/base/logging.h"
 #include "common/base/status.h"
 #include "common/tls/identity.h"
 #include "common/tls/private_key.h"
@@ -27,6 +32,10 @@ namespace {
 
 constexpr unsigned kOwnerOnly = 0600;
 constexpr std::size_t kSecretBytes = 32;
+constexpr std::size_t kMaxPartBytes = 1U << 20U;
+// Where the authority is made, to be moved into its place as a whole.
+constexpr std::string_view kTemporaryName = ".pki.XXXXXX";
+constexpr std::string_view kTemporaryPrefix = ".pki.";
 
 std::filesystem::path DirectoryOf(const std::filesystem::path& data_dir) {
   return data_dir / "pki";
@@ -69,14 +78,57 @@ absl::Status Fill(const std::filesystem::path& directory, const std::vector<std:
   return WriteServerCertificate(authority, directory / "server.pem", all, now, server_lifetime);
 }
 
-absl::StatusOr<std::string> ReadPart(const std::filesystem::path& file) {
-  absl::StatusOr<std::string> content = tls::ReadPrivateFile(file);
-  if (content.ok() || absl::IsFailedPrecondition(content.status())) return content;
+// What reading a file of the directory came to, with what to do where it failed.
+absl::StatusOr<std::string> PartOf(const std::filesystem::path& file, absl::StatusOr<std::string> content) {
+  if (content.ok()) return content;
+  if (absl::IsFailedPrecondition(content.status())) {
+    return WithNextStep(content.status(),
+                        fmt::format("chmod 600 {}; where somebody else may have read it, move {} away and make another "
+                                    "with `ballast-coordinator init`: everybody joins anew then",
+                                    file.string(), file.parent_path().string()));
+  }
   if (!absl::IsNotFound(content.status())) {
     return WithNextStep(content.status(), "let this user read the files in DATA_DIR/pki, or run as their owner");
   }
   return WithNextStep(absl::DataLossError(fmt::format("{} is missing", file.string())),
                       "put a copy of the whole directory pki in its place; a new one means that everybody joins anew");
+}
+
+absl::StatusOr<std::string> ReadPart(const std::filesystem::path& file) {
+  return PartOf(file, tls::ReadPrivateFile(file));
+}
+
+absl::StatusOr<std::string> ReadPublicPart(const std::filesystem::path& file) {
+  return PartOf(file, base::ReadFile(file, kMaxPartBytes));
+}
+
+// Held while a directory is being made in the data directory; the kernel lets go of it, however that ends.
+absl::StatusOr<base::Fd> LockForMaking(const std::filesystem::path& data_dir) {
+  BALLAST_ASSIGN_OR_RETURN(base::Fd fd, base::OpenFile(data_dir, O_RDONLY | O_DIRECTORY));
+  if (::flock(fd.get(), LOCK_EX | LOCK_NB) == 0) return fd;
+  return base::ErrnoStatus(errno, fmt::format("lock {}", data_dir.string()));
+}
+
+bool IsLeftover(const std::filesystem::directory_entry& entry) {
+  std::error_code error;
+  const std::string name = entry.path().filename().string();
+  return name.size() == kTemporaryName.size() && name.starts_with(kTemporaryPrefix) &&
+         entry.symlink_status(error).type() == std::filesystem::file_type::directory;
+}
+
+// With the lock held, nobody is at work in what lies there.
+void RemoveLeftoversLocked(const std::filesystem::path& data_dir) {
+  std::error_code error;
+  std::vector<std::filesystem::path> found;
+  for (auto entry = std::filesystem::directory_iterator(data_dir, error);
+       !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
+    if (IsLeftover(*entry)) found.push_back(entry->path());
+  }
+  for (const std::filesystem::path& path : found) {
+    if (std::filesystem::remove_all(path, error) > 0 && !error) {
+      base::Log().info("removed {}, which an `init` that was cut off had left", path.string());
+    }
+  }
 }
 
 }  // namespace
@@ -99,7 +151,14 @@ absl::Status Pki::Create(const std::filesystem::path& data_dir, const std::vecto
   if (const absl::Status status = base::EnsureWritableDirectory(data_dir, base::kPrivateDirectoryMode); !status.ok()) {
     return OfDataDirectory(base::WithContext(status, "data directory"));
   }
-  std::string temporary = (data_dir / ".pki.XXXXXX").string();
+  const absl::StatusOr<base::Fd> lock = LockForMaking(data_dir);
+  if (absl::IsUnavailable(lock.status())) {
+    return WithNextStep(absl::UnavailableError(fmt::format("another `init` is at work in {}", data_dir.string())),
+                        "wait until it is through, and use what it makes");
+  }
+  // Where the file system has no locks, nothing is removed that another may be at work in.
+  if (lock.ok()) RemoveLeftoversLocked(data_dir);
+  std::string temporary = (data_dir / kTemporaryName).string();
   if (::mkdtemp(temporary.data()) == nullptr) {  // 0700
     return OfDataDirectory(base::ErrnoStatus(errno, fmt::format("create a directory in {}", data_dir.string())));
   }
@@ -116,6 +175,10 @@ absl::Status Pki::Create(const std::filesystem::path& data_dir, const std::vecto
   return status;
 }
 
+void Pki::RemoveLeftovers(const std::filesystem::path& data_dir) {
+  if (const absl::StatusOr<base::Fd> lock = LockForMaking(data_dir); lock.ok()) RemoveLeftoversLocked(data_dir);
+}
+
 absl::StatusOr<Pki> Pki::Open(const std::filesystem::path& data_dir) {
   const std::filesystem::path directory = DirectoryOf(data_dir);
   if (!Exists(data_dir)) {
@@ -124,7 +187,7 @@ absl::StatusOr<Pki> Pki::Open(const std::filesystem::path& data_dir) {
   }
   BALLAST_ASSIGN_OR_RETURN(std::string key, ReadPart(directory / "authority.key"));
   BALLAST_ASSIGN_OR_RETURN(std::string secret, ReadPart(directory / "token.key"));
-  BALLAST_ASSIGN_OR_RETURN(std::string certificate, base::ReadFile(directory / "authority.pem", 1U << 20U));
+  BALLAST_ASSIGN_OR_RETURN(std::string certificate, ReadPublicPart(directory / "authority.pem"));
   auto authority = tls::CertificateAuthority::Load(std::move(certificate), std::move(key));
   if (!authority.ok() || secret.size() < kSecretBytes) {
     return WithNextStep(absl::DataLossError(fmt::format(

@@ -24,11 +24,16 @@ class Pki {
 
   // Makes a new authority, a secret and the coordinator's certificate, valid for `names` beside what OwnNames finds.
   // All or nothing; only the owner may enter the directory. ALREADY_EXISTS where there is one: nothing is ever
-  // overwritten. Codes of the disk.
+  // overwritten. What an `init` that was cut off left is removed first. UNAVAILABLE where another is at work. Codes of
+  // the disk.
   [[nodiscard]] static absl::Status Create(const std::filesystem::path& data_dir, const std::vector<std::string>& names,
                                            base::SystemTime now, std::chrono::nanoseconds server_lifetime);
 
-  // NOT_FOUND where there is none; DATA_LOSS where it is damaged; codes of the disk.
+  // Removes what a Create that was cut off left in the data directory, keys with it; nothing while one is at work.
+  static void RemoveLeftovers(const std::filesystem::path& data_dir);
+
+  // NOT_FOUND where there is none; DATA_LOSS where it is damaged; FAILED_PRECONDITION where others may read a key;
+  // codes of the disk.
   [[nodiscard]] static absl::StatusOr<Pki> Open(const std::filesystem::path& data_dir);
 
   [[nodiscard]] const tls::CertificateAuthority& authority() const { return authority_; }
