@@ -2,45 +2,14 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdint>
+
+#include "common/base/characters.h"
 
 namespace ballast::cli {
 namespace {
 
-struct Character {
-  char32_t code = 0;
-  std::size_t size = 1;  // bytes
-  bool valid = false;
-};
-
-// The first character of non-empty `text`. Overlong forms, surrogates and cut-off sequences are invalid, one byte long.
-Character First(std::string_view text) {
-  const auto byte = [&](std::size_t i) { return static_cast<std::uint8_t>(text[i]); };
-  const std::uint8_t lead = byte(0);
-  if (lead < 0x80) return {lead, 1, true};
-  std::size_t size = 0;
-  char32_t code = 0;
-  if ((lead & 0xE0U) == 0xC0) {
-    size = 2;
-    code = lead & 0x1FU;
-  } else if ((lead & 0xF0U) == 0xE0) {
-    size = 3;
-    code = lead & 0x0FU;
-  } else if ((lead & 0xF8U) == 0xF0) {
-    size = 4;
-    code = lead & 0x07U;
-  } else {
-    return {};
-  }
-  if (text.size() < size) return {};
-  for (std::size_t i = 1; i < size; ++i) {
-    if ((byte(i) & 0xC0U) != 0x80) return {};
-    code = (code << 6U) | (byte(i) & 0x3FU);
-  }
-  constexpr std::array<char32_t, 5> kSmallest = {0, 0, 0x80, 0x800, 0x10000};
-  if (code < kSmallest[size] || code > 0x10FFFF || (code >= 0xD800 && code <= 0xDFFF)) return {};
-  return {code, size, true};
-}
+using base::Character;
+using base::FirstCharacter;
 
 struct Range {
   char32_t first;
@@ -92,7 +61,7 @@ std::size_t WidthOf(const Character& character) {
 std::size_t DisplayWidth(std::string_view text) {
   std::size_t width = 0;
   while (!text.empty()) {
-    const Character character = First(text);
+    const Character character = FirstCharacter(text);
     width += WidthOf(character);
     text.remove_prefix(character.size);
   }
@@ -105,7 +74,7 @@ std::string Truncate(std::string_view text, std::size_t columns) {
   std::string kept;
   std::size_t width = 0;
   while (!text.empty()) {
-    const Character character = First(text);
+    const Character character = FirstCharacter(text);
     width += WidthOf(character);
     if (width > columns - 1) break;
     kept += text.substr(0, character.size);
@@ -115,19 +84,11 @@ std::string Truncate(std::string_view text, std::size_t columns) {
 }
 
 std::string Printable(std::string_view text) {
-  // Marks that turn the direction of what follows make text read as something else.
-  constexpr std::array<Range, 2> kTurning = {{{0x202A, 0x202E}, {0x2066, 0x2069}}};
   std::string printable;
   printable.reserve(text.size());
   while (!text.empty()) {
-    const Character character = First(text);
-    const bool control = character.code < 0x20 || (character.code >= 0x7F && character.code < 0xA0) ||
-                         Contains(kTurning, character.code);
-    if (character.valid && !control) {
-      printable += text.substr(0, character.size);
-    } else {
-      printable += '?';
-    }
+    const Character character = FirstCharacter(text);
+    printable += base::IsUnsafe(character) ? std::string_view("?") : text.substr(0, character.size);
     text.remove_prefix(character.size);
   }
   return printable;

@@ -14,8 +14,8 @@ namespace ballast::cli {
 // The longest beginning of `text` that fits into `columns`, with `…` as its last character where something had to go.
 [[nodiscard]] std::string Truncate(std::string_view text, std::size_t columns);
 
-// Text from elsewhere, safe to show: control characters (escape sequences, line ends) and bytes that are not UTF-8
-// become `?`.
+// Text from elsewhere, safe to show: unsafe characters (common/base/characters.h: escape sequences, line ends, marks
+// that turn the direction, bytes that are not UTF-8) become `?`.
 [[nodiscard]] std::string Printable(std::string_view text);
 
 }  // namespace ballast::cli

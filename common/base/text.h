@@ -7,8 +7,8 @@
 
 namespace ballast::base {
 
-// The text in single quotes, fit for one line of a message: control characters are escaped as \n or \x1b, bytes that
-// are no UTF-8 as well, and what goes beyond about 60 bytes is cut, with … in its place.
+// The text in single quotes, fit for one line of a message: unsafe characters are escaped as EscapeUnsafe does
+// (characters.h), and what goes beyond about 60 bytes is cut, with … in its place.
 [[nodiscard]] std::string Quoted(std::string_view text);
 
 // Position of the first byte that is not part of a valid UTF-8 character (overlong forms and surrogates are not valid);

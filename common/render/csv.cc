@@ -1,8 +1,12 @@
 #include "common/render/csv.h"
 
+#include <algorithm>
 #include <charconv>
+#include <cstddef>
 #include <string_view>
 #include <system_error>
+
+#include "common/base/characters.h"
 
 namespace ballast::render {
 namespace {
@@ -21,7 +25,38 @@ bool LooksLikeFormula(std::string_view text) {
   return !text.empty() && kFormulaStarts.find(text.front()) != std::string_view::npos && !IsNumber(text);
 }
 
+// The length of a line end or tab at the front, which a field may have; 0 where there is none. A carriage return on its
+// own takes a terminal back to the beginning of the line.
+std::size_t SpacingLength(std::string_view text) {
+  if (text.starts_with("\r\n")) return 2;
+  return text.starts_with('\n') || text.starts_with('\t') ? 1 : 0;
+}
+
+std::string SafeText(std::string_view text) {
+  std::string safe;
+  safe.reserve(text.size());
+  while (!text.empty()) {
+    std::size_t length = SpacingLength(text);
+    if (length == 0) {
+      const base::Character character = base::FirstCharacter(text);
+      length = character.size;
+      safe += base::IsUnsafe(character) ? std::string_view("?") : text.substr(0, length);
+    } else {
+      safe += text.substr(0, length);
+    }
+    text.remove_prefix(length);
+  }
+  return safe;
+}
+
+bool IsPlain(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c <= '~'; });
+}
+
 void AppendField(std::string_view text, std::string* out) {
+  // Nearly all are numbers and names, of which there are millions in a file.
+  std::string safe;
+  if (!IsPlain(text)) text = safe = SafeText(text);
   const bool formula = LooksLikeFormula(text);
   if (text.find_first_of(",\"\r\n") == std::string_view::npos) {
     if (formula) *out += '\'';

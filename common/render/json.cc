@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/strings/escaping.h"
+#include "common/base/characters.h"
 #include "common/render/scalar_text.h"
 #include "fmt/format.h"
 #include "google/protobuf/descriptor.h"
@@ -24,40 +25,11 @@ using google::protobuf::Message;
 using google::protobuf::Reflection;
 using google::protobuf::Timestamp;
 
-// Length of the valid UTF-8 sequence at the start of `text`; 0 where there is none (RFC 3629: no overlong forms, no
-// surrogates, at most U+10FFFF).
-std::size_t Utf8SequenceLength(std::string_view text) {
-  const auto byte = [text](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char lead = byte(0);
-  if (lead < 0x80) return 1;
-  std::size_t length = 0;
-  unsigned char low = 0x80;  // bounds of the second byte
-  unsigned char high = 0xBF;
-  if (lead >= 0xC2 && lead <= 0xDF) {
-    length = 2;
-  } else if (lead >= 0xE0 && lead <= 0xEF) {
-    length = 3;
-    if (lead == 0xE0) low = 0xA0;
-    if (lead == 0xED) high = 0x9F;
-  } else if (lead >= 0xF0 && lead <= 0xF4) {
-    length = 4;
-    if (lead == 0xF0) low = 0x90;
-    if (lead == 0xF4) high = 0x8F;
-  } else {
-    return 0;
-  }
-  if (text.size() < length || byte(1) < low || byte(1) > high) return 0;
-  for (std::size_t i = 2; i < length; ++i) {
-    if (byte(i) < 0x80 || byte(i) > 0xBF) return 0;
-  }
-  return length;
-}
-
 void AppendString(std::string_view text, std::string* out) {
   *out += '"';
   while (!text.empty()) {
-    const std::size_t length = Utf8SequenceLength(text);
-    if (length == 0) {
+    const base::Character character = base::FirstCharacter(text);
+    if (!character.valid) {
       *out += "\xEF\xBF\xBD";
       text.remove_prefix(1);
       continue;
@@ -85,13 +57,13 @@ void AppendString(std::string_view text, std::string* out) {
         *out += "\\t";
         break;
       default:
-        if (static_cast<unsigned char>(text.front()) < 0x20 || text.front() == 0x7F) {
-          *out += fmt::format("\\u{:04x}", static_cast<unsigned>(text.front()));
+        if (base::IsUnsafe(character)) {
+          *out += fmt::format("\\u{:04x}", static_cast<std::uint32_t>(character.code));
         } else {
-          out->append(text.substr(0, length));
+          out->append(text.substr(0, character.size));
         }
     }
-    text.remove_prefix(length);
+    text.remove_prefix(character.size);
   }
   *out += '"';
 }

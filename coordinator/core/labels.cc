@@ -37,7 +37,8 @@ absl::Status ChangeLabels(const v1::LabelDeviceRequest& request,
     }
   }
   for (const std::string& key : request.remove()) {
-    BALLAST_RETURN_IF_ERROR(CheckLabel(key, ""));
+    // One that was set under looser rules can go.
+    if (!device->label_overrides().contains(key)) BALLAST_RETURN_IF_ERROR(CheckLabel(key, ""));
     if (request.set().contains(key)) {
       return absl::InvalidArgumentError(fmt::format("label '{}' is both set and removed", key));
     }

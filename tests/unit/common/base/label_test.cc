@@ -8,10 +8,12 @@ namespace ballast::base {
 namespace {
 
 TEST(LabelTest, RefusesWhatCouldNotBeWrittenOnACommandLine) {
-  for (const char* key : {"", "a=b", "a,b", "a b", "a\n"}) {
+  for (const char* key : {"", "a=b", "a,b", "a b", "a\n", "a\x1b", "a\u009b", "a\u202e"}) {
     EXPECT_EQ(CheckLabel(key, "v").code(), absl::StatusCode::kInvalidArgument) << key;
   }
-  EXPECT_EQ(CheckLabel("k", "a,b").code(), absl::StatusCode::kInvalidArgument);
+  for (const char* value : {"a,b", "\x1b[31m", "\u009b31m", "a\u2066"}) {
+    EXPECT_EQ(CheckLabel("k", value).code(), absl::StatusCode::kInvalidArgument) << value;
+  }
   EXPECT_EQ(CheckLabel(std::string(129, 'k'), "v").code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(CheckLabel("k", std::string(129, 'v')).code(), absl::StatusCode::kInvalidArgument);
   EXPECT_TRUE(CheckLabel("机型", "老旧 设备").ok());

@@ -22,6 +22,7 @@ TEST(QuotedTest, FitsOnOneLine) {
       {"\x7f", "'\\x7f'"},
       {"\xc2\x85", "'\\x85'"},
       {"a\xff\x62", "'a\\xffb'"},
+      {"a\u202e", "'a\\u202e'"},
   };
   for (const auto& [text, quoted] : cases) EXPECT_EQ(Quoted(text), quoted);
 }

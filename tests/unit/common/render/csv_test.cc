@@ -29,12 +29,18 @@ TEST(AppendCsvRecord, AppendsToWhatIsThere) {
 }
 
 TEST(AppendCsvRecord, QuotesWhatWouldBreakTheRecord) {
-  EXPECT_EQ(Record({"a,b", "say \"hi\"", "two\nlines", "cr\rlf"}),
-            "\"a,b\",\"say \"\"hi\"\"\",\"two\nlines\",\"cr\rlf\"\r\n");
+  EXPECT_EQ(Record({"a,b", "say \"hi\"", "two\nlines", "two\r\nlines"}),
+            "\"a,b\",\"say \"\"hi\"\"\",\"two\nlines\",\"two\r\nlines\"\r\n");
 }
 
 TEST(AppendCsvRecord, LeavesChineseTextAsItIs) {
   EXPECT_EQ(Record({"内存压力", "极限,2GB"}), "内存压力,\"极限,2GB\"\r\n");
+}
+
+TEST(AppendCsvRecord, ReplacesWhatCouldSteerATerminal) {
+  EXPECT_EQ(Record({"\x1b[2Ja", "\u009b1m", "b\u202ec\u2066", "\xff", "over\rwritten", "\x7f"}),
+            "?[2Ja,?1m,b?c?,?,over?written,?\r\n");
+  EXPECT_EQ(Record({"a\tb\n\x1b,\r\n"}), "\"a\tb\n?,\r\n\"\r\n") << "tabs and line ends are text";
 }
 
 TEST(AppendCsvRecord, DisarmsFormulas) {

@@ -252,6 +252,12 @@ TEST(ToJson, EscapesWhatJsonDemands) {
   EXPECT_EQ(EveryKind().PrintText(std::string("a\0b", 3)), R"({"text": "a\u0000b")");
 }
 
+TEST(ToJson, EscapesWhatCouldSteerATerminal) {
+  EXPECT_EQ(EveryKind().PrintText("\u0080\u009b1m\u009f\u00a0\u202a\u202e\u202f\u2066\u2069"),
+            "{\"text\": \"\\u0080\\u009b1m\\u009f\u00a0\\u202a\\u202e\u202f\\u2066\\u2069\"");
+  EXPECT_EQ(JsonString("a\u202e"), "\"a\\u202e\"");
+}
+
 TEST(ToJson, LeavesValidUtf8AsItIs) {
   const std::string text = "4GB连线 · é · 😀 · \xF4\x8F\xBF\xBF · \xED\x9F\xBF · \xE0\xA0\x80";
   EXPECT_EQ(EveryKind().PrintText(text), "{\"text\": \"" + text + "\"");

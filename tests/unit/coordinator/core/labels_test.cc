@@ -69,6 +69,15 @@ TEST(LabelsTest, TheLimitHoldsForTheWorkersAndTheUsersTogether) {
   EXPECT_EQ(device.labels().size(), 6U);
 }
 
+TEST(LabelsTest, AUsersLabelOfLooserRulesCanBeRemoved) {
+  v1::Device device;
+  (*device.mutable_label_overrides())["a\u009b"] = "x";
+  v1::LabelDeviceRequest request;
+  request.add_remove("a\u009b");
+  EXPECT_TRUE(ChangeLabels(request, {}, &device).ok());
+  EXPECT_THAT(device.label_overrides(), IsEmpty());
+}
+
 TEST(LabelsTest, WhatUsersSetAndHideIsBoundedToo) {
   v1::Device device;
   std::map<std::string, std::string> worker = Many("w", 64);
