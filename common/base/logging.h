@@ -9,7 +9,7 @@
 
 namespace ballast::base {
 
-// Where everything is logged. Until InitLogging was called: warnings and errors, on stderr. Thread-safe.
+// Where everything is logged, each message as one line. Until InitLogging: warnings, errors; on stderr. Thread-safe.
 [[nodiscard]] spdlog::logger& Log();
 
 // Sets up that logger: stderr, UTC timestamps with milliseconds, `program` in every line. `level` is trace,

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "common/base/characters.h"
 #include "common/base/logging.h"
 #include "common/base/status.h"
 #include "common/base/text.h"
@@ -243,6 +244,11 @@ absl::StatusOr<v1::RevokeCertificatesResponse> CertificateDesk::Revoke(const v1:
   }
   if (request.reason().size() > kMaxReasonBytes) {
     return absl::InvalidArgumentError(fmt::format("a reason has at most {} bytes", kMaxReasonBytes));
+  }
+  if (base::HasUnsafeCharacters(request.reason())) {
+    return absl::InvalidArgumentError(fmt::format(
+        "reason {}: a reason is one line, without control characters and marks that turn the direction of text",
+        base::Quoted(request.reason())));
   }
   const std::scoped_lock lock(mutex_);
   BALLAST_ASSIGN_OR_RETURN(Wanted wanted, WantedOf(request));

@@ -24,6 +24,13 @@ TEST(LoggingTest, WritesToStandardErrorFromTheLevelUp) {
               MatchesRegex("[0-9]+-[0-9]+-[0-9]+T[0-9]+:[0-9]+:[0-9]+\\.[0-9]+Z warning ballast-test: shown 7\n"));
 }
 
+TEST(LoggingTest, AMessageIsOneLineAndSteersNoTerminal) {
+  testing::internal::CaptureStderr();
+  ASSERT_TRUE(InitLogging("ballast-test", "warn").ok());
+  Log().warn("revoked ({})", "x\x1b[31m\nFORGED");
+  EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("ballast-test: revoked (x\\x1b[31m\\nFORGED)\n"));
+}
+
 TEST(LoggingTest, LeavesTheDefaultLoggerToTheProgram) {
   const std::shared_ptr<spdlog::logger> before = spdlog::default_logger();
   ASSERT_TRUE(InitLogging("ballast-test", "warn").ok());

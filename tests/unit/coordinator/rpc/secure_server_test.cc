@@ -362,6 +362,22 @@ TEST_F(SecureServerTest, AWorkerIsTheDeviceOfItsCertificate) {
   EXPECT_THAT(status.error_message(), HasSubstr("device 'dev-1', and the worker says that it is device 'dev-2'"));
 }
 
+TEST_F(SecureServerTest, AReasonIsOneLineOfPlainText) {
+  const tls::Identity root = *Join(Token(v1::ADMIN), "root");
+  ASSERT_TRUE(Join(Token(v1::WORKER), "dev-1").ok());
+  for (const char* reason : {"x\x1b[31m", "x\nFORGED", "\u009b", "a\u202e"}) {
+    v1::RevokeCertificatesRequest request;
+    request.set_name("dev-1");
+    request.set_reason(reason);
+    v1::RevokeCertificatesResponse response;
+    const grpc::Status status = v1::AdminService::NewStub(ChannelOf(root))
+                                    ->RevokeCertificates(rpc::MakeContext(seconds(10)).get(), request, &response);
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+    EXPECT_THAT(status.error_message(), HasSubstr("a reason is one line"));
+  }
+  EXPECT_TRUE(store_->RevokedCertificates()->empty());
+}
+
 TEST_F(SecureServerTest, RevocationEndsWhatIsOpenAndStays) {
   const tls::Identity admin = *Join(Token(v1::ADMIN), "root");
   const tls::Identity worker = *Join(Token(v1::WORKER), "dev-1");
