@@ -102,6 +102,11 @@ void AuditLog::Record(const Caller& caller, const AuditedAction& action, const a
   }
 }
 
+void AuditLog::RecordRefusal(const Caller& caller, const AuditedAction& action, const absl::Status& end) {
+  if (end.ok() || absl::IsCancelled(end) || absl::IsUnavailable(end) || absl::IsAborted(end)) return;
+  Record(caller, action, end);
+}
+
 void AuditLog::RecordFailure(v1::AuditEntry entry) {
   const base::SystemTime now = base::FromProto(entry.time());
   std::string key = fmt::format("{}\n{}\n{}\n{}", HostOf(entry.peer()), entry.name(), entry.action(), entry.code());

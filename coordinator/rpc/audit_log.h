@@ -57,6 +57,11 @@ class AuditLog {
   // refused for what he is or how often he asks is told of in the program's log, too, as often as in this one.
   void Record(const Caller& caller, const AuditedAction& action, const absl::Status& answer);
 
+  // For streams and transfers, which end all the time: records the end where it is a refusal or a failure. That is any
+  // but OK, CANCELLED, UNAVAILABLE (the coordinator stops, or has no room just now) and ABORTED (the worker has another
+  // session). Waits for nothing.
+  void RecordRefusal(const Caller& caller, const AuditedAction& action, const absl::Status& end);
+
   // Latest first, with those that have waited until now. Codes as Store::ListAuditEntries.
   [[nodiscard]] absl::StatusOr<v1::ListAuditEntriesResponse> List(const v1::ListAuditEntriesRequest& request);
 

@@ -214,7 +214,8 @@ absl::Status GrpcServer::Begin(const v1::CoordinatorConfig& config) {
   device_service_ = std::make_unique<DeviceService>(actor_.get(), store_, admission_.get(), &audit_);
   report_service_ = std::make_unique<ReportService>(*store_, clock_, admission_.get());
   model_service_ = std::make_unique<ModelService>(models_.get(), store_, admission_.get(), &audit_, &stalls_);
-  worker_service_ = std::make_unique<WorkerService>(actor_.get(), models_.get(), access, admission_.get(), &stalls_);
+  worker_service_ =
+      std::make_unique<WorkerService>(actor_.get(), models_.get(), access, admission_.get(), &audit_, &stalls_);
   enrollment_service_ = std::make_unique<EnrollmentService>(desk, enrollment_limit_.get(), admission_.get(), &audit_);
   admin_service_ = std::make_unique<AdminService>(desk, store_, admission_.get(), &audit_);
 

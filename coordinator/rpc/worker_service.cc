@@ -39,7 +39,7 @@ absl::Status ReadPiece(const models::ServedFile& file, std::uint64_t position, s
 
 grpc::ServerBidiReactor<v1::WorkerMessage, v1::CoordinatorMessage>* WorkerService::Connect(
     grpc::CallbackServerContext* context) {
-  return WorkerSession::Start(actor_, access_, context, hello_timeout_);
+  return WorkerSession::Start(actor_, access_, audit_, context, hello_timeout_);
 }
 
 grpc::Status WorkerService::FetchModel(grpc::ServerContext* context, const v1::FetchModelRequest* request,
@@ -49,6 +49,7 @@ grpc::Status WorkerService::FetchModel(grpc::ServerContext* context, const v1::F
       fmt::format("{} model files are being sent, as many as may be at once; it comes later", kMaxFetches));
   if (fetch_count_.fetch_add(1) < kMaxFetches) status = Fetch(*request, context, writer);
   fetch_count_.fetch_sub(1);
+  audit_->RecordRefusal(CallerOf(*context), {.action = "FetchModel", .subject = request->sha256()}, status);
   return rpc::ToGrpc(status);
 }
 

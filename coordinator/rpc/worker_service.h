@@ -9,21 +9,24 @@
 #include "coordinator/rpc/access_control.h"
 #include "coordinator/rpc/actor.h"
 #include "coordinator/rpc/admission.h"
+#include "coordinator/rpc/audit_log.h"
 #include "coordinator/rpc/stall_watch.h"
 
 namespace ballast::coordinator {
 
 // What it is given must outlive it. A stream that says no hello within `hello_timeout` is ended with DEADLINE_EXCEEDED.
+// What is refused is recorded in the audit log.
 // Thread-safe.
 class WorkerService final : public v1::WorkerService::WithCallbackMethod_Connect<v1::WorkerService::Service> {
  public:
   // `access` is null where nobody has a certificate.
   WorkerService(Actor* actor, models::ModelLibrary* library, AccessControl* access, Admission* admission,
-                StallWatch* stalls, std::chrono::milliseconds hello_timeout = std::chrono::seconds(10))
+                AuditLog* audit, StallWatch* stalls, std::chrono::milliseconds hello_timeout = std::chrono::seconds(10))
       : actor_(actor),
         library_(library),
         access_(access),
         admission_(admission),
+        audit_(audit),
         stalls_(stalls),
         hello_timeout_(hello_timeout) {}
 
@@ -45,6 +48,7 @@ class WorkerService final : public v1::WorkerService::WithCallbackMethod_Connect
   models::ModelLibrary* const library_;
   AccessControl* const access_;
   Admission* const admission_;
+  AuditLog* const audit_;
   StallWatch* const stalls_;
   const std::chrono::milliseconds hello_timeout_;
   std::atomic<int> fetch_count_{0};

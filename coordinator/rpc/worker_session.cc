@@ -23,9 +23,9 @@ constexpr std::size_t kMaxOutgoingBytes = 16U << 20U;
 
 }  // namespace
 
-WorkerSession* WorkerSession::Start(Actor* actor, AccessControl* access, grpc::CallbackServerContext* context,
-                                    std::chrono::milliseconds hello_timeout) {
-  std::shared_ptr<WorkerSession> session(new WorkerSession(actor, context));
+WorkerSession* WorkerSession::Start(Actor* actor, AccessControl* access, AuditLog* audit,
+                                    grpc::CallbackServerContext* context, std::chrono::milliseconds hello_timeout) {
+  std::shared_ptr<WorkerSession> session(new WorkerSession(actor, audit, context));
   session->self_ = session;
   session->awaiting_ = session;
   session->hello_alarm_.Set(
@@ -93,7 +93,6 @@ void WorkerSession::OnReadDone(bool ok) {
                 "this certificate is that of device {}, and the worker says that it is device {}; start it without "
                 "--device-id, or join with a token for the other name",
                 base::Quoted(caller_.name), base::Quoted(device_id_)));
-        base::Log().warn("{}: {}", context_->peer(), end_->error_message());
         FinishNow();
         return;
       }
@@ -212,9 +211,15 @@ void WorkerSession::OnDone() {
   hello_alarm_.Cancel();
   open_call_ = {};
   core::SessionId session = 0;
+  std::optional<grpc::Status> end;
   {
     const std::lock_guard lock(mutex_);
     session = session_;
+    end = end_;
+  }
+  // Only here, on a thread of gRPC's: what ends a session may be the actor, which waits for no one.
+  if (end.has_value()) {
+    audit_->RecordRefusal(caller_, {.action = "Connect", .subject = device_id_}, rpc::FromGrpc(*end));
   }
   if (session != 0) actor_->CloseSession(session);
   const std::shared_ptr<WorkerSession> last = std::move(self_);

@@ -12,6 +12,7 @@
 #include "ballast/v1/worker_service.grpc.pb.h"
 #include "coordinator/rpc/access_control.h"
 #include "coordinator/rpc/actor.h"
+#include "coordinator/rpc/audit_log.h"
 #include "coordinator/rpc/caller.h"
 #include "grpcpp/alarm.h"
 #include "grpcpp/grpcpp.h"
@@ -25,17 +26,18 @@ class WorkerSession final : public grpc::ServerBidiReactor<v1::WorkerMessage, v1
                             public std::enable_shared_from_this<WorkerSession> {
  public:
   // Starts serving a stream; gRPC deletes nothing, the session keeps itself alive until OnDone.
-  // `access` is null where nobody has a certificate; else the session ends with the certificate it came with.
-  static WorkerSession* Start(Actor* actor, AccessControl* access, grpc::CallbackServerContext* context,
-                              std::chrono::milliseconds hello_timeout);
+  // `access` is null where nobody has a certificate; else the session ends with the certificate it came with. An end
+  // that is a refusal is recorded in `audit`, which outlives the session.
+  static WorkerSession* Start(Actor* actor, AccessControl* access, AuditLog* audit,
+                              grpc::CallbackServerContext* context, std::chrono::milliseconds hello_timeout);
 
   void Send(v1::CoordinatorMessage message) override;
   void Finish(absl::Status status) override;
   void Release(std::size_t messages, std::size_t bytes) override;
 
  private:
-  WorkerSession(Actor* actor, grpc::CallbackServerContext* context)
-      : actor_(actor), context_(context), caller_(CallerOf(*context)) {}
+  WorkerSession(Actor* actor, AuditLog* audit, grpc::CallbackServerContext* context)
+      : actor_(actor), audit_(audit), context_(context), caller_(CallerOf(*context)) {}
 
   void OnReadDone(bool ok) override;
   void OnWriteDone(bool ok) override;
@@ -53,6 +55,7 @@ class WorkerSession final : public grpc::ServerBidiReactor<v1::WorkerMessage, v1
   void CheckChunk(v1::Record* record);
 
   Actor* const actor_;
+  AuditLog* const audit_;
   grpc::CallbackServerContext* const context_;
   const Caller caller_;
   std::shared_ptr<WorkerSession> self_;      // until OnDone

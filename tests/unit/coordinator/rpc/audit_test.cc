@@ -303,6 +303,30 @@ TEST_F(AuditTest, WhoCallsTooOftenIsToldWhenToComeBack) {
   EXPECT_EQ(Text(entries[0]), "GetJob  RESOURCE_EXHAUSTED");
 }
 
+TEST_F(AuditTest, RefusalsOfWorkersAreWrittenDown) {
+  TestWorker refused(channel_, "dev-1");
+  v1::WorkerMessage message;
+  message.mutable_hello()->set_device_id("dev-1");
+  message.mutable_hello()->set_protocol_version(1);
+  (*message.mutable_hello()->mutable_labels())["class"] = "\x1b[31m";
+  refused.Send(message);
+  EXPECT_EQ(refused.End().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  v1::FetchModelRequest fetch;
+  fetch.set_sha256(std::string(64, 'a'));
+  const auto context = rpc::MakeContext();
+  const auto file = v1::WorkerService::NewStub(channel_)->FetchModel(context.get(), fetch);
+  v1::FilePiece piece;
+  EXPECT_FALSE(file->Read(&piece));
+  EXPECT_EQ(file->Finish().error_code(), grpc::StatusCode::NOT_FOUND);
+  // How sessions end every day is no entry: another one of the device came, and the coordinator stopped.
+  const auto first = Connect("dev-2");
+  const auto second = Connect("dev-2");
+  EXPECT_EQ(first->End().error_code(), grpc::StatusCode::ABORTED);
+  server_.reset();
+  EXPECT_THAT(Texts(), testing::UnorderedElementsAre("Connect dev-1 INVALID_ARGUMENT",
+                                                     "FetchModel " + fetch.sha256() + " NOT_FOUND"));
+}
+
 TEST_F(AuditTest, MessagesThatAreTooLargeAreRefused) {
   StartServer([](v1::CoordinatorConfig* config) { config->mutable_access_limits()->set_message_bytes(1 << 20); });
   v1::SubmitJobRequest request = Request();

@@ -360,6 +360,14 @@ TEST_F(SecureServerTest, AWorkerIsTheDeviceOfItsCertificate) {
   const grpc::Status status = other.End();
   EXPECT_EQ(status.error_code(), grpc::StatusCode::PERMISSION_DENIED);
   EXPECT_THAT(status.error_message(), HasSubstr("device 'dev-1', and the worker says that it is device 'dev-2'"));
+  server_.reset();
+  const auto log = database_->ListAuditEntries({});
+  ASSERT_TRUE(log.ok()) << log.status();
+  ASSERT_EQ(log->entries_size(), 2) << "latest first, before it that it joined";
+  EXPECT_EQ(log->entries(0).action(), "Connect");
+  EXPECT_EQ(log->entries(0).name(), "dev-1");
+  EXPECT_EQ(log->entries(0).subject(), "dev-2");
+  EXPECT_EQ(log->entries(0).code(), "PERMISSION_DENIED");
 }
 
 TEST_F(SecureServerTest, AReasonIsOneLineOfPlainText) {

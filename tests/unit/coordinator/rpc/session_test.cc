@@ -35,7 +35,8 @@ TEST_F(SessionTest, BeginsWithHello) {
 
 TEST_F(SessionTest, AStreamThatSaysNothingIsEnded) {
   std::unique_ptr<Actor> actor = Actor::Start(store_.get(), &base::RealClock(), {}).value();
-  WorkerService service(actor.get(), nullptr, nullptr, nullptr, nullptr, std::chrono::milliseconds(1));
+  AuditLog audit(store_.get(), &base::RealClock());
+  WorkerService service(actor.get(), nullptr, nullptr, nullptr, &audit, nullptr, std::chrono::milliseconds(1));
   grpc::ServerBuilder builder;
   int port = 0;
   builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
