@@ -3,6 +3,7 @@
 #include <array>
 #include <charconv>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include <fmt/chrono.h>
@@ -37,11 +38,21 @@ std::string Sign(std::string_view text, std::string_view secret) {
   return {reinterpret_cast<const char*>(code.data()), size};
 }
 
+// A time as a whole number of `Unit` since the epoch.
+template <typename Unit>
+std::optional<base::SystemTime> ParseTime(std::string_view text) {
+  constexpr std::int64_t kMax = std::chrono::floor<Unit>(std::chrono::nanoseconds::max()).count();
+  std::int64_t count = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
+  if (error != std::errc() || end != text.data() + text.size() || count < 0 || count > kMax) return std::nullopt;
+  return base::SystemTime(Unit(count));
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> MakeJoinToken(v1::Role role, const std::string& name, std::chrono::nanoseconds ttl,
                                           base::SystemTime now, const std::string& authority_fingerprint,
-                                          std::string_view secret) {
+                                          std::string_view secret, const TokenMaker& maker) {
   if (RoleText(role).empty()) return absl::InvalidArgumentError("a token needs a role: worker, client or admin");
   if (!name.empty()) BALLAST_RETURN_IF_ERROR(CheckHolderName(role, name));
   if (ttl < std::chrono::seconds(1) || ttl > kMaxTokenTtl) {
@@ -50,8 +61,10 @@ absl::StatusOr<std::string> MakeJoinToken(v1::Role role, const std::string& name
   }
   BALLAST_ASSIGN_OR_RETURN(const std::string random, RandomBytes(kIdBytes));
   const std::int64_t expire_seconds = std::chrono::ceil<std::chrono::seconds>(now + ttl).time_since_epoch().count();
+  const std::int64_t make_ms = std::chrono::floor<std::chrono::milliseconds>(now).time_since_epoch().count();
   const std::string content =
-      fmt::format("{}|{}|{}|{}|{}", RoleText(role), expire_seconds, Encode(random), authority_fingerprint, name);
+      fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}", RoleText(role), expire_seconds, Encode(random), authority_fingerprint,
+                  name, make_ms, RoleText(maker.role), maker.name, maker.serial);
   const std::string text = fmt::format("{}.{}", kPrefix, Encode(content));
   return fmt::format("{}.{}", text, Encode(Sign(text, secret)));
 }
@@ -64,18 +77,20 @@ absl::StatusOr<JoinToken> ReadJoinToken(std::string_view text) {
   std::string content;
   if (parts.size() != 3 || parts[0] != kPrefix || !absl::WebSafeBase64Unescape(parts[1], &content)) return none;
   const std::vector<std::string> fields = absl::StrSplit(content, '|');
-  if (fields.size() != 5) return none;
+  if (fields.size() != 9) return none;
   JoinToken token;
   const absl::StatusOr<v1::Role> role = ParseRole(fields[0]);
-  std::int64_t expire_seconds = 0;
-  const auto [end, error] = std::from_chars(fields[1].data(), fields[1].data() + fields[1].size(), expire_seconds);
-  constexpr std::int64_t kMaxSeconds = INT64_MAX / 1'000'000'000;
-  if (!role.ok() || error != std::errc() || end != fields[1].data() + fields[1].size() || expire_seconds < 0 ||
-      expire_seconds > kMaxSeconds || fields[2].empty() || !base::IsSha256(fields[3])) {
-    return none;
+  const auto expire_time = ParseTime<std::chrono::seconds>(fields[1]);
+  const auto make_time = ParseTime<std::chrono::milliseconds>(fields[5]);
+  if (!role.ok() || !expire_time || !make_time || fields[2].empty() || !base::IsSha256(fields[3])) return none;
+  if (!fields[7].empty()) {
+    const absl::StatusOr<v1::Role> maker_role = ParseRole(fields[6]);
+    if (!maker_role.ok()) return none;
+    token.maker = {.role = *maker_role, .name = fields[7], .serial = fields[8]};
   }
   token.role = *role;
-  token.expire_time = base::SystemTime(std::chrono::seconds(expire_seconds));
+  token.expire_time = *expire_time;
+  token.make_time = *make_time;
   token.token_id = fields[2];
   token.authority_fingerprint = fields[3];
   token.name = fields[4];

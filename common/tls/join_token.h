@@ -11,11 +11,20 @@
 
 namespace ballast::tls {
 
+// Who made a token over the network, by his certificate; all empty where it was made on the coordinator's own machine.
+struct TokenMaker {
+  v1::Role role = v1::ROLE_UNSPECIFIED;
+  std::string name;
+  std::string serial;
+};
+
 // What a token says. Self-contained: nothing of it is kept until it is used.
 struct JoinToken {
   v1::Role role = v1::ROLE_UNSPECIFIED;
   std::string name;  // the only name it may be used for; empty: any
   base::SystemTime expire_time;
+  base::SystemTime make_time;  // to a millisecond
+  TokenMaker maker;
   std::string token_id;               // random; by it the second use is known
   std::string authority_fingerprint;  // of the authority whose coordinator takes it, as CertificateFacts has it
 };
@@ -29,7 +38,7 @@ inline constexpr std::chrono::nanoseconds kMaxTokenTtl = std::chrono::hours(7 * 
 [[nodiscard]] absl::StatusOr<std::string> MakeJoinToken(v1::Role role, const std::string& name,
                                                         std::chrono::nanoseconds ttl, base::SystemTime now,
                                                         const std::string& authority_fingerprint,
-                                                        std::string_view secret);
+                                                        std::string_view secret, const TokenMaker& maker = {});
 
 // What the text says, unchecked: for whoever wants to use it. INVALID_ARGUMENT where it is no token.
 [[nodiscard]] absl::StatusOr<JoinToken> ReadJoinToken(std::string_view text);

@@ -30,7 +30,8 @@ std::string TokenText(const std::string& text) {
 grpc::Status AdminService::CreateJoinToken(grpc::ServerContext* context, const v1::CreateJoinTokenRequest* request,
                                            v1::CreateJoinTokenResponse* reply) {
   if (grpc::Status refused = admission_->Admit(context, "CreateJoinToken"); !refused.ok()) return refused;
-  grpc::Status answer = desk_ == nullptr ? rpc::ToGrpc(NoAuthority()) : Answer(desk_->CreateToken(*request), reply);
+  grpc::Status answer =
+      desk_ == nullptr ? rpc::ToGrpc(NoAuthority()) : Answer(desk_->CreateToken(*request, CallerOf(*context)), reply);
   return audit_->Done(*context,
                       {.action = "CreateJoinToken", .subject = request->name(), .detail = TokenText(reply->token())},
                       std::move(answer));

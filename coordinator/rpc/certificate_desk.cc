@@ -104,6 +104,23 @@ absl::StatusOr<v1::EnrollResponse> CertificateDesk::Issue(const std::string& req
   return response;
 }
 
+absl::Status CertificateDesk::CheckMaker(const tls::JoinToken& token) const {
+  if (token.maker.name.empty()) return absl::OkStatus();
+  // What was revoked of his after he made it: a certificate of that time would be refused, too.
+  const Caller maker = {.authenticated = true,
+                        .role = token.maker.role,
+                        .name = token.maker.name,
+                        .serial = token.maker.serial,
+                        .issue_time = token.make_time,
+                        .peer = {}};
+  if (access_->CheckRevoked(maker).ok()) return absl::OkStatus();
+  return absl::UnauthenticatedError(
+      fmt::format("the join token was made by {} {}, whose certificate was revoked since; ask an administrator for "
+                  "another, or make "
+                  "one on the coordinator's machine: `ballast-coordinator token --role {}`",
+                  tls::RoleText(maker.role), base::Quoted(maker.name), tls::RoleText(token.role)));
+}
+
 absl::StatusOr<v1::EnrollResponse> CertificateDesk::Enroll(const v1::EnrollRequest& request) {
   const base::SystemTime now = clock_->Now();
   BALLAST_ASSIGN_OR_RETURN(const tls::JoinToken token, tls::CheckJoinToken(request.token(), pki_->token_secret(), now));
@@ -112,6 +129,7 @@ absl::StatusOr<v1::EnrollResponse> CertificateDesk::Enroll(const v1::EnrollReque
   BALLAST_RETURN_IF_ERROR(tls::CheckHolderName(token.role, name));
 
   const std::scoped_lock lock(mutex_);
+  BALLAST_RETURN_IF_ERROR(CheckMaker(token));
   BALLAST_ASSIGN_OR_RETURN(std::vector<v1::Certificate> before, CertificatesOf(name));
   const auto same_token = [&](const v1::Certificate& one) { return one.token_id() == token.token_id; };
   if (std::ranges::any_of(before, same_token)) return TokenWasUsed();
@@ -170,12 +188,17 @@ absl::StatusOr<v1::EnrollResponse> CertificateDesk::Renew(const v1::RenewRequest
   return response;
 }
 
-absl::StatusOr<v1::CreateJoinTokenResponse> CertificateDesk::CreateToken(const v1::CreateJoinTokenRequest& request) {
+absl::StatusOr<v1::CreateJoinTokenResponse> CertificateDesk::CreateToken(const v1::CreateJoinTokenRequest& request,
+                                                                         const Caller& caller) {
+  const std::scoped_lock lock(mutex_);
+  // It may have been revoked since the call was let in, and a token is made after that then.
+  BALLAST_RETURN_IF_ERROR(access_->CheckRevoked(caller));
   const std::chrono::nanoseconds ttl = request.has_ttl() ? base::FromProto(request.ttl()) : tls::kDefaultTokenTtl;
   v1::CreateJoinTokenResponse response;
-  BALLAST_ASSIGN_OR_RETURN(*response.mutable_token(),
-                           tls::MakeJoinToken(request.role(), request.name(), ttl, clock_->Now(),
-                                              pki_->authority().fingerprint(), pki_->token_secret()));
+  BALLAST_ASSIGN_OR_RETURN(
+      *response.mutable_token(),
+      tls::MakeJoinToken(request.role(), request.name(), ttl, clock_->Now(), pki_->authority().fingerprint(),
+                         pki_->token_secret(), {.role = caller.role, .name = caller.name, .serial = caller.serial}));
   return response;
 }
 

@@ -14,6 +14,7 @@
 #include "ballast/v1/enrollment_service.pb.h"
 #include "ballast/v1/security.pb.h"
 #include "common/base/clock.h"
+#include "common/tls/join_token.h"
 #include "coordinator/rpc/access_control.h"
 #include "coordinator/rpc/caller.h"
 #include "coordinator/rpc/pki.h"
@@ -38,7 +39,8 @@ class CertificateDesk {
   // roles, so that nobody is taken for another by what he is called.
   [[nodiscard]] absl::StatusOr<v1::EnrollResponse> Enroll(const v1::EnrollRequest& request);
   [[nodiscard]] absl::StatusOr<v1::EnrollResponse> Renew(const v1::RenewRequest& request, const Caller& caller);
-  [[nodiscard]] absl::StatusOr<v1::CreateJoinTokenResponse> CreateToken(const v1::CreateJoinTokenRequest& request);
+  [[nodiscard]] absl::StatusOr<v1::CreateJoinTokenResponse> CreateToken(const v1::CreateJoinTokenRequest& request,
+                                                                        const Caller& caller);
   [[nodiscard]] absl::StatusOr<v1::RevokeCertificatesResponse> Revoke(const v1::RevokeCertificatesRequest& request,
                                                                       const Caller& caller);
 
@@ -46,6 +48,8 @@ class CertificateDesk {
   // Issues one and gives what is to be stored of it.
   [[nodiscard]] absl::StatusOr<v1::EnrollResponse> Issue(const std::string& request_pem, v1::Role role,
                                                          const std::string& name);
+  // UNAUTHENTICATED where the certificates of whoever made the token were revoked after he made it.
+  [[nodiscard]] absl::Status CheckMaker(const tls::JoinToken& token) const;
   // Every certificate that was ever issued to this name.
   [[nodiscard]] absl::StatusOr<std::vector<v1::Certificate>> CertificatesOf(const std::string& name);
   // What RevokeCertificates is about: certificates, and the roles of a name.

@@ -37,9 +37,23 @@ TEST(JoinTokenTest, SaysWhatItWasMadeFor) {
   EXPECT_EQ(token->role, v1::WORKER);
   EXPECT_EQ(token->name, "mini-3");
   EXPECT_EQ(token->expire_time, kNow + minutes(15));
+  EXPECT_EQ(token->make_time, kNow);
+  EXPECT_EQ(token->maker.name, "") << "made on the coordinator's machine";
   EXPECT_EQ(token->authority_fingerprint, kFingerprint);
   EXPECT_EQ(token->token_id.size(), 16U);
   EXPECT_EQ(ReadJoinToken(text)->token_id, token->token_id);
+}
+
+TEST(JoinTokenTest, SaysWhoMadeIt) {
+  const base::SystemTime now = kNow + std::chrono::milliseconds(7);
+  const TokenMaker maker = {.role = v1::ADMIN, .name = "kim+work@lab", .serial = "4f00"};
+  const auto token =
+      CheckJoinToken(*MakeJoinToken(v1::WORKER, "", hours(24), now, kFingerprint, kSecret, maker), kSecret, now);
+  ASSERT_TRUE(token.ok()) << token.status();
+  EXPECT_EQ(token->make_time, now);
+  EXPECT_EQ(token->maker.role, v1::ADMIN);
+  EXPECT_EQ(token->maker.name, "kim+work@lab");
+  EXPECT_EQ(token->maker.serial, "4f00");
 }
 
 TEST(JoinTokenTest, EachIsAnother) {

@@ -1,10 +1,12 @@
 // The server with certificates: real TLS, real store.
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -368,6 +370,47 @@ TEST_F(SecureServerTest, AWorkerIsTheDeviceOfItsCertificate) {
   EXPECT_EQ(log->entries(0).name(), "dev-1");
   EXPECT_EQ(log->entries(0).subject(), "dev-2");
   EXPECT_EQ(log->entries(0).code(), "PERMISSION_DENIED");
+}
+
+TEST_F(SecureServerTest, TokensGoWithTheCertificateOfWhoeverMadeThem) {
+  const tls::Identity root = *Join(Token(v1::ADMIN), "root");
+  const tls::Identity kim = *Join(Token(v1::ADMIN), "kim");
+  const auto token_of = [&](const tls::Identity& who, v1::Role role, const std::string& name = "") {
+    v1::CreateJoinTokenRequest request;
+    request.set_role(role);
+    request.set_name(name);
+    v1::CreateJoinTokenResponse made;
+    const grpc::Status status =
+        v1::AdminService::NewStub(ChannelOf(who))->CreateJoinToken(rpc::MakeContext(seconds(10)).get(), request, &made);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    return made.token();
+  };
+  const std::string of_root = token_of(root, v1::WORKER);
+  const std::string before = token_of(kim, v1::WORKER);
+  const std::string way_back = token_of(kim, v1::ADMIN);
+  const tls::Identity renewed = *rpc::Renew(server_->address(), kim, seconds(10));
+  EXPECT_TRUE(Join(before, "dev-1").ok()) << "a renewed certificate takes nothing back";
+
+  const std::string by_serial = token_of(renewed, v1::CLIENT);
+  v1::RevokeCertificatesRequest one;
+  one.set_serial(renewed.facts.serial);
+  ASSERT_TRUE(Revoke(root, one).ok());
+  EXPECT_EQ(Join(by_serial, "x").status().code(), absl::StatusCode::kUnauthenticated);
+
+  ASSERT_TRUE(Revoke(root, "kim").ok());
+  const absl::Status refused = Join(way_back, "ghost").status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kUnauthenticated);
+  EXPECT_THAT(Message(refused), HasSubstr("was made by admin 'kim', whose certificate was revoked since; ask"));
+  EXPECT_TRUE(Join(of_root, "dev-2").ok());
+  v1::ListAuditEntriesResponse log;
+  ASSERT_TRUE(
+      v1::AdminService::NewStub(ChannelOf(root))->ListAuditEntries(rpc::MakeContext(seconds(10)).get(), {}, &log).ok());
+  EXPECT_TRUE(std::ranges::any_of(log.entries(), [](const v1::AuditEntry& entry) {
+    return entry.action() == "Enroll" && entry.subject() == "ghost" && entry.code() == "UNAUTHENTICATED";
+  }));
+  // Also after a restart.
+  StartSecure();
+  EXPECT_EQ(Join(way_back, "ghost").status().code(), absl::StatusCode::kUnauthenticated);
 }
 
 TEST_F(SecureServerTest, AReasonIsOneLineOfPlainText) {
