@@ -1,5 +1,6 @@
 #include "coordinator/rpc/access_control.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -146,6 +147,15 @@ bool AccessControl::IsNameRevoked(v1::Role role, const std::string& name) const 
   const std::scoped_lock lock(mutex_);
   if (role == v1::WORKER) return revoked_names_.contains({v1::WORKER, name});
   return revoked_names_.contains({v1::CLIENT, name}) || revoked_names_.contains({v1::ADMIN, name});
+}
+
+bool AccessControl::HasLaterCall(const Caller& holder) const {
+  const std::scoped_lock lock(mutex_);
+  return std::any_of(open_.begin(), open_.end(), [&holder](const auto& entry) {
+    const tls::CertificateFacts& facts = entry.second.facts;
+    return facts.role == holder.role && facts.name == holder.name && facts.serial != holder.serial &&
+           tls::IssueTime(facts) >= holder.issue_time;
+  });
 }
 
 void AccessControl::EndRevoked() {

@@ -304,7 +304,6 @@ void Actor::ReleaseOutput(core::Output output) {
   } else if (auto* end = std::get_if<core::EndSession>(&output)) {
     const auto it = sessions_.find(end->session);
     if (it == sessions_.end()) return;
-    base::Log().warn("session {} ends: {}", end->session, std::string(end->status.message()));
     it->second->Finish(std::move(end->status));
     sessions_.erase(it);
   } else if (auto* publish = std::get_if<core::PublishUpdate>(&output)) {

@@ -25,7 +25,7 @@ constexpr std::size_t kMaxOutgoingBytes = 16U << 20U;
 
 WorkerSession* WorkerSession::Start(Actor* actor, AccessControl* access, AuditLog* audit,
                                     grpc::CallbackServerContext* context, std::chrono::milliseconds hello_timeout) {
-  std::shared_ptr<WorkerSession> session(new WorkerSession(actor, audit, context));
+  std::shared_ptr<WorkerSession> session(new WorkerSession(actor, access, audit, context));
   session->self_ = session;
   session->awaiting_ = session;
   session->hello_alarm_.Set(
@@ -173,7 +173,13 @@ void WorkerSession::OnWriteDone(bool ok) {
 }
 
 void WorkerSession::Finish(absl::Status status) {
+  const bool renewed = absl::IsAborted(status) && access_ != nullptr && access_->HasLaterCall(caller_);
   const std::lock_guard lock(mutex_);
+  if (renewed) {
+    base::Log().info("device {} goes on in another session, with a later certificate", base::Quoted(device_id_));
+  } else if (!absl::IsUnavailable(status)) {  // the whole coordinator's affair, and told of as such
+    base::Log().warn("the session of device {} ends: {}", base::Quoted(device_id_), std::string(status.message()));
+  }
   if (finished_ || end_.has_value()) return;
   end_ = rpc::ToGrpc(status);
   WriteNext();

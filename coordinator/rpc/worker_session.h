@@ -36,8 +36,8 @@ class WorkerSession final : public grpc::ServerBidiReactor<v1::WorkerMessage, v1
   void Release(std::size_t messages, std::size_t bytes) override;
 
  private:
-  WorkerSession(Actor* actor, AuditLog* audit, grpc::CallbackServerContext* context)
-      : actor_(actor), audit_(audit), context_(context), caller_(CallerOf(*context)) {}
+  WorkerSession(Actor* actor, AccessControl* access, AuditLog* audit, grpc::CallbackServerContext* context)
+      : actor_(actor), access_(access), audit_(audit), context_(context), caller_(CallerOf(*context)) {}
 
   void OnReadDone(bool ok) override;
   void OnWriteDone(bool ok) override;
@@ -55,6 +55,7 @@ class WorkerSession final : public grpc::ServerBidiReactor<v1::WorkerMessage, v1
   void CheckChunk(v1::Record* record);
 
   Actor* const actor_;
+  AccessControl* const access_;  // may be null
   AuditLog* const audit_;
   grpc::CallbackServerContext* const context_;
   const Caller caller_;

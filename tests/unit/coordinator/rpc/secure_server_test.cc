@@ -372,6 +372,25 @@ TEST_F(SecureServerTest, AWorkerIsTheDeviceOfItsCertificate) {
   EXPECT_EQ(log->entries(0).code(), "PERMISSION_DENIED");
 }
 
+TEST_F(SecureServerTest, AWorkerThatRenewedIsNotTakenForAnother) {
+  const tls::Identity first = *Join(Token(v1::WORKER), "dev-1");
+  const tls::Identity second = *rpc::Renew(server_->address(), first, seconds(10));
+  const auto log_of_next = [&](TestWorker* before, const tls::Identity& identity) {
+    testing::internal::CaptureStderr();
+    auto next = std::make_unique<TestWorker>(ChannelOf(identity), "dev-1");
+    next->Hello();
+    EXPECT_EQ(before->End().error_code(), grpc::StatusCode::ABORTED);
+    return std::pair(std::move(next), testing::internal::GetCapturedStderr());
+  };
+  TestWorker old(ChannelOf(first), "dev-1");
+  old.Hello();
+  const auto [renewed, quiet] = log_of_next(&old, second);
+  EXPECT_THAT(quiet, testing::Not(HasSubstr("another worker")));
+  // As of a second machine that has a copy of the data directory.
+  const auto [copy, loud] = log_of_next(renewed.get(), second);
+  EXPECT_THAT(loud, HasSubstr("the session of device 'dev-1' ends: another worker connected as device dev-1"));
+}
+
 TEST_F(SecureServerTest, TokensGoWithTheCertificateOfWhoeverMadeThem) {
   const tls::Identity root = *Join(Token(v1::ADMIN), "root");
   const tls::Identity kim = *Join(Token(v1::ADMIN), "kim");
