@@ -13,6 +13,7 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <utility>
 #include <variant>
@@ -29,10 +30,14 @@ namespace ballast::cli {
 namespace {
 
 using std::chrono::milliseconds;
+using std::chrono::nanoseconds;
 
 constexpr milliseconds kFirstPause(100);
 constexpr milliseconds kLongestPause(5'000);
 constexpr milliseconds kReconnectPatience(300'000);
+// What a job waits for is asked for when nothing was heard of it for so long.
+constexpr milliseconds kQuiet(3'000);
+constexpr milliseconds kAskTimeout(1'000);
 
 struct StreamEnded {
   absl::Status status;
@@ -49,9 +54,15 @@ class EventQueue {
     events_.push_back(std::move(event));
     arrived_.notify_one();
   }
-  FollowEvent Pop() {
+  // Waits for at most `timeout`, or as long as it takes; nothing when that is over.
+  std::optional<FollowEvent> Pop(std::optional<nanoseconds> timeout) {
     std::unique_lock lock(mutex_);
-    arrived_.wait(lock, [this] { return !events_.empty(); });
+    const auto any = [this] { return !events_.empty(); };
+    if (!timeout) {
+      arrived_.wait(lock, any);
+    } else if (!arrived_.wait_for(lock, *timeout, any)) {
+      return std::nullopt;
+    }
     FollowEvent event = std::move(events_.front());
     events_.pop_front();
     return event;
@@ -128,19 +139,22 @@ class Follower {
     WatchChildren();
     auto reader = std::make_unique<WatchReader>(session_, job_id_, queue_);
     while (true) {
-      FollowEvent event = queue_.Pop();
-      if (const auto* update = std::get_if<v1::JobUpdate>(&event)) {
+      DoWhatIsDue();
+      const std::optional<FollowEvent> event = queue_.Pop(UntilDue());
+      if (!event) continue;
+      if (const auto* update = std::get_if<v1::JobUpdate>(&*event)) {
         pause_ = kFirstPause;
         lost_ = false;
+        heard_at_ = context_.clock.Monotonic();
         printer_.Update(*update);
-      } else if (std::holds_alternative<Interrupted>(event)) {
+      } else if (std::holds_alternative<Interrupted>(*event)) {
         if (!TakeInterrupt()) return Result(/*ended=*/false);
-      } else if (std::holds_alternative<ChildEnded>(event)) {
+      } else if (std::holds_alternative<ChildEnded>(*event)) {
         // Where it was the coordinator the stream ends as well, and is opened again then.
         BALLAST_RETURN_IF_ERROR(RestartEnded());
         WatchChildren();
       } else {
-        const absl::Status status = std::get<StreamEnded>(event).status;
+        const absl::Status status = std::get<StreamEnded>(*event).status;
         reader.reset();
         if (Ended(printer_.progress().job())) return Result(/*ended=*/true);
         BALLAST_RETURN_IF_ERROR(Recover(status));
@@ -159,6 +173,39 @@ class Follower {
     // An interrupt may come before the first update.
     result.job.set_job_id(job_id_);
     return result;
+  }
+
+  // When the coordinator is to be asked what the job waits for; nothing while updates say what goes on.
+  std::optional<nanoseconds> QuestionDue() const {
+    if (!printer_.progress().OnlyWaits()) return std::nullopt;
+    return heard_at_ + kQuiet;
+  }
+
+  // How long nothing has to be done if nothing happens; nothing: for ever.
+  std::optional<nanoseconds> UntilDue() const {
+    const nanoseconds now = context_.clock.Monotonic();
+    std::optional<nanoseconds> left;
+    for (const std::optional<nanoseconds>& due : {printer_.redraw_due(), QuestionDue()}) {
+      if (due) left = std::min(left.value_or(nanoseconds::max()), std::max(*due - now, nanoseconds(0)));
+    }
+    return left;
+  }
+
+  void DoWhatIsDue() {
+    const nanoseconds now = context_.clock.Monotonic();
+    const auto is_due = [now](const std::optional<nanoseconds>& due) { return due && *due <= now; };
+    if (is_due(printer_.redraw_due())) printer_.DrawOwed();
+    if (is_due(QuestionDue())) AskWhatItWaitsFor();
+  }
+
+  // No update comes when only that changes. What goes wrong does not matter: it is asked again, and the stream shows
+  // it.
+  void AskWhatItWaitsFor() {
+    const auto context = rpc::MakeContext(kAskTimeout);
+    const Interrupts::Scope scope(context_.interrupts, [&context] { context->TryCancel(); });
+    const absl::StatusOr<v1::Job> job = session_.GetJob(context.get(), job_id_);
+    if (job.ok()) printer_.UpdateWaitReasons(*job);
+    heard_at_ = context_.clock.Monotonic();
   }
 
   // False: stop following.
@@ -233,6 +280,7 @@ class Follower {
   int interrupts_ = 0;
   bool cancel_wanted_ = false;
   bool lost_ = false;
+  nanoseconds heard_at_{0};                         // of the job: the last update or answer
   std::chrono::steady_clock::time_point lost_since_;
   milliseconds pause_ = kFirstPause;
 };

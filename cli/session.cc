@@ -170,6 +170,15 @@ std::unique_ptr<grpc::ClientReader<v1::JobUpdate>> Session::Watch(grpc::ClientCo
   return jobs_->WatchJob(context, request);
 }
 
+absl::StatusOr<v1::Job> Session::GetJob(grpc::ClientContext* context, const std::string& job_id) {
+  v1::GetJobRequest request;
+  request.set_job_id(job_id);
+  v1::Job job;
+  const absl::Status status = rpc::FromGrpc(jobs_->GetJob(context, request, &job));
+  if (!status.ok()) return status;
+  return job;
+}
+
 absl::Status Session::Cancel(grpc::ClientContext* context, const std::string& job_id) {
   v1::CancelJobRequest request;
   request.set_job_id(job_id);

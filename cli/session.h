@@ -130,6 +130,9 @@ class Session {
     return models_->PushModel(context);
   }
 
+  // One job, with a context of the caller's. Not explained, not repeated.
+  [[nodiscard]] absl::StatusOr<v1::Job> GetJob(grpc::ClientContext* context, const std::string& job_id);
+
   // Asks for a job's end, with a context of the caller's. Not explained, not repeated.
   [[nodiscard]] absl::Status Cancel(grpc::ClientContext* context, const std::string& job_id);
 

@@ -40,15 +40,6 @@ std::string BytesOrDash(std::uint64_t bytes) {
   return bytes == 0 ? "-" : base::FormatBytes(bytes);
 }
 
-// What holds up the most runs, and how many other reasons there are.
-std::string WaitText(const v1::Job& job) {
-  if (job.wait_reasons().empty()) return "-";
-  const v1::WaitReason& first = job.wait_reasons(0);
-  std::string text = fmt::format("{}: {}", first.run_count(), first.message());
-  if (job.wait_reasons_size() > 1) text += fmt::format(" (and {} more)", job.wait_reasons_size() - 1);
-  return text;
-}
-
 std::string WaitReasonsText(const v1::Job& job) {
   std::string text;
   for (const v1::WaitReason& reason : job.wait_reasons()) {
@@ -71,6 +62,14 @@ std::string DeviceNote(const v1::Device& device) {
 }
 
 }  // namespace
+
+std::string WaitText(const v1::Job& job) {
+  if (job.wait_reasons().empty()) return "-";
+  const v1::WaitReason& first = job.wait_reasons(0);
+  std::string text = fmt::format("{}: {}", first.run_count(), first.message());
+  if (job.wait_reasons_size() > 1) text += fmt::format(" (and {} more)", job.wait_reasons_size() - 1);
+  return text;
+}
 
 std::vector<Field<v1::Job>> JobFields() {
   using Job = v1::Job;

@@ -1,6 +1,7 @@
 // The columns of lists.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "ballast/v1/device.pb.h"
@@ -21,5 +22,9 @@ namespace ballast::cli {
 [[nodiscard]] std::vector<Field<v1::AuditEntry>> AuditFields();
 [[nodiscard]] std::vector<Field<v1::ModelEntry>> ModelEntryFields();
 [[nodiscard]] std::vector<Field<v1::Certificate>> CertificateFields();
+
+// What holds up the most runs of a job, and how many other reasons there are: `3: device mini-2 is not connected (and 1
+// more)`; `-` where nothing does.
+[[nodiscard]] std::string WaitText(const v1::Job& job);
 
 }  // namespace ballast::cli

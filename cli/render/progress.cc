@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "cli/render/list_fields.h"
 #include "cli/render/text_value.h"
 #include "cli/render/text_width.h"
 #include "common/base/clock.h"
@@ -69,7 +70,8 @@ std::string ModelText(const v1::RunProgress& progress) {
 }
 
 std::string Figures(const v1::RunProgress& progress, const v1::Workload& workload) {
-  std::string text = (workload.has_command() ? std::string() : ModelText(progress)) + "used " + Percent(progress.used_percent());
+  std::string text =
+      (workload.has_command() ? std::string() : ModelText(progress)) + "used " + Percent(progress.used_percent());
   const bool loading = progress.phase() == v1::Phase::RAMP || progress.phase() == v1::Phase::HOLD;
   if (const std::string other = OtherTarget(workload); loading && !other.empty()) {
     text += other;
@@ -104,6 +106,10 @@ std::string RunName(const v1::Run& run) {
   return Printable(name);
 }
 
+bool GoesOn(const v1::Run& run) {
+  return run.state() == v1::Run::ASSIGNED || run.state() == v1::Run::RUNNING;
+}
+
 std::string OutcomeText(const v1::Run& run) {
   const std::string kind = v1::OutcomeKind_Name(run.outcome().kind());
   return run.outcome().message().empty() ? kind : fmt::format("{}: {}", kind, Printable(run.outcome().message()));
@@ -128,21 +134,59 @@ std::vector<std::string> JobProgress::ApplyJob(const v1::Job& job) {
   const v1::Job::State before = job_.state();
   const bool cancel_before = job_.cancel_requested();
   job_ = job;
-  if (job.state() == before && job.cancel_requested() == cancel_before) return {};
-  switch (job.state()) {
+  std::vector<std::string> lines = StateLines(before, cancel_before);
+  if (job_.state() == v1::Job::QUEUED) {
+    for (std::string& line : WaitLines()) lines.push_back(std::move(line));
+  } else if (FirstWait() != wait_told_) {
+    // Between two runs there is a moment of waiting, too, that is not worth a line: ApplyWaitReasons finds what lasts.
+    wait_told_.reset();
+  }
+  return lines;
+}
+
+std::vector<std::string> JobProgress::StateLines(v1::Job::State before, bool cancel_before) const {
+  if (job_.state() == before && job_.cancel_requested() == cancel_before) return {};
+  switch (job_.state()) {
     case v1::Job::QUEUED:
-      return {fmt::format("{}: {} queued, {} run{}", job.job_id(), WorkloadName(job.spec().workload()), job.run_count(),
-                          job.run_count() == 1 ? "" : "s")};
+      return {fmt::format("{}: {} queued, {} run{}", job_.job_id(), WorkloadName(job_.spec().workload()),
+                          job_.run_count(), job_.run_count() == 1 ? "" : "s")};
     case v1::Job::RUNNING:
-      return {fmt::format("{}: {}", job.job_id(), job.cancel_requested() ? "being cancelled" : "running")};
+      return {fmt::format("{}: {}", job_.job_id(), job_.cancel_requested() ? "being cancelled" : "running")};
     case v1::Job::FINISHED:
     case v1::Job::CANCELLED:
-      return {fmt::format("{}: {}, {} of {} runs ended as expected", job.job_id(),
-                          job.state() == v1::Job::FINISHED ? "finished" : "cancelled", job.expected_run_count(),
-                          job.run_count())};
+      return {fmt::format("{}: {}, {} of {} runs ended as expected", job_.job_id(),
+                          job_.state() == v1::Job::FINISHED ? "finished" : "cancelled", job_.expected_run_count(),
+                          job_.run_count())};
     default:
       return {};
   }
+}
+
+std::vector<std::string> JobProgress::ApplyWaitReasons(const v1::Job& job) {
+  *job_.mutable_wait_reasons() = job.wait_reasons();
+  return OnlyWaits() ? WaitLines() : std::vector<std::string>{};
+}
+
+std::optional<JobProgress::WaitSubject> JobProgress::FirstWait() const {
+  if (job_.wait_reasons().empty()) return std::nullopt;
+  return WaitSubject(job_.wait_reasons(0).kind(), job_.wait_reasons(0).device_id());
+}
+
+std::vector<std::string> JobProgress::WaitLines() {
+  std::optional<WaitSubject> first = FirstWait();
+  if (first == wait_told_) return {};
+  wait_told_ = std::move(first);
+  if (!wait_told_) return {};
+  return {fmt::format("{}: waits: {}", job_.job_id(), Printable(WaitText(job_)))};
+}
+
+bool JobProgress::OnlyWaits() const {
+  const auto any = [this](const auto& holds) {
+    return std::any_of(runs_.begin(), runs_.end(), [&](const auto& entry) { return holds(entry.second.run); });
+  };
+  // A run may be heard of before its job.
+  if (job_.job_id().empty()) return false;
+  return any([](const v1::Run& run) { return run.state() == v1::Run::QUEUED; }) && !any(GoesOn);
 }
 
 std::vector<std::string> JobProgress::ApplyRun(const v1::Run& run) {
@@ -150,6 +194,14 @@ std::vector<std::string> JobProgress::ApplyRun(const v1::Run& run) {
   const v1::Run::State before = state.run.state();
   const int attempts_before = state.run.attempts_size();
   state.run = run;
+  if (before == v1::Run::QUEUED && GoesOn(run)) {
+    // Whatever its device was waited for is over, and no update of the job need say so.
+    auto& reasons = *job_.mutable_wait_reasons();
+    reasons.erase(
+        std::remove_if(reasons.begin(), reasons.end(),
+                       [&run](const v1::WaitReason& reason) { return reason.device_id() == run.device_id(); }),
+        reasons.end());
+  }
   if (run.state() == v1::Run::ENDED) {
     state.progress.Clear();
     if (before != v1::Run::ENDED) return {fmt::format("{}: {}", RunName(run), OutcomeText(run))};
@@ -186,7 +238,7 @@ std::vector<std::string> JobProgress::Picture(std::size_t columns, std::size_t r
   const std::string title = Printable(job_.spec().display_name());
   std::vector<const RunState*> going_on;
   for (const auto& [key, state] : runs_) {
-    if (state.run.state() == v1::Run::RUNNING || state.run.state() == v1::Run::ASSIGNED) going_on.push_back(&state);
+    if (GoesOn(state.run)) going_on.push_back(&state);
   }
   const std::size_t waiting = static_cast<std::size_t>(std::count_if(
       runs_.begin(), runs_.end(), [](const auto& entry) { return entry.second.run.state() == v1::Run::QUEUED; }));
@@ -194,15 +246,22 @@ std::vector<std::string> JobProgress::Picture(std::size_t columns, std::size_t r
                               title.empty() ? "" : " \"" + title + "\"", job_.ended_run_count(), job_.run_count(),
                               waiting > 0 ? fmt::format(", {} waiting", waiting) : "",
                               job_.cancel_requested() ? ", being cancelled" : ""));
+  // Where there is little room the runs that go on are worth more.
+  if (waiting > 0 && !job_.wait_reasons().empty() && rows > (going_on.empty() ? 1U : 2U)) {
+    lines.push_back("waits: " + Printable(WaitText(job_)));
+  }
   std::size_t name_columns = 0;
   for (const RunState* state : going_on)
     name_columns = std::max(name_columns, DisplayWidth(Printable(state->run.device_id())));
   name_columns = std::min(name_columns, columns / 4);
+  std::size_t left = going_on.size();
   for (const RunState* state : going_on) {
-    if (lines.size() + 1 >= rows && going_on.size() + 1 > rows) {
-      lines.push_back(fmt::format("… and {} more", going_on.size() + 1 - lines.size()));
+    if (lines.size() == rows) break;
+    if (lines.size() + 1 == rows && left > 1) {
+      lines.push_back(fmt::format("… and {} more", left));
       break;
     }
+    --left;
     std::string name = Truncate(Printable(state->run.device_id()), name_columns);
     name.append(name_columns - DisplayWidth(name), ' ');
     const v1::RunProgress& progress = state->progress;
@@ -234,10 +293,35 @@ void ProgressPrinter::Update(const v1::JobUpdate& update) {
   const bool ended = update.has_run() && update.run().state() == v1::Run::ENDED && !changes.empty();
   if (ended) {
     Note(changes.front());
-  } else if (clock_.Monotonic() - drawn_at_ >= kRedrawInterval) {
-    Erase();
-    Draw();
+  } else {
+    DrawOrOwe();
   }
+}
+
+void ProgressPrinter::UpdateWaitReasons(const v1::Job& job) {
+  const std::string before = WaitText(progress_.job());
+  const std::vector<std::string> changes = progress_.ApplyWaitReasons(job);
+  if (!terminal_.err_is_live) {
+    for (const std::string& line : changes) out_ << line << '\n' << std::flush;
+  } else if (WaitText(progress_.job()) != before) {
+    DrawOrOwe();
+  }
+}
+
+std::optional<std::chrono::nanoseconds> ProgressPrinter::redraw_due() const {
+  if (!owed_) return std::nullopt;
+  return drawn_at_ + kRedrawInterval;
+}
+
+void ProgressPrinter::DrawOwed() {
+  if (owed_) DrawOrOwe();
+}
+
+void ProgressPrinter::DrawOrOwe() {
+  owed_ = clock_.Monotonic() - drawn_at_ < kRedrawInterval;
+  if (owed_) return;
+  Erase();
+  Draw();
 }
 
 void ProgressPrinter::Note(const std::string& line) {
@@ -262,6 +346,7 @@ void ProgressPrinter::Draw() {
   out_ << std::flush;
   drawn_lines_ = lines.size();
   drawn_at_ = clock_.Monotonic();
+  owed_ = false;
 }
 
 }  // namespace ballast::cli

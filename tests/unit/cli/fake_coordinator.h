@@ -94,6 +94,7 @@ class FakeCoordinator : public v1::JobService::Service,
   }
   grpc::Status GetJob(grpc::ServerContext*, const v1::GetJobRequest* request, v1::Job* response) override {
     const std::scoped_lock lock(mutex);
+    if (!get_job_status.ok()) return rpc::ToGrpc(get_job_status);
     return Find(jobs, request->job_id(), "job", response);
   }
   grpc::Status ListJobs(grpc::ServerContext*, const v1::ListJobsRequest* request,
@@ -122,6 +123,16 @@ class FakeCoordinator : public v1::JobService::Service,
                         grpc::ServerWriter<v1::JobUpdate>* writer) override {
     std::unique_lock lock(mutex);
     ++watch_count;
+    std::map<std::string, std::string> written;
+    // What has not changed is not sent again, and what a job waits for is no change, as at the real one.
+    const auto write = [&](const std::string& id, const v1::JobUpdate& update) {
+      v1::JobUpdate compared = update;
+      if (compared.has_job()) compared.mutable_job()->clear_wait_reasons();
+      std::string text = compared.SerializeAsString();
+      if (written[id] == text) return;
+      written[id] = std::move(text);
+      writer->Write(update);
+    };
     while (true) {
       const auto job = jobs.find(request->job_id());
       if (job == jobs.end()) return {grpc::StatusCode::NOT_FOUND, "there is no job " + request->job_id()};
@@ -129,10 +140,10 @@ class FakeCoordinator : public v1::JobService::Service,
       for (const auto& [id, run] : runs) {
         if (run.job_id() != request->job_id()) continue;
         *update.mutable_run() = run;
-        writer->Write(update);
+        write(id, update);
       }
       *update.mutable_job() = job->second;
-      writer->Write(update);
+      write(job->first, update);
       if (job->second.state() == v1::Job::FINISHED || job->second.state() == v1::Job::CANCELLED)
         return grpc::Status::OK;
       ++waiting_watchers_;
@@ -246,6 +257,7 @@ class FakeCoordinator : public v1::JobService::Service,
   bool hold_jobs = false;
   int largest_page = 1000;
   absl::Status submit_status;
+  absl::Status get_job_status;
   int watch_count = 0;
   std::vector<v1::SubmitJobRequest> submitted;
   std::vector<v1::ListRunsRequest> run_requests;

@@ -3,8 +3,13 @@
 #include <fcntl.h>
 #include <sys/file.h>
 
+#include <atomic>
+#include <condition_variable>
 #include <csignal>
 #include <future>
+#include <mutex>
+#include <ostream>
+#include <streambuf>
 
 #include "common/base/file.h"
 #include "gmock/gmock.h"
@@ -15,6 +20,49 @@ namespace ballast::cli {
 namespace {
 
 using testing::HasSubstr;
+
+// A stream's text that another thread waits for.
+class AwaitedText : public std::streambuf {
+ public:
+  void Await(const std::string& text) {
+    std::unique_lock lock(mutex_);
+    written_.wait(lock, [&] { return text_.find(text) != std::string::npos; });
+  }
+  std::string text() {
+    const std::scoped_lock lock(mutex_);
+    return text_;
+  }
+
+ protected:
+  std::streamsize xsputn(const char* data, std::streamsize size) override {
+    const std::scoped_lock lock(mutex_);
+    text_.append(data, static_cast<std::size_t>(size));
+    written_.notify_all();
+    return size;
+  }
+  int_type overflow(int_type c) override {
+    const char text = traits_type::to_char_type(c);
+    xsputn(&text, 1);
+    return c;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable written_;
+  std::string text_;
+};
+
+// Whenever somebody looks at it, seconds have passed.
+class HastyClock final : public base::Clock {
+ public:
+  [[nodiscard]] base::SystemTime Now() const override { return base::RealClock().Now(); }
+  [[nodiscard]] std::chrono::nanoseconds Monotonic() const override {
+    return std::chrono::seconds(5) * readings_.fetch_add(1);
+  }
+
+ private:
+  mutable std::atomic<int> readings_{0};
+};
 
 class FollowJobTest : public CommandTest {
  protected:
@@ -29,6 +77,34 @@ class FollowJobTest : public CommandTest {
 
   std::future<absl::StatusOr<FollowedJob>> FollowInBackground() {
     return std::async(std::launch::async, [this] { return FollowJob("j-1", *session_, context_); });
+  }
+
+  // With another clock, and on `text_`.
+  std::future<absl::StatusOr<FollowedJob>> FollowBy(const base::Clock& clock, Terminal terminal = {}) {
+    return std::async(std::launch::async, [this, &clock, terminal] {
+      Context context{.out = out_,
+                      .err = stream_,
+                      .interrupts = interrupts_,
+                      .clock = clock,
+                      .terminal = terminal,
+                      .variable = context_.variable,
+                      .program_directory = context_.program_directory};
+      return FollowJob("j-1", *session_, context);
+    });
+  }
+  // Its runs wait, for this reason.
+  void Queue(v1::Job::State state, v1::WaitReason::Kind kind, const std::string& message) {
+    const std::scoped_lock lock(coordinator_.mutex);
+    for (auto& [id, run] : coordinator_.runs) run.set_state(v1::Run::QUEUED);
+    v1::Job& job = coordinator_.jobs["j-1"];
+    job.set_state(state);
+    job.clear_wait_reasons();
+    v1::WaitReason& reason = *job.add_wait_reasons();
+    reason.set_kind(kind);
+    reason.set_device_id("dev-1");
+    reason.set_message(message);
+    reason.set_run_count(2);
+    coordinator_.changed.notify_all();
   }
 
   void UseLocalMode() {
@@ -52,6 +128,8 @@ class FollowJobTest : public CommandTest {
 
   FakeCoordinator coordinator_{directory_.path()};
   std::unique_ptr<Session> session_;
+  AwaitedText text_;
+  std::ostream stream_{&text_};
 };
 
 TEST_F(FollowJobTest, GivesTheJobWithAllItsRunsWhenItHasEnded) {
@@ -147,6 +225,39 @@ TEST_F(FollowJobTest, AnOwnersChildThatEndsInMidRunIsStartedAgain) {
   ASSERT_TRUE(followed.ok()) << followed.status();
   EXPECT_TRUE(followed->ended);
   EXPECT_THAT(err(), HasSubstr("the private coordinator was ended by signal 9; starting it again\n"));
+}
+
+TEST_F(FollowJobTest, AWaitingJobIsAskedWhatForAsNoUpdateSaysSo) {
+  const HastyClock clock;
+  Queue(v1::Job::QUEUED, v1::WaitReason::DEVICE_OFFLINE, "device dev-1 is not connected");
+  auto following = FollowBy(clock);
+  text_.Await("j-1: waits: 2: device dev-1 is not connected\n");
+  Queue(v1::Job::QUEUED, v1::WaitReason::DEVICE_DRAINED, "device dev-1 is drained");
+  text_.Await("j-1: waits: 2: device dev-1 is drained\n");
+  {
+    const std::scoped_lock lock(coordinator_.mutex);
+    coordinator_.get_job_status = absl::InternalError("something broke");
+  }
+  Queue(v1::Job::RUNNING, v1::WaitReason::DEVICE_BUSY, "device dev-1 is busy");
+  text_.Await("j-1: running\n");
+  {
+    const std::scoped_lock lock(coordinator_.mutex);
+    coordinator_.get_job_status = absl::OkStatus();
+  }
+  text_.Await("j-1: waits: 2: device dev-1 is busy\n");
+  EndJob();
+  const auto followed = following.get();
+  ASSERT_TRUE(followed.ok()) << followed.status();
+  EXPECT_THAT(text_.text(), testing::Not(HasSubstr("something broke")));
+}
+
+TEST_F(FollowJobTest, APictureThatCameTooSoonIsDrawnAlthoughNothingMoreComes) {
+  Queue(v1::Job::QUEUED, v1::WaitReason::DEVICE_OFFLINE, "device dev-1 is not connected");
+  auto following = FollowBy(base::RealClock(), {.err_is_live = true, .err_columns = 80, .err_rows = 24});
+  text_.Await("0 of 2 runs ended, 2 waiting\nwaits: 2: device dev-1 is not connected\n");
+  EndJob();
+  const auto followed = following.get();
+  EXPECT_TRUE(followed.ok()) << followed.status();
 }
 
 }  // namespace

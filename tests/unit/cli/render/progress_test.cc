@@ -50,6 +50,17 @@ v1::JobUpdate ProgressOf(int number, v1::Phase::Kind phase, double used, double 
   return update;
 }
 
+v1::JobUpdate WaitingJob(v1::Job::State state, v1::WaitReason::Kind kind, const std::string& message,
+                         const std::string& device_id = "dev-1") {
+  v1::JobUpdate update = JobIn(state);
+  v1::WaitReason& reason = *update.mutable_job()->add_wait_reasons();
+  reason.set_kind(kind);
+  reason.set_device_id(device_id);
+  reason.set_message(message);
+  reason.set_run_count(2);
+  return update;
+}
+
 TEST(JobProgressTest, ALineForEachChangeAndNoneForTheRest) {
   JobProgress progress;
   EXPECT_THAT(progress.Apply(JobIn(v1::Job::QUEUED)), ElementsAre("j-1: burst queued, 2 runs"));
@@ -66,6 +77,45 @@ TEST(JobProgressTest, ALineForEachChangeAndNoneForTheRest) {
   EXPECT_THAT(progress.Apply(ProgressOf(1, v1::Phase::RECOVERY, 10)), IsEmpty()) << "late news of an ended run";
   EXPECT_THAT(progress.Apply(ProgressOf(7, v1::Phase::HOLD, 10)), IsEmpty()) << "a run nobody has spoken of";
   EXPECT_THAT(progress.Apply(JobIn(v1::Job::FINISHED, 2)), ElementsAre("j-1: finished, 2 of 2 runs ended as expected"));
+}
+
+TEST(JobProgressTest, AWaitingJobSaysWhatForOnceForEachReason) {
+  using Reason = v1::WaitReason;
+  JobProgress progress;
+  v1::JobUpdate update = WaitingJob(v1::Job::QUEUED, Reason::DEVICE_BUSY, "device dev-1 carries out run j-0.1");
+  update.mutable_job()->add_wait_reasons()->set_kind(Reason::JOB_LIMIT);
+  EXPECT_THAT(progress.Apply(update), ElementsAre("j-1: burst queued, 2 runs",
+                                                  "j-1: waits: 2: device dev-1 carries out run j-0.1 (and 1 more)"));
+  EXPECT_THAT(progress.Apply(WaitingJob(v1::Job::QUEUED, Reason::DEVICE_BUSY, "device dev-1 carries out run j-0.2")),
+              IsEmpty())
+      << "other words for the same";
+  EXPECT_THAT(progress.Apply(WaitingJob(v1::Job::QUEUED, Reason::DEVICE_BUSY, "device dev-2 is busy", "dev-2")),
+              ElementsAre("j-1: waits: 2: device dev-2 is busy"));
+  EXPECT_THAT(progress.Apply(WaitingJob(v1::Job::QUEUED, Reason::DEVICE_DRAINED, "it is \x1b[2Jdrained", "dev-2")),
+              ElementsAre("j-1: waits: 2: it is ?[2Jdrained"));
+  EXPECT_THAT(progress.Apply(JobIn(v1::Job::QUEUED)), IsEmpty());
+  EXPECT_THAT(progress.Apply(WaitingJob(v1::Job::RUNNING, Reason::DEVICE_BUSY, "a moment between two runs")),
+              ElementsAre("j-1: running"));
+}
+
+TEST(JobProgressTest, OfAnAnswerOnlyWhatTheRunsWaitForCounts) {
+  using Reason = v1::WaitReason;
+  JobProgress progress;
+  (void)progress.Apply(JobIn(v1::Job::RUNNING));
+  (void)progress.Apply(RunIn(1, v1::Run::ENDED, v1::COMPLETED));
+  EXPECT_FALSE(progress.OnlyWaits());
+  (void)progress.Apply(RunIn(2, v1::Run::QUEUED));
+  EXPECT_TRUE(progress.OnlyWaits());
+  const v1::Job offline = WaitingJob(v1::Job::CANCELLED, Reason::DEVICE_OFFLINE, "device dev-1 is not connected").job();
+  EXPECT_THAT(progress.ApplyWaitReasons(offline), ElementsAre("j-1: waits: 2: device dev-1 is not connected"));
+  EXPECT_EQ(progress.job().state(), v1::Job::RUNNING);
+  EXPECT_THAT(progress.ApplyWaitReasons(offline), IsEmpty());
+  EXPECT_THAT(progress.ApplyWaitReasons(JobIn(v1::Job::RUNNING).job()), IsEmpty()) << "it passed";
+  EXPECT_THAT(progress.ApplyWaitReasons(offline), ElementsAre(HasSubstr("not connected"))) << "and came back";
+  (void)progress.Apply(RunIn(3, v1::Run::ASSIGNED));
+  EXPECT_FALSE(progress.OnlyWaits());
+  EXPECT_THAT(progress.ApplyWaitReasons(WaitingJob(v1::Job::RUNNING, Reason::DEVICE_BUSY, "a late answer").job()),
+              IsEmpty());
 }
 
 TEST(JobProgressTest, TargetsThatAreNoPercentages) {
@@ -156,6 +206,26 @@ TEST(JobProgressTest, ThePictureFitsTheTerminal) {
   EXPECT_EQ(lines.back(), "… and 42 more");
 }
 
+TEST(JobProgressTest, ThePictureSaysWhatRunsWaitFor) {
+  JobProgress progress;
+  (void)progress.Apply(WaitingJob(v1::Job::QUEUED, v1::WaitReason::DEVICE_OFFLINE, "device dev-1 is not connected"));
+  EXPECT_THAT(progress.Picture(80, 10), ElementsAre("j-1  burst  0 of 2 runs ended")) << "no run was heard of";
+  (void)progress.Apply(RunIn(1, v1::Run::QUEUED));
+  (void)progress.Apply(RunIn(2, v1::Run::QUEUED));
+  EXPECT_THAT(progress.Picture(80, 10),
+              ElementsAre("j-1  burst  0 of 2 runs ended, 2 waiting", "waits: 2: device dev-1 is not connected"));
+  EXPECT_THAT(progress.Picture(20, 10), ElementsAre("j-1  burst  0 of 2 …", "waits: 2: device de…"));
+  EXPECT_THAT(progress.Picture(80, 1), ElementsAre(HasSubstr("2 waiting")));
+  for (int i = 3; i <= 50; ++i) (void)progress.Apply(RunIn(i, v1::Run::RUNNING));
+  EXPECT_THAT(progress.Picture(80, 4), ElementsAre(HasSubstr("2 waiting"), "waits: 2: device dev-1 is not connected",
+                                                   HasSubstr("dev-3 "), "… and 47 more"));
+  EXPECT_THAT(progress.Picture(80, 2), ElementsAre(HasSubstr("2 waiting"), "… and 48 more"));
+  EXPECT_THAT(progress.Picture(80, 1), ElementsAre(HasSubstr("2 waiting")));
+  // Then the device came, and took the first run.
+  (void)progress.Apply(RunIn(1, v1::Run::RUNNING));
+  EXPECT_THAT(progress.Picture(80, 3), ElementsAre(HasSubstr("1 waiting"), HasSubstr("dev-1 "), "… and 48 more"));
+}
+
 class ProgressPrinterTest : public testing::Test {
  protected:
   std::ostringstream out_;
@@ -191,6 +261,55 @@ TEST_F(ProgressPrinterTest, ALiveTerminalIsRedrawnInPlaceAndLeftClean) {
   }
   EXPECT_THAT(out_.str(), testing::EndsWith("\x1b[J"));
   EXPECT_THAT(out_.str(), Not(HasSubstr("\n")));
+}
+
+TEST_F(ProgressPrinterTest, APictureThatCameTooSoonIsOwed) {
+  using std::chrono::milliseconds;
+  ProgressPrinter printer(out_, {.err_is_live = true, .err_columns = 80, .err_rows = 24}, clock_);
+  printer.Update(JobIn(v1::Job::QUEUED));
+  EXPECT_EQ(printer.redraw_due(), std::nullopt);
+  clock_.elapsed = milliseconds(40);
+  printer.Update(RunIn(1, v1::Run::QUEUED));
+  EXPECT_EQ(printer.redraw_due(), milliseconds(100));
+  out_.str("");
+  printer.DrawOwed();
+  EXPECT_EQ(out_.str(), "");
+  clock_.elapsed = milliseconds(100);
+  printer.DrawOwed();
+  EXPECT_THAT(out_.str(), HasSubstr("0 of 2 runs ended, 1 waiting\n"));
+  EXPECT_EQ(printer.redraw_due(), std::nullopt);
+  out_.str("");
+  printer.DrawOwed();
+  EXPECT_EQ(out_.str(), "");
+  printer.Update(RunIn(2, v1::Run::QUEUED));
+  EXPECT_TRUE(printer.redraw_due());
+  printer.Note("lost the coordinator");
+  EXPECT_EQ(printer.redraw_due(), std::nullopt) << "that drew it";
+}
+
+TEST_F(ProgressPrinterTest, WhatIsWaitedForIsDrawnAgainOnlyWhereItChanged) {
+  const v1::Job offline =
+      WaitingJob(v1::Job::QUEUED, v1::WaitReason::DEVICE_OFFLINE, "device dev-1 is not connected").job();
+  {
+    ProgressPrinter plain(out_, Terminal{}, clock_);
+    plain.Update(JobIn(v1::Job::QUEUED));
+    plain.Update(RunIn(1, v1::Run::QUEUED));
+    plain.UpdateWaitReasons(offline);
+    plain.UpdateWaitReasons(offline);
+  }
+  EXPECT_EQ(out_.str(), "j-1: burst queued, 2 runs\nj-1: waits: 2: device dev-1 is not connected\n");
+  ProgressPrinter printer(out_, {.err_is_live = true, .err_columns = 80, .err_rows = 24}, clock_);
+  printer.Update(RunIn(1, v1::Run::QUEUED));
+  clock_.elapsed += std::chrono::seconds(1);
+  printer.Update(JobIn(v1::Job::QUEUED));
+  clock_.elapsed += std::chrono::seconds(1);
+  out_.str("");
+  printer.UpdateWaitReasons(offline);
+  EXPECT_THAT(out_.str(), HasSubstr("1 waiting\nwaits: 2: device dev-1 is not connected\n"));
+  clock_.elapsed += std::chrono::seconds(1);
+  out_.str("");
+  printer.UpdateWaitReasons(offline);
+  EXPECT_EQ(out_.str(), "");
 }
 
 }  // namespace
