@@ -8,7 +8,10 @@
 
 #include "ballast/v1/config.pb.h"
 #include "cli/error_text.h"
+#include "cli/render/text_value.h"
 #include "cli/target.h"
+#include "common/base/clock.h"
+#include "common/base/file.h"
 #include "common/base/status.h"
 #include "common/config/yaml.h"
 #include "common/rpc/channel.h"
@@ -42,7 +45,8 @@ absl::StatusOr<std::filesystem::path> IdentityFile(const std::string& address, c
   return config_file.parent_path() / "credentials" / DirectoryName(address) / "identity.pem";
 }
 
-absl::StatusOr<std::optional<tls::Identity>> FindIdentity(const std::string& address, Context& context) {
+absl::StatusOr<std::optional<tls::Identity>> FindIdentity(const std::string& address, Context& context,
+                                                          const std::function<void(const std::string&)>& warn) {
   if (rpc::IsUnixAddress(address)) return std::nullopt;
   const absl::StatusOr<std::filesystem::path> file = IdentityFile(address, context);
   if (!file.ok()) return std::nullopt;  // without a home there are no certificates either
@@ -56,10 +60,20 @@ absl::StatusOr<std::optional<tls::Identity>> FindIdentity(const std::string& add
                         login + ", with a token that an administrator makes");
   }
   if (now < tls::RenewalTime(identity->facts)) return *std::move(identity);
-  absl::StatusOr<tls::Identity> next = rpc::Renew(address, *identity, kRenewalTimeout);
-  if (!next.ok()) return *std::move(identity);
-  BALLAST_RETURN_IF_ERROR(tls::SaveIdentity(*file, *next));
-  return *std::move(next);
+  // Before the coordinator issues a certificate that nobody would have.
+  absl::Status kept = base::EnsureWritableDirectory(file->parent_path(), base::kPrivateDirectoryMode);
+  if (kept.ok()) {
+    absl::StatusOr<tls::Identity> next = rpc::Renew(address, *identity, kRenewalTimeout);
+    if (!next.ok()) return *std::move(identity);
+    kept = tls::SaveIdentity(*file, *next);
+    if (kept.ok()) return *std::move(next);
+  }
+  warn(fmt::format(
+      "warning: the certificate for {} is due to be renewed, but the next one cannot be kept: {}; this one holds until "
+      "{}\n  try: let this user write in {} by then, or {} with XDG_CONFIG_HOME set to another directory",
+      address, std::string(kept.message()), LocalTime(true, base::ToProto(identity->facts.not_after)),
+      file->parent_path().string(), login));
+  return *std::move(identity);
 }
 
 }  // namespace ballast::cli

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -16,8 +17,10 @@ namespace ballast::cli {
 [[nodiscard]] absl::StatusOr<std::filesystem::path> IdentityFile(const std::string& address, const Context& context);
 
 // The identity for the coordinator at `address`; nothing where nobody logged in there, and for unix sockets. Where it
-// is due, it is renewed there and kept; a renewal that fails does no harm as long as it is valid. UNAUTHENTICATED: it
+// is due, it is renewed there and kept; a renewal that fails does no harm as long as it is valid. Where the next one
+// could not be kept `warn` gets a text for the user, and none is asked for if that shows before. UNAUTHENTICATED: it
 // has expired; codes of tls::LoadIdentity. Errors have their next step.
-[[nodiscard]] absl::StatusOr<std::optional<tls::Identity>> FindIdentity(const std::string& address, Context& context);
+[[nodiscard]] absl::StatusOr<std::optional<tls::Identity>> FindIdentity(
+    const std::string& address, Context& context, const std::function<void(const std::string&)>& warn);
 
 }  // namespace ballast::cli

@@ -21,8 +21,11 @@
 
 #include <fmt/format.h>
 
+#include "cli/error_text.h"
 #include "cli/render/progress.h"
+#include "common/base/clock.h"
 #include "common/base/fd.h"
+#include "common/base/next_step.h"
 #include "common/base/status.h"
 #include "common/base/units.h"
 
@@ -38,6 +41,10 @@ constexpr milliseconds kReconnectPatience(300'000);
 // What a job waits for is asked for when nothing was heard of it for so long.
 constexpr milliseconds kQuiet(3'000);
 constexpr milliseconds kAskTimeout(1'000);
+// Between two tries to have the certificate renewed.
+constexpr milliseconds kRenewalPause(60'000);
+// The longest wait for the time of its renewal: the wall clock goes on while the machine sleeps, and waits do not.
+constexpr milliseconds kLongestRenewalWait(600'000);
 
 struct StreamEnded {
   absl::Status status;
@@ -132,7 +139,8 @@ class Follower {
       : job_id_(std::move(job_id)),
         session_(session),
         context_(context),
-        printer_(context.err, context.terminal, context.clock) {}
+        printer_(context.err, context.terminal, context.clock),
+        connected_with_(session.renewal_time()) {}
 
   absl::StatusOr<FollowedJob> Follow() {
     const Interrupts::Scope scope(context_.interrupts, [this] { queue_.Push(Interrupted{}); });
@@ -145,6 +153,7 @@ class Follower {
       if (const auto* update = std::get_if<v1::JobUpdate>(&*event)) {
         pause_ = kFirstPause;
         lost_ = false;
+        connected_anew_ = false;
         heard_at_ = context_.clock.Monotonic();
         printer_.Update(*update);
       } else if (std::holds_alternative<Interrupted>(*event)) {
@@ -156,7 +165,11 @@ class Follower {
       } else {
         const absl::Status status = std::get<StreamEnded>(*event).status;
         reader.reset();
-        if (Ended(printer_.progress().job())) return Result(/*ended=*/true);
+        if (Ended(printer_.progress().job())) {
+          // What comes after the job, its report for instance, must not meet the end of the certificate before.
+          if (session_.renewal_time() != connected_with_) (void)ConnectWithKept();
+          return Result(/*ended=*/true);
+        }
         BALLAST_RETURN_IF_ERROR(Recover(status));
         WatchChildren();
         reader = std::make_unique<WatchReader>(session_, job_id_, queue_);
@@ -175,6 +188,14 @@ class Follower {
     return result;
   }
 
+  // When (Clock::Monotonic) the certificate is to be renewed; nothing where there is none.
+  std::optional<nanoseconds> RenewalDue(nanoseconds now) const {
+    const std::optional<base::SystemTime> time = session_.renewal_time();
+    if (!time) return std::nullopt;
+    const nanoseconds left = std::clamp<nanoseconds>(*time - context_.clock.Now(), nanoseconds(0), kLongestRenewalWait);
+    return std::max(now + left, renewal_tried_at_ + kRenewalPause);
+  }
+
   // When the coordinator is to be asked what the job waits for; nothing while updates say what goes on.
   std::optional<nanoseconds> QuestionDue() const {
     if (!printer_.progress().OnlyWaits()) return std::nullopt;
@@ -185,7 +206,7 @@ class Follower {
   std::optional<nanoseconds> UntilDue() const {
     const nanoseconds now = context_.clock.Monotonic();
     std::optional<nanoseconds> left;
-    for (const std::optional<nanoseconds>& due : {printer_.redraw_due(), QuestionDue()}) {
+    for (const std::optional<nanoseconds>& due : {printer_.redraw_due(), QuestionDue(), RenewalDue(now)}) {
       if (due) left = std::min(left.value_or(nanoseconds::max()), std::max(*due - now, nanoseconds(0)));
     }
     return left;
@@ -196,6 +217,10 @@ class Follower {
     const auto is_due = [now](const std::optional<nanoseconds>& due) { return due && *due <= now; };
     if (is_due(printer_.redraw_due())) printer_.DrawOwed();
     if (is_due(QuestionDue())) AskWhatItWaitsFor();
+    if (is_due(RenewalDue(now))) {
+      renewal_tried_at_ = now;
+      session_.RenewCertificate([this](const std::string& text) { printer_.Note(text); });
+    }
   }
 
   // No update comes when only that changes. What goes wrong does not matter: it is asked again, and the stream shows
@@ -247,6 +272,8 @@ class Follower {
 
   // After the stream has ended although the job has not: OK when it is worth another try.
   absl::Status Recover(const absl::Status& status) {
+    // A session has just looked for its certificate when its first stream is refused.
+    if (absl::IsUnauthenticated(status) && !printer_.progress().job().job_id().empty()) return ConnectAnew(status);
     // A stream that ends in order without the job's end is a coordinator that stops.
     if (!status.ok() && !absl::IsUnavailable(status) && !absl::IsDeadlineExceeded(status))
       return session_.Explain(status);
@@ -271,6 +298,31 @@ class Follower {
     return absl::OkStatus();
   }
 
+  // After the coordinator has refused the certificate of the connection: OK when it is worth a try with the one that is
+  // kept now.
+  absl::Status ConnectAnew(const absl::Status& refused) {
+    if (std::exchange(connected_anew_, true)) return ButTheJobGoesOn(session_.Explain(refused));
+    printer_.Note(fmt::format("{}; connecting again with the one that is kept now", std::string(refused.message())));
+    const absl::Status status = ConnectWithKept();
+    // Where it cannot be reached the next stream ends at once, and that is waited for. An interrupt is in the queue.
+    if (status.ok() || absl::IsUnavailable(status) || context_.interrupts.pending()) return absl::OkStatus();
+    return ButTheJobGoesOn(status);
+  }
+
+  absl::Status ConnectWithKept() {
+    const absl::Status status = session_.ConnectAnew([this](const std::string& text) { printer_.Note(text); });
+    connected_with_ = session_.renewal_time();
+    return status;
+  }
+
+  absl::Status ButTheJobGoesOn(const absl::Status& status) const {
+    const std::string follow = fmt::format("ballast watch {} follows it again", job_id_);
+    const std::optional<std::string> step = base::NextStepOf(status);
+    return WithNextStep(
+        absl::Status(status.code(), fmt::format("{}; job {} goes on", std::string(status.message()), job_id_)),
+        step ? fmt::format("{}; then {}", *step, follow) : follow);
+  }
+
   std::string job_id_;
   Session& session_;
   Context& context_;
@@ -280,7 +332,10 @@ class Follower {
   int interrupts_ = 0;
   bool cancel_wanted_ = false;
   bool lost_ = false;
+  std::optional<base::SystemTime> connected_with_;  // the time of renewal of the connection's certificate
+  bool connected_anew_ = false;                     // since the last update, because of the certificate
   nanoseconds heard_at_{0};                         // of the job: the last update or answer
+  nanoseconds renewal_tried_at_{-kRenewalPause};
   std::chrono::steady_clock::time_point lost_since_;
   milliseconds pause_ = kFirstPause;
 };

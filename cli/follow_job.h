@@ -23,6 +23,9 @@ struct FollowedJob {
 // and says so; UNAVAILABLE after five minutes of that. The owner of a private coordinator starts it and its worker
 // again when they end; UNAVAILABLE when that happens too often. NOT_FOUND.
 //
+// The certificate of the session is renewed when that is due, and where the coordinator ends the connection because of
+// the one that it began with, it goes on with the one that is kept by then; UNAUTHENTICATED when that is refused, too.
+//
 // An interrupt (Ctrl+C, SIGTERM) stops following, and the job goes on; but it could not go on without the owner of its
 // coordinator, who cancels the job and follows it to its end, until a second interrupt.
 [[nodiscard]] absl::StatusOr<FollowedJob> FollowJob(const std::string& job_id, Session& session, Context& context);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <utility>
 
 #include "cli/credentials.h"
 #include "common/rpc/peer_inspection.h"
@@ -28,16 +29,35 @@ absl::StatusOr<std::unique_ptr<Session>> Session::Open(Context& context, const C
 }
 
 absl::Status Session::Connect(Use use) {
-  absl::Status status = ConnectOnce(use);
+  const Note note = [this](const std::string& text) { context_.err << text << '\n' << std::flush; };
+  absl::Status status = ConnectOnce(use, note);
   // A guest may meet an owner that is just ending: the next look at the lock finds that.
   for (int again = 0; again < kGuestRetries && absl::IsUnavailable(status) && local() && fleet_ != nullptr && !owner();
        ++again) {
-    status = ConnectOnce(use);
+    status = ConnectOnce(use, note);
   }
   return status;
 }
 
-absl::Status Session::ConnectOnce(Use use) {
+absl::StatusOr<std::optional<tls::Identity>> Session::KeptIdentity(const Note& note) {
+  return FindIdentity(address_, context_, [&](const std::string& warning) {
+    if (!std::exchange(warned_of_identity_, true)) note(warning);
+  });
+}
+
+std::optional<base::SystemTime> Session::renewal_time() const {
+  if (!identity_) return std::nullopt;
+  return tls::RenewalTime(identity_->facts);
+}
+
+void Session::RenewCertificate(const Note& note) {
+  // Each try where the next one cannot be kept might leave one more certificate at the coordinator.
+  if (!identity_ || warned_of_identity_) return;
+  absl::StatusOr<std::optional<tls::Identity>> kept = KeptIdentity(note);
+  if (kept.ok() && *kept) identity_ = *std::move(kept);
+}
+
+absl::Status Session::ConnectOnce(Use use, const Note& note) {
   if (target_.local()) {
     BALLAST_ASSIGN_OR_RETURN(const auto directory, DataDirectory(context_));
     const auto role = use == Use::kRun ? LocalFleet::Role::kOwner : LocalFleet::Role::kAny;
@@ -48,9 +68,8 @@ absl::Status Session::ConnectOnce(Use use) {
     address_ = target_.address;
   }
   // An address that is none is reported below.
-  identity_.reset();
   if (!local() && rpc::IsLocalAddress(address_).ok()) {
-    BALLAST_ASSIGN_OR_RETURN(identity_, FindIdentity(address_, context_));
+    BALLAST_ASSIGN_OR_RETURN(identity_, KeptIdentity(note));
   }
   auto channel = rpc::CreateChannel(address_, target_.insecure, identity_ ? &*identity_ : nullptr);
   if (!channel.ok()) {

@@ -21,6 +21,7 @@
 #include "cli/error_text.h"
 #include "cli/local_fleet.h"
 #include "cli/target.h"
+#include "common/base/clock.h"
 #include "common/base/status.h"
 #include "common/rpc/channel.h"
 #include "common/tls/identity.h"
@@ -35,6 +36,9 @@ class Session {
     kHistory,  // reads and changes what is kept
     kRun,      // runs something: local mode waits until it is the owner; StartWorker is the next step
   };
+
+  // Takes a text for the user.
+  using Note = std::function<void(const std::string&)>;
 
   // Finds the coordinator and connects. UNAVAILABLE within some seconds when nobody answers; other codes as in
   // FindTarget and LocalFleet.
@@ -60,14 +64,23 @@ class Session {
   [[nodiscard]] absl::Status StartWorker();
 
   // Owner only, as LocalFleet says: starts children again that have ended, and what shows that one has.
-  [[nodiscard]] absl::Status RestartEnded(const std::function<void(const std::string&)>& note) {
-    return fleet_->RestartEnded(note);
-  }
+  [[nodiscard]] absl::Status RestartEnded(const Note& note) { return fleet_->RestartEnded(note); }
   [[nodiscard]] std::vector<int> ChildFds() const { return fleet_->ChildFds(); }
 
   // Connects again after UNAVAILABLE; in local mode a guest becomes the owner where the owner has gone. Tries once.
   // UNAVAILABLE where nobody answers (again); an owner calls RestartEnded first.
   [[nodiscard]] absl::Status Reconnect();
+
+  // When the certificate that is kept for this coordinator is due to be renewed; nothing where none is shown to it.
+  [[nodiscard]] std::optional<base::SystemTime> renewal_time() const;
+
+  // Has that certificate renewed where it is due, for the next connection; this one goes on with its own. `note` gets
+  // what the user should know, once: no more is tried then.
+  void RenewCertificate(const Note& note);
+
+  // Connects anew with the certificate that is kept now, for instance because the one that this connection began with
+  // has expired. Not for local mode. Codes as in Open. Tries once.
+  [[nodiscard]] absl::Status ConnectAnew(const Note& note) { return ConnectOnce(Use::kHistory, note); }
 
   // The local owner's children get no time to end. For a user in a hurry.
   void GiveUpGracefulEnd() {
@@ -150,7 +163,8 @@ class Session {
   [[nodiscard]] bool WorthRepeating(const absl::Status& status, bool repeated);
 
   [[nodiscard]] absl::Status Connect(Use use);
-  [[nodiscard]] absl::Status ConnectOnce(Use use);
+  [[nodiscard]] absl::Status ConnectOnce(Use use, const Note& note);
+  [[nodiscard]] absl::StatusOr<std::optional<tls::Identity>> KeptIdentity(const Note& note);
   [[nodiscard]] absl::Status WaitUntilConnected();
 
   template <typename Stub>
@@ -181,7 +195,8 @@ class Session {
       fleet_;  // local mode only; outlives the channel, so that no call meets a coordinator that is going
   std::string address_;
   std::string local_device_;
-  std::optional<tls::Identity> identity_;  // what is shown to the coordinator; nothing for plain text
+  std::optional<tls::Identity> identity_;  // what the next connection shows to the coordinator; nothing for plain text
+  bool warned_of_identity_ = false;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::JobService::Stub> jobs_;
   std::unique_ptr<v1::RunService::Stub> runs_;

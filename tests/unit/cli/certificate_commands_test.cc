@@ -1,6 +1,9 @@
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <chrono>
+#include <csignal>
 
 #include "ballast/v1/admin_service.grpc.pb.h"
 #include "cli/credentials.h"
@@ -11,6 +14,7 @@
 #include "common/tls/private_key.h"
 #include "gmock/gmock.h"
 #include "tests/unit/cli/command_fixture.h"
+#include "tests/unit/cli/fake_coordinator.h"
 
 #include "grpcpp/grpcpp.h"
 
@@ -158,11 +162,12 @@ TEST_F(CertificateCommandsTest, AnExpiredCertificateIsNotShownToAnybody) {
       *authority.IssueClient(*tls::MakeCertificateRequest(key, "x"), v1::CLIENT, "anna", clock_.Now(), hours(1));
   const std::filesystem::path file = *IdentityFile("lab:7850", context_);
   ASSERT_TRUE(tls::SaveIdentity(file, *tls::MakeIdentity(key, certificate, authority.certificate_pem())).ok());
-  const auto found = FindIdentity("lab:7850", context_);
+  const auto no_warning = [](const std::string& text) { ADD_FAILURE() << text; };
+  const auto found = FindIdentity("lab:7850", context_, no_warning);
   ASSERT_TRUE(found.ok()) << found.status();
   EXPECT_EQ((*found)->facts.name, "anna");
-  EXPECT_FALSE(FindIdentity("other:7850", context_)->has_value());
-  EXPECT_FALSE(FindIdentity("unix:/run/x.sock", context_)->has_value());
+  EXPECT_FALSE(FindIdentity("other:7850", context_, no_warning)->has_value());
+  EXPECT_FALSE(FindIdentity("unix:/run/x.sock", context_, no_warning)->has_value());
 
   clock_.elapsed = hours(2);
   EXPECT_EQ(Run({"jobs", "list", "--coordinator", "lab:7850"}), 3);
@@ -171,6 +176,89 @@ TEST_F(CertificateCommandsTest, AnExpiredCertificateIsNotShownToAnybody) {
   ASSERT_EQ(::chmod(file.c_str(), 0644), 0);
   EXPECT_EQ(Run({"jobs", "list", "--coordinator", "lab:7850"}), 6);
   EXPECT_THAT(err(), HasSubstr("chmod 600 " + file.string()));
+}
+
+// A certificate that is due to be renewed, at a coordinator that would renew it.
+class RenewalTest : public CommandTest {
+ protected:
+  RenewalTest() {
+    coordinator_.ListenSecurely();
+    const base::SystemTime now = base::RealClock().Now();
+    clock_.elapsed = now - clock_.Now();
+    held_ = coordinator_.Issue(now - std::chrono::minutes(50), hours(1));
+    file_ = *IdentityFile(coordinator_.secure_address(), context_);
+    EXPECT_TRUE(tls::SaveIdentity(file_, held_).ok());
+  }
+  // The serial number of the identity that a command goes on with.
+  std::string Find() {
+    warnings_.clear();
+    const auto found = FindIdentity(coordinator_.secure_address(), context_,
+                                    [this](const std::string& text) { warnings_.push_back(text); });
+    EXPECT_TRUE(found.ok()) << found.status();
+    return found.ok() && *found ? (*found)->facts.serial : "";
+  }
+  int renew_count() {
+    const std::scoped_lock lock(coordinator_.mutex);
+    return coordinator_.renew_count;
+  }
+
+  FakeCoordinator coordinator_{directory_.path()};
+  tls::Identity held_;
+  std::filesystem::path file_;
+  std::vector<std::string> warnings_;
+};
+
+TEST_F(RenewalTest, WhatIsDueIsRenewedAndKept) {
+  const std::string serial = Find();
+  EXPECT_NE(serial, held_.facts.serial);
+  EXPECT_THAT(warnings_, testing::IsEmpty());
+  EXPECT_EQ(tls::LoadIdentity(file_)->facts.serial, serial);
+  EXPECT_EQ(Find(), serial);
+  EXPECT_EQ(renew_count(), 1);
+}
+
+TEST_F(RenewalTest, WhereNothingCanBeKeptTheOldOneServesAndNoneIsAskedFor) {
+  const std::filesystem::path directory = file_.parent_path();
+  // Permissions hold nobody back who is root.
+  constexpr uid_t kNobody = 65534;
+  const uid_t self = ::geteuid();
+  if (self == 0) {
+    for (std::filesystem::path on_the_way = directory; on_the_way != directory_.path().parent_path();
+         on_the_way = on_the_way.parent_path()) {
+      ASSERT_EQ(::chmod(on_the_way.c_str(), 0755), 0);
+    }
+    ASSERT_EQ(::chown(file_.c_str(), kNobody, static_cast<gid_t>(-1)), 0);
+    ASSERT_EQ(::seteuid(kNobody), 0);
+  } else {
+    ASSERT_EQ(::chmod(directory.c_str(), 0500), 0);
+  }
+  EXPECT_EQ(Find(), held_.facts.serial);
+  if (self == 0) {
+    ASSERT_EQ(::seteuid(self), 0);
+  } else {
+    ASSERT_EQ(::chmod(directory.c_str(), 0700), 0);
+  }
+  EXPECT_EQ(renew_count(), 0);
+  EXPECT_THAT(warnings_, testing::ElementsAre(testing::AllOf(
+                             HasSubstr("warning: the certificate for " + coordinator_.secure_address()),
+                             HasSubstr("write in directory " + directory.string() + ": Permission denied"),
+                             HasSubstr("\n  try: let this user write in " + directory.string()))));
+}
+
+TEST_F(RenewalTest, WhereTheNextOneIsNotKeptTheOldOneServes) {
+  // As on a full disk: files can be made, but nothing can be written.
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  const rlimit none{.rlim_cur = 0, .rlim_max = before.rlim_max};
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &none), 0);
+  const std::string serial = Find();
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
+  (void)std::signal(SIGXFSZ, handler);
+  EXPECT_EQ(serial, held_.facts.serial);
+  EXPECT_EQ(renew_count(), 1);
+  EXPECT_THAT(warnings_, testing::ElementsAre(HasSubstr("the next one cannot be kept: ")));
+  EXPECT_EQ(tls::LoadIdentity(file_)->facts.serial, held_.facts.serial);
 }
 
 }  // namespace

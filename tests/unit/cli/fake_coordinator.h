@@ -1,7 +1,8 @@
-// A coordinator that answers from memory, on a unix socket.
+// A coordinator that answers from memory, on a unix socket, and with certificates at a port.
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <filesystem>
@@ -9,12 +10,18 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "ballast/v1/client_service.grpc.pb.h"
+#include "ballast/v1/enrollment_service.grpc.pb.h"
+#include "common/base/clock.h"
 #include "common/base/status.h"
 #include "common/rpc/channel.h"
+#include "common/tls/authority.h"
+#include "common/tls/identity.h"
+#include "common/tls/private_key.h"
 #include "grpcpp/grpcpp.h"
 
 namespace ballast::cli {
@@ -26,7 +33,8 @@ class FakeCoordinator : public v1::JobService::Service,
                         public v1::RunService::Service,
                         public v1::DeviceService::Service,
                         public v1::ReportService::Service,
-                        public v1::ModelService::Service {
+                        public v1::ModelService::Service,
+                        public v1::EnrollmentService::Service {
  public:
   // Listens until Stop or destruction; may listen again after Stop.
   explicit FakeCoordinator(const std::filesystem::path& directory)
@@ -41,14 +49,23 @@ class FakeCoordinator : public v1::JobService::Service,
     for (grpc::Service* service : std::initializer_list<grpc::Service*>{
              static_cast<v1::JobService::Service*>(this), static_cast<v1::RunService::Service*>(this),
              static_cast<v1::DeviceService::Service*>(this), static_cast<v1::ReportService::Service*>(this),
-             static_cast<v1::ModelService::Service*>(this)}) {
+             static_cast<v1::ModelService::Service*>(this), static_cast<v1::EnrollmentService::Service*>(this)}) {
       builder.RegisterService(service);
     }
+    int port = 0;
+    if (authority_) builder.AddListeningPort("127.0.0.1:0", ServerCredentials(), &port);
     {
       const std::scoped_lock lock(mutex);
       stopping_ = false;
     }
     server_ = builder.BuildAndStart();
+    secure_address_ = "127.0.0.1:" + std::to_string(port);
+  }
+  // Listens anew, at secure_address() as well, with certificates of an authority of its own.
+  void ListenSecurely() {
+    Stop();
+    authority_ = *tls::CertificateAuthority::Create(base::RealClock().Now());
+    Listen();
   }
   void Stop() {
     if (server_ == nullptr) return;
@@ -61,6 +78,15 @@ class FakeCoordinator : public v1::JobService::Service,
     server_.reset();
   }
   [[nodiscard]] const std::string& address() const { return address_; }
+  [[nodiscard]] const std::string& secure_address() const { return secure_address_; }
+
+  // A client's certificate, after ListenSecurely.
+  [[nodiscard]] tls::Identity Issue(base::SystemTime now, std::chrono::nanoseconds lifetime) const {
+    const std::string key = *tls::MakePrivateKey();
+    return *tls::MakeIdentity(
+        key, *authority_->IssueClient(*tls::MakeCertificateRequest(key, "x"), v1::CLIENT, "anna", now, lifetime),
+        authority_->certificate_pem());
+  }
 
   // Blocks until a watch has sent everything there was and waits.
   void AwaitWatcher() {
@@ -134,6 +160,10 @@ class FakeCoordinator : public v1::JobService::Service,
       writer->Write(update);
     };
     while (true) {
+      if (const absl::Status status = check_watch ? check_watch(CertificateOf(*context)) : absl::OkStatus();
+          !status.ok()) {
+        return rpc::ToGrpc(status);
+      }
       const auto job = jobs.find(request->job_id());
       if (job == jobs.end()) return {grpc::StatusCode::NOT_FOUND, "there is no job " + request->job_id()};
       v1::JobUpdate update;
@@ -245,6 +275,20 @@ class FakeCoordinator : public v1::JobService::Service,
     return grpc::Status::OK;
   }
 
+  grpc::Status Renew(grpc::ServerContext* context, const v1::RenewRequest* request,
+                     v1::EnrollResponse* response) override {
+    const std::scoped_lock lock(mutex);
+    ++renew_count;
+    changed.notify_all();
+    if (CertificateOf(*context).empty()) return {grpc::StatusCode::UNAUTHENTICATED, "there is no certificate"};
+    const auto issued = authority_->IssueClient(request->certificate_request_pem(), v1::CLIENT, "anna",
+                                                base::RealClock().Now(), std::chrono::hours(24));
+    if (!issued.ok()) return rpc::ToGrpc(issued.status());
+    response->set_certificate_pem(*issued);
+    response->set_authority_pem(authority_->certificate_pem());
+    return grpc::Status::OK;
+  }
+
   std::mutex mutex;
   std::condition_variable changed;
   std::map<std::string, v1::Job> jobs;
@@ -258,7 +302,10 @@ class FakeCoordinator : public v1::JobService::Service,
   int largest_page = 1000;
   absl::Status submit_status;
   absl::Status get_job_status;
+  // Whether a watch may go on, by the certificate that it came with; it is asked again at each change.
+  std::function<absl::Status(const std::string& certificate_pem)> check_watch;
   int watch_count = 0;
+  int renew_count = 0;
   std::vector<v1::SubmitJobRequest> submitted;
   std::vector<v1::ListRunsRequest> run_requests;
   std::vector<v1::ReadSamplesRequest> sample_requests;
@@ -268,6 +315,20 @@ class FakeCoordinator : public v1::JobService::Service,
   std::vector<v1::AdviseModelRequest> advise_requests;
 
  private:
+  static std::string CertificateOf(const grpc::ServerContext& context) {
+    const auto found = context.auth_context()->FindPropertyValues(GRPC_X509_PEM_CERT_PROPERTY_NAME);
+    return found.empty() ? std::string() : std::string(found.front().data(), found.front().size());
+  }
+  [[nodiscard]] std::shared_ptr<grpc::ServerCredentials> ServerCredentials() const {
+    const std::string key = *tls::MakePrivateKey();
+    const std::string certificate = *authority_->IssueServer(*tls::MakeCertificateRequest(key, "x"), {"127.0.0.1"},
+                                                             base::RealClock().Now(), std::chrono::hours(24));
+    grpc::SslServerCredentialsOptions options(GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_BUT_DONT_VERIFY);
+    options.pem_root_certs = authority_->certificate_pem();
+    options.pem_key_cert_pairs.push_back({key, certificate});
+    return grpc::SslServerCredentials(options);
+  }
+
   template <typename Map, typename Item>
   static grpc::Status Find(const Map& map, const std::string& id, const std::string& what, Item* item) {
     const auto found = map.find(id);
@@ -289,6 +350,8 @@ class FakeCoordinator : public v1::JobService::Service,
   }
 
   std::string address_;
+  std::string secure_address_;
+  std::optional<tls::CertificateAuthority> authority_;
   bool stopping_ = false;
   int waiting_watchers_ = 0;
   std::unique_ptr<grpc::Server> server_;

@@ -11,7 +11,9 @@
 #include <ostream>
 #include <streambuf>
 
+#include "cli/credentials.h"
 #include "common/base/file.h"
+#include "common/base/next_step.h"
 #include "gmock/gmock.h"
 #include "tests/unit/cli/command_fixture.h"
 #include "tests/unit/cli/fake_coordinator.h"
@@ -62,6 +64,15 @@ class HastyClock final : public base::Clock {
 
  private:
   mutable std::atomic<int> readings_{0};
+};
+
+// The machine's, with a wall clock that can be moved.
+class MovedClock final : public base::Clock {
+ public:
+  [[nodiscard]] base::SystemTime Now() const override { return base::RealClock().Now() + ahead.load(); }
+  [[nodiscard]] std::chrono::nanoseconds Monotonic() const override { return base::RealClock().Monotonic(); }
+
+  std::atomic<std::chrono::nanoseconds> ahead{std::chrono::nanoseconds(0)};
 };
 
 class FollowJobTest : public CommandTest {
@@ -258,6 +269,119 @@ TEST_F(FollowJobTest, APictureThatCameTooSoonIsDrawnAlthoughNothingMoreComes) {
   EndJob();
   const auto followed = following.get();
   EXPECT_TRUE(followed.ok()) << followed.status();
+}
+
+// At a coordinator with certificates.
+class FollowJobSecurelyTest : public FollowJobTest {
+ protected:
+  FollowJobSecurelyTest() {
+    coordinator_.ListenSecurely();
+    first_ = coordinator_.Issue(clock_.Now(), std::chrono::hours(1));
+    file_ = *IdentityFile(coordinator_.secure_address(), context_);
+    EXPECT_TRUE(tls::SaveIdentity(file_, first_).ok());
+    auto session = Session::Open(secure_, {.coordinator = coordinator_.secure_address()}, Session::Use::kHistory);
+    EXPECT_TRUE(session.ok()) << session.status();
+    if (session.ok()) session_ = std::move(*session);
+  }
+  std::future<absl::StatusOr<FollowedJob>> Follow() {
+    return std::async(std::launch::async, [this] { return FollowJob("j-1", *session_, secure_); });
+  }
+  // The coordinator's clock passes the end of the first certificate.
+  void Expire() {
+    const std::scoped_lock lock(coordinator_.mutex);
+    coordinator_.check_watch = [this](const std::string& pem) {
+      if (tls::ReadCertificate(pem)->serial != first_.facts.serial) return absl::OkStatus();
+      return absl::UnauthenticatedError("the certificate of this connection: it expired on Sunday");
+    };
+    coordinator_.changed.notify_all();
+  }
+
+  // Until two thirds of the first certificate's life are over, and it is renewed.
+  void AwaitRenewal() {
+    coordinator_.AwaitWatcher();
+    clock_.ahead = std::chrono::minutes(45);
+    std::unique_lock lock(coordinator_.mutex);
+    // Something to wake up for.
+    coordinator_.jobs["j-1"].set_ended_run_count(1);
+    coordinator_.changed.notify_all();
+    coordinator_.changed.wait(lock, [this] { return coordinator_.renew_count > 0; });
+  }
+
+  MovedClock clock_;
+  Context secure_{.out = out_,
+                  .err = stream_,
+                  .interrupts = interrupts_,
+                  .clock = clock_,
+                  .terminal = {},
+                  .variable = context_.variable,
+                  .program_directory = context_.program_directory};
+  tls::Identity first_;
+  std::filesystem::path file_;
+};
+
+TEST_F(FollowJobSecurelyTest, GoesOnWithTheCertificateThatAnotherCommandHasKept) {
+  auto following = Follow();
+  coordinator_.AwaitWatcher();
+  ASSERT_TRUE(tls::SaveIdentity(file_, coordinator_.Issue(clock_.Now(), std::chrono::hours(1))).ok());
+  Expire();
+  text_.Await(
+      "the certificate of this connection: it expired on Sunday; connecting again with the one that is kept now\n");
+  EndJob();
+  const auto followed = following.get();
+  ASSERT_TRUE(followed.ok()) << followed.status();
+  EXPECT_TRUE(followed->ended);
+}
+
+TEST_F(FollowJobSecurelyTest, RenewsTheCertificateInTime) {
+  auto following = Follow();
+  AwaitRenewal();
+  Expire();
+  text_.Await("connecting again");
+  EndJob();
+  const auto followed = following.get();
+  ASSERT_TRUE(followed.ok()) << followed.status();
+  EXPECT_NE(tls::LoadIdentity(file_)->facts.serial, first_.facts.serial);
+}
+
+TEST_F(FollowJobSecurelyTest, WhatComesAfterTheJobHasTheRenewedCertificate) {
+  auto following = Follow();
+  AwaitRenewal();
+  EndJob();
+  const auto followed = following.get();
+  ASSERT_TRUE(followed.ok()) << followed.status();
+  Expire();
+  grpc::ClientContext context;
+  const auto reader = session_->Watch(&context, "j-1");
+  v1::JobUpdate update;
+  while (reader->Read(&update)) {
+  }
+  const grpc::Status status = reader->Finish();
+  EXPECT_TRUE(status.ok()) << status.error_message();
+}
+
+TEST_F(FollowJobSecurelyTest, EndsWithTheWayBackWhereTheCertificateIsRefusedAgain) {
+  auto following = Follow();
+  coordinator_.AwaitWatcher();
+  Expire();
+  const auto followed = following.get();
+  ASSERT_TRUE(absl::IsUnauthenticated(followed.status())) << followed.status();
+  EXPECT_EQ(coordinator_.watch_count, 2);
+  EXPECT_THAT(std::string(followed.status().message()), testing::EndsWith("it expired on Sunday; job j-1 goes on"));
+  EXPECT_THAT(base::NextStepOf(followed.status()).value_or(""),
+              testing::AllOf(HasSubstr("ballast login TOKEN@" + coordinator_.secure_address()),
+                             HasSubstr("then ballast watch j-1 follows it again")));
+}
+
+TEST_F(FollowJobSecurelyTest, EndsWithTheWayBackWhereTheKeptOneHasExpiredToo) {
+  auto following = Follow();
+  coordinator_.AwaitWatcher();
+  clock_.ahead = std::chrono::hours(2);
+  Expire();
+  const auto followed = following.get();
+  ASSERT_TRUE(absl::IsUnauthenticated(followed.status())) << followed.status();
+  EXPECT_EQ(coordinator_.watch_count, 1);
+  EXPECT_THAT(std::string(followed.status().message()), HasSubstr(file_.string()));
+  EXPECT_THAT(base::NextStepOf(followed.status()).value_or(""), HasSubstr("then ballast watch j-1 follows it again"));
 }
 
 }  // namespace
