@@ -75,6 +75,7 @@ std::string SerialOf(const std::string& text) {
 std::string NextStepAfterRevoking(const absl::Status& status) {
   const std::string message(status.message());
   if (message.starts_with("a reason ")) return "a shorter --reason";
+  if (message.starts_with("reason ")) return "--reason in one line of plain text";
   if (message.starts_with("a serial number ")) return "ballast certificates revoke SERIAL, without --role";
   if (absl::IsInvalidArgument(status) || absl::IsFailedPrecondition(status)) {
     return "ballast certificates revoke NAME --role worker, --role client or --role admin";

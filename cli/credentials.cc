@@ -53,7 +53,8 @@ absl::StatusOr<std::optional<tls::Identity>> FindIdentity(const std::string& add
   absl::StatusOr<tls::Identity> identity = tls::LoadIdentity(*file);
   if (absl::IsNotFound(identity.status())) return std::nullopt;
   const std::string login = fmt::format("ballast login TOKEN@{}", address);
-  if (!identity.ok()) return WithNextStep(identity.status(), login);
+  // Whatever is wrong with it, it gives no access.
+  if (!identity.ok()) return WithNextStep(absl::UnauthenticatedError(identity.status().message()), login);
   const base::SystemTime now = context.clock.Now();
   if (const absl::Status time = tls::CheckTime(identity->facts, now); !time.ok() && now > identity->facts.not_after) {
     return WithNextStep(base::WithContext(time, fmt::format("the certificate for {} ({})", address, file->string())),

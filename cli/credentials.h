@@ -19,7 +19,7 @@ namespace ballast::cli {
 // The identity for the coordinator at `address`; nothing where nobody logged in there, and for unix sockets. Where it
 // is due, it is renewed there and kept; a renewal that fails does no harm as long as it is valid. Where the next one
 // could not be kept `warn` gets a text for the user, and none is asked for if that shows before. UNAUTHENTICATED: it
-// has expired; codes of tls::LoadIdentity. Errors have their next step.
+// has expired, or its file cannot be used. Errors have their next step.
 [[nodiscard]] absl::StatusOr<std::optional<tls::Identity>> FindIdentity(
     const std::string& address, Context& context, const std::function<void(const std::string&)>& warn);
 

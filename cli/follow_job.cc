@@ -40,6 +40,8 @@ constexpr milliseconds kLongestPause(5'000);
 constexpr milliseconds kReconnectPatience(300'000);
 // What a job waits for is asked for when nothing was heard of it for so long.
 constexpr milliseconds kQuiet(3'000);
+// While the answer stays the same the pauses double, up to this: many may follow jobs of a busy fleet.
+constexpr milliseconds kLongestQuiet(30'000);
 constexpr milliseconds kAskTimeout(1'000);
 // Between two tries to have the certificate renewed.
 constexpr milliseconds kRenewalPause(60'000);
@@ -155,6 +157,7 @@ class Follower {
         lost_ = false;
         connected_anew_ = false;
         heard_at_ = context_.clock.Monotonic();
+        quiet_ = kQuiet;
         printer_.Update(*update);
       } else if (std::holds_alternative<Interrupted>(*event)) {
         if (!TakeInterrupt()) return Result(/*ended=*/false);
@@ -199,7 +202,7 @@ class Follower {
   // When the coordinator is to be asked what the job waits for; nothing while updates say what goes on.
   std::optional<nanoseconds> QuestionDue() const {
     if (!printer_.progress().OnlyWaits()) return std::nullopt;
-    return heard_at_ + kQuiet;
+    return heard_at_ + quiet_;
   }
 
   // How long nothing has to be done if nothing happens; nothing: for ever.
@@ -218,8 +221,10 @@ class Follower {
     if (is_due(printer_.redraw_due())) printer_.DrawOwed();
     if (is_due(QuestionDue())) AskWhatItWaitsFor();
     if (is_due(RenewalDue(now))) {
-      renewal_tried_at_ = now;
+      const std::optional<base::SystemTime> before = session_.renewal_time();
       session_.RenewCertificate([this](const std::string& text) { printer_.Note(text); });
+      // Only what came to nothing is not tried again at once.
+      renewal_tried_at_ = session_.renewal_time() == before ? now : -kRenewalPause;
     }
   }
 
@@ -229,7 +234,8 @@ class Follower {
     const auto context = rpc::MakeContext(kAskTimeout);
     const Interrupts::Scope scope(context_.interrupts, [&context] { context->TryCancel(); });
     const absl::StatusOr<v1::Job> job = session_.GetJob(context.get(), job_id_);
-    if (job.ok()) printer_.UpdateWaitReasons(*job);
+    const bool news = job.ok() && printer_.UpdateWaitReasons(*job);
+    quiet_ = news ? kQuiet : std::min(quiet_ * 2, kLongestQuiet);
     heard_at_ = context_.clock.Monotonic();
   }
 
@@ -335,6 +341,7 @@ class Follower {
   std::optional<base::SystemTime> connected_with_;  // the time of renewal of the connection's certificate
   bool connected_anew_ = false;                     // since the last update, because of the certificate
   nanoseconds heard_at_{0};                         // of the job: the last update or answer
+  milliseconds quiet_ = kQuiet;                     // from then until it is asked
   nanoseconds renewal_tried_at_{-kRenewalPause};
   std::chrono::steady_clock::time_point lost_since_;
   milliseconds pause_ = kFirstPause;

@@ -67,8 +67,6 @@ std::string NextStepAfter(const absl::Status& status, v1::Role role) {
     case absl::StatusCode::kResourceExhausted:
       return "the same command after that time; the token was not looked at, and is as good as before";
     default:
-      // What rpc::Enroll says of another coordinator.
-      if (says("the token was not sent")) return "check the address, and that the coordinator there made the token";
       return fmt::format("ask an administrator for a token: ballast token create --role {}", tls::RoleText(role));
   }
 }

@@ -180,20 +180,18 @@ std::vector<std::string> JobProgress::WaitLines() {
   return {fmt::format("{}: waits: {}", job_.job_id(), Printable(WaitText(job_)))};
 }
 
-bool JobProgress::OnlyWaits() const {
-  const auto any = [this](const auto& holds) {
-    return std::any_of(runs_.begin(), runs_.end(), [&](const auto& entry) { return holds(entry.second.run); });
-  };
-  // A run may be heard of before its job.
-  if (job_.job_id().empty()) return false;
-  return any([](const v1::Run& run) { return run.state() == v1::Run::QUEUED; }) && !any(GoesOn);
+void JobProgress::Count(const v1::Run& run, int change) {
+  if (run.state() == v1::Run::QUEUED) waiting_ += change;
+  if (GoesOn(run)) going_on_ += change;
 }
 
 std::vector<std::string> JobProgress::ApplyRun(const v1::Run& run) {
   RunState& state = runs_[{run.run_id().size(), run.run_id()}];
   const v1::Run::State before = state.run.state();
   const int attempts_before = state.run.attempts_size();
+  Count(state.run, -1);
   state.run = run;
+  Count(state.run, 1);
   if (before == v1::Run::QUEUED && GoesOn(run)) {
     // Whatever its device was waited for is over, and no update of the job need say so.
     auto& reasons = *job_.mutable_wait_reasons();
@@ -240,14 +238,12 @@ std::vector<std::string> JobProgress::Picture(std::size_t columns, std::size_t r
   for (const auto& [key, state] : runs_) {
     if (GoesOn(state.run)) going_on.push_back(&state);
   }
-  const std::size_t waiting = static_cast<std::size_t>(std::count_if(
-      runs_.begin(), runs_.end(), [](const auto& entry) { return entry.second.run.state() == v1::Run::QUEUED; }));
   lines.push_back(fmt::format("{}  {}{}  {} of {} runs ended{}{}", job_.job_id(), WorkloadName(job_.spec().workload()),
                               title.empty() ? "" : " \"" + title + "\"", job_.ended_run_count(), job_.run_count(),
-                              waiting > 0 ? fmt::format(", {} waiting", waiting) : "",
+                              waiting_ > 0 ? fmt::format(", {} waiting", waiting_) : "",
                               job_.cancel_requested() ? ", being cancelled" : ""));
   // Where there is little room the runs that go on are worth more.
-  if (waiting > 0 && !job_.wait_reasons().empty() && rows > (going_on.empty() ? 1U : 2U)) {
+  if (waiting_ > 0 && !job_.wait_reasons().empty() && rows > (going_on.empty() ? 1U : 2U)) {
     lines.push_back("waits: " + Printable(WaitText(job_)));
   }
   std::size_t name_columns = 0;
@@ -298,14 +294,16 @@ void ProgressPrinter::Update(const v1::JobUpdate& update) {
   }
 }
 
-void ProgressPrinter::UpdateWaitReasons(const v1::Job& job) {
+bool ProgressPrinter::UpdateWaitReasons(const v1::Job& job) {
   const std::string before = WaitText(progress_.job());
   const std::vector<std::string> changes = progress_.ApplyWaitReasons(job);
+  const bool changed = WaitText(progress_.job()) != before;
   if (!terminal_.err_is_live) {
     for (const std::string& line : changes) out_ << line << '\n' << std::flush;
-  } else if (WaitText(progress_.job()) != before) {
+  } else if (changed) {
     DrawOrOwe();
   }
+  return changed;
 }
 
 std::optional<std::chrono::nanoseconds> ProgressPrinter::redraw_due() const {

@@ -28,7 +28,7 @@ class JobProgress {
   [[nodiscard]] std::vector<std::string> ApplyWaitReasons(const v1::Job& job);
 
   // Whether runs wait and none goes on: what they wait for may change then without an update.
-  [[nodiscard]] bool OnlyWaits() const;
+  [[nodiscard]] bool OnlyWaits() const { return !job_.job_id().empty() && waiting_ > 0 && going_on_ == 0; }
 
   // The picture of this moment: a line for the job, one for what its runs wait for, then one with a bar for each run
   // that is going on, cut to `columns`, at most `rows`.
@@ -53,11 +53,14 @@ class JobProgress {
   [[nodiscard]] std::vector<std::string> WaitLines();
   [[nodiscard]] std::vector<std::string> ApplyRun(const v1::Run& run);
   [[nodiscard]] std::vector<std::string> ApplyProgress(const v1::RunProgress& progress);
+  void Count(const v1::Run& run, int change);
 
   v1::Job job_;
   std::optional<WaitSubject> wait_told_;  // by the last line about it, as long as it holds
   std::map<std::pair<std::size_t, std::string>, RunState>
-      runs_;  // by length and text of the identifier: in order of number
+      runs_;         // by length and text of the identifier: in order of number
+  int waiting_ = 0;  // of them
+  int going_on_ = 0;
 };
 
 // Writes a job's progress to a stream: redrawn in place on a live terminal, a line a change otherwise. Not thread-safe.
@@ -71,8 +74,8 @@ class ProgressPrinter {
   ProgressPrinter& operator=(const ProgressPrinter&) = delete;
 
   void Update(const v1::JobUpdate& update);
-  // As JobProgress::ApplyWaitReasons.
-  void UpdateWaitReasons(const v1::Job& job);
+  // As JobProgress::ApplyWaitReasons. Returns whether they are others than before.
+  bool UpdateWaitReasons(const v1::Job& job);
   // When (Clock::Monotonic) DrawOwed is to be called, because an update came too soon after the last picture to be
   // drawn; nothing where the picture is as things are.
   [[nodiscard]] std::optional<std::chrono::nanoseconds> redraw_due() const;

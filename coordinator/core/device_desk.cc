@@ -24,6 +24,7 @@ absl::StatusOr<DeviceEntry*> DeviceDesk::Label(Turn& turn, const v1::LabelDevice
   BALLAST_RETURN_IF_ERROR(ChangeLabels(request, device->worker_labels, &device->device));
   turn.Changed(device);
   queue_->UpdateMembership(device);
+  scheduler_->NoteMembership(turn);
   scheduler_->Dispatch(turn, device);
   return device;
 }
@@ -56,6 +57,7 @@ absl::StatusOr<v1::Device> DeviceDesk::Remove(Turn& turn, const std::string& dev
   v1::Device removed = device->device;  // a copy: its name is its place among the timers
   state_->RemoveDevice(device_id);
   turn.Write(DeleteDevice{device_id});
+  scheduler_->NoteMembership(turn);
   return removed;
 }
 

@@ -6,6 +6,10 @@
 
 namespace ballast::core {
 
+Variant VariantOf(const v1::Run& run) {
+  return {.environment = run.matrix_environment(), .quant = run.matrix_quant()};
+}
+
 std::vector<Variant> VariantsOf(const v1::JobSpec& spec) {
   const auto values = [](const auto& axis) {
     return axis.empty() ? std::vector<std::string>{""} : std::vector<std::string>(axis.begin(), axis.end());

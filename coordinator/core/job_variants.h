@@ -1,6 +1,7 @@
 // The variants of a job with a matrix. Inside of the core only.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -16,8 +17,11 @@ namespace ballast::core {
 struct Variant {
   std::string environment;
   std::string quant;
-  friend bool operator==(const Variant&, const Variant&) = default;
+  friend auto operator<=>(const Variant&, const Variant&) = default;
 };
+
+// The one that a run is of.
+[[nodiscard]] Variant VariantOf(const v1::Run& run);
 
 // Every variant, the quantisation levels of one environment together; one without anything where there is no matrix.
 [[nodiscard]] std::vector<Variant> VariantsOf(const v1::JobSpec& spec);

@@ -130,14 +130,16 @@ void RunQueue::Forget(DeviceEntry* device) {
 RunEntry* RunQueue::FirstFor(Lane* lane, const DeviceEntry& device) {
   if (lane->pool->device != nullptr) return lane->runs.begin()->second;
   JobEntry* job = lane->job;
-  if (device.refused_jobs.contains(job->sequence)) return nullptr;
-  const auto known = job->placements.find(device.device.device_id());
-  if (known == job->placements.end()) return lane->runs.begin()->second;
-  Placement& placement = known->second;
+  const std::string& device_id = device.device.device_id();
+  if (!job->placements.contains(device_id) && !device.refused.contains(job->job.job_id())) {
+    return lane->runs.begin()->second;
+  }
+  Placement& placement = job->placements[device_id];
   if (std::exchange(placement.generation, job->generation) != job->generation) placement.cursor = 0;
   for (auto run = lane->runs.lower_bound(placement.cursor); run != lane->runs.end();) {
+    // The runs of a group are of one variant.
     const std::size_t group = job->GroupOf(run->first);
-    if (!placement.groups.contains(group)) {
+    if (!placement.groups.contains(group) && !device.Refuses(*run->second)) {
       placement.cursor = run->first;
       return run->second;
     }
@@ -221,25 +223,31 @@ void RunQueue::Withdraw(DeviceEntry* device, RunEntry* run) {
   run->run.clear_device_id();
 }
 
+void RunQueue::ForgetRefusals(DeviceEntry* device) {
+  for (const auto& [job_id, variants] : device->refused) {
+    JobEntry* job = state_->FindJob(job_id);
+    if (job == nullptr) continue;
+    const auto placement = job->placements.find(device->device.device_id());
+    if (placement != job->placements.end()) placement->second.cursor = 0;
+  }
+  device->refused.clear();
+}
+
 std::vector<RunEntry*> RunQueue::WithoutDevice(const JobEntry& job) {
   std::vector<RunEntry*> none;
   for (const auto& [number, lane] : job.lanes) {
     if (lane->pool->device != nullptr) continue;
-    // Each with the groups that it has had.
-    std::vector<const std::set<std::size_t>*> takers;
-    static const std::set<std::size_t> kNoGroups;
-    for (const auto& [device_id, device] : lane->pool->members) {
-      if (device->refused_jobs.contains(job.sequence)) continue;
-      const auto placement = job.placements.find(device_id);
-      takers.push_back(placement == job.placements.end() ? &kNoGroups : &placement->second.groups);
-    }
+    const auto& members = lane->pool->members;
+    const auto refuses_nothing = [&](const auto& member) { return !member.second->refused.contains(job.job.job_id()); };
     // A group that waits has left at least one of so many.
-    if (takers.size() >= job.job.spec().devices().count()) continue;
+    if (std::ranges::count_if(members, refuses_nothing) >= job.job.spec().devices().count()) continue;
     for (const auto& [index, run] : lane->runs) {
-      const std::size_t group = job.GroupOf(index);
-      if (std::ranges::all_of(takers, [&](const auto* groups) { return groups->contains(group); })) {
-        none.push_back(run);
-      }
+      const auto may_take = [&, group = job.GroupOf(index)](const auto& member) {
+        const auto placement = job.placements.find(member.first);
+        const bool had_group = placement != job.placements.end() && placement->second.groups.contains(group);
+        return !had_group && !member.second->Refuses(*run);
+      };
+      if (std::ranges::none_of(members, may_take)) none.push_back(run);
     }
   }
   return none;

@@ -51,8 +51,10 @@ class RunQueue {
   void End(DeviceEntry* device, RunEntry* run, std::chrono::nanoseconds now);
   // A run did not begin on the device, and may go to another: nothing of it counts.
   void Withdraw(DeviceEntry* device, RunEntry* run);
-  // Of a job whose runs go to any of several devices: those that wait although each device that matches has refused the
-  // job, or had a run of theirs.
+  // A device says anew what it can do.
+  void ForgetRefusals(DeviceEntry* device);
+  // Of a job whose runs go to any of several devices: those that wait although each device that matches has refused
+  // their variant, or had a run of their group.
   [[nodiscard]] static std::vector<RunEntry*> WithoutDevice(const JobEntry& job);
   // Use that is known from before a restart.
   void AddUse(const v1::Run& run, const std::string& submitter, const Instant& now);

@@ -191,8 +191,9 @@ void Scheduler::Refused(Turn& turn, DeviceEntry* device, v1::OutcomeKind kind, c
     GiveUp(turn, device, kind, reason);
     return;
   }
-  device->refused_jobs.insert(job->sequence);
-  job->refusal = Refusal{.kind = kind, .device_id = device->device.device_id(), .reason = reason};
+  std::erase_if(device->refused, [this](const auto& entry) { return state_->FindJob(entry.first) == nullptr; });
+  device->refused[job->job.job_id()].insert(VariantOf(run->run));
+  job->refusals[VariantOf(run->run)] = {.kind = kind, .device_id = device->device.device_id(), .reason = reason};
   Unassign(turn, device);
   EndWithoutDevice(turn, job);
   Dispatch(turn, device);
@@ -201,14 +202,20 @@ void Scheduler::Refused(Turn& turn, DeviceEntry* device, v1::OutcomeKind kind, c
 }
 
 void Scheduler::EndWithoutDevice(Turn& turn, JobEntry* job) {
-  if (!job->refusal) return;
+  if (job->refusals.empty()) return;
   for (RunEntry* run : RunQueue::WithoutDevice(*job)) {
+    const auto refusal = job->refusals.find(VariantOf(run->run));
+    if (refusal == job->refusals.end()) continue;  // it waits for devices that may come
     queue_->Remove(run);
-    run->run.set_device_id(job->refusal->device_id);
-    EndQueuedRun(job->refusal->kind, fmt::format("no other device is left for it; {}", job->refusal->reason),
+    if (state_->FindDevice(refusal->second.device_id) != nullptr) run->run.set_device_id(refusal->second.device_id);
+    EndQueuedRun(refusal->second.kind, fmt::format("no other device is left for it; {}", refusal->second.reason),
                  turn.wall(), &run->run);
     End(turn, run);
   }
+}
+
+void Scheduler::NoteMembership(Turn& turn) {
+  for (const auto& [job_id, job] : state_->jobs()) EndWithoutDevice(turn, job.get());
 }
 
 void Scheduler::TakeBack(Turn& turn, DeviceEntry* device) {

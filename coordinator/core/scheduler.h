@@ -46,6 +46,8 @@ class Scheduler {
   // The device cannot do its run: GiveUp, or, where it waits for any of several devices, another has it. A run that
   // none is left for ends so.
   void Refused(Turn& turn, DeviceEntry* device, v1::OutcomeKind kind, const std::string& reason);
+  // A device has left pools (RunQueue::UpdateMembership, Forget): what it was the last for ends.
+  void NoteMembership(Turn& turn);
   // Takes a device's run back: it was not accepted. Others may have it where it waits for any of several devices.
   void TakeBack(Turn& turn, DeviceEntry* device);
   // The device goes on with the attempt before the one it was given, which it has not got: takes that back, and goes on

@@ -121,7 +121,8 @@ void SessionDesk::Hello(Turn& turn, SessionId session, v1::Hello hello) {
   queue_->UpdateMembership(device);
   device->occupied.reset();
   device->blocked_until.reset();
-  device->refused_jobs.clear();
+  queue_->ForgetRefusals(device);
+  scheduler_->NoteMembership(turn);
   device->last_heard = turn.steady();
   *device->device.mutable_last_seen_time() = base::ToProto(turn.wall());
   if (device->active != nullptr) {

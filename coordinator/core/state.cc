@@ -14,6 +14,11 @@ constexpr std::size_t kClosedRuns = 4096;
 
 }  // namespace
 
+bool DeviceEntry::Refuses(const RunEntry& run) const {
+  const auto variants = refused.find(run.job->job.job_id());
+  return variants != refused.end() && variants->second.contains(VariantOf(run.run));
+}
+
 const v1::Reservation* DeviceEntry::ReservationAt(base::SystemTime wall) const {
   for (const v1::Reservation* reservation : reservations) {
     if (base::FromProto(reservation->start_time()) <= wall && wall < base::FromProto(reservation->end_time())) {

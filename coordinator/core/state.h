@@ -22,6 +22,7 @@
 #include "ballast/v1/record.pb.h"
 #include "coordinator/core/action.h"
 #include "coordinator/core/device_filter.h"
+#include "coordinator/core/job_variants.h"
 #include "coordinator/core/pool.h"
 
 namespace ballast::core {
@@ -50,7 +51,7 @@ struct Placement {
   std::uint64_t generation = 0;  // this JobEntry::generation
 };
 
-// That a device cannot do a job.
+// That a device cannot do a variant of a job.
 struct Refusal {
   v1::OutcomeKind kind = v1::OUTCOME_KIND_UNSPECIFIED;
   std::string device_id;
@@ -70,7 +71,7 @@ struct JobEntry {
   std::map<std::string, Placement> placements;
   std::uint64_t generation = 0;
   std::string pool_key;
-  std::optional<Refusal> refusal;  // the last of a device that it might have gone to
+  std::map<Variant, Refusal> refusals;  // the last of a device that its runs might have gone to, of each variant
   std::uint32_t watchers = 0;
   bool changed = false;
 
@@ -105,8 +106,8 @@ struct DeviceEntry {
   Pool own;                                                 // runs that wait for this device alone
   std::vector<Pool*> shared;                                // the pools it is a member of, by their number
   std::map<std::int32_t, std::chrono::nanoseconds> served;  // priority → when it last had a run of that
-  // Jobs for any of several devices that this one cannot do, as it said since its hello; by their sequence.
-  std::set<std::uint64_t> refused_jobs;
+  // What this one cannot do of jobs for any of several devices, as it said since its hello; by job.
+  std::map<std::string, std::set<Variant>> refused;
   std::optional<std::chrono::nanoseconds> cool_until;  // at rest
   std::optional<std::chrono::nanoseconds> next_check;  // when its self-test is to be asked for
   std::vector<const v1::Reservation*> reservations;    // by their beginning
@@ -115,6 +116,8 @@ struct DeviceEntry {
 
   [[nodiscard]] bool online() const { return session != 0 && !silent; }
   [[nodiscard]] bool quarantined() const { return device.health().has_quarantine_time(); }
+  // Whether it has said that it cannot do the run.
+  [[nodiscard]] bool Refuses(const RunEntry& run) const;
   // The reservation that holds at a time; null where none does.
   [[nodiscard]] const v1::Reservation* ReservationAt(base::SystemTime wall) const;
 };

@@ -154,7 +154,7 @@ bool AccessControl::HasLaterCall(const Caller& holder) const {
   return std::any_of(open_.begin(), open_.end(), [&holder](const auto& entry) {
     const tls::CertificateFacts& facts = entry.second.facts;
     return facts.role == holder.role && facts.name == holder.name && facts.serial != holder.serial &&
-           tls::IssueTime(facts) >= holder.issue_time;
+           tls::IssueTime(facts) > holder.issue_time;
   });
 }
 

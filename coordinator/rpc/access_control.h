@@ -55,8 +55,7 @@ class AccessControl {
   // Whether RevokeName was ever called for whoever has this name in such a role: a device, or a person in any role.
   [[nodiscard]] bool IsNameRevoked(v1::Role role, const std::string& name) const;
 
-  // Whether another call is open with a certificate that this holder got later, or within the same second: he renewed
-  // it.
+  // Whether another call is open with a certificate that this holder got later, by whole seconds: he renewed it.
   [[nodiscard]] bool HasLaterCall(const Caller& holder) const;
 
   // Ends the open calls whose certificate has expired.

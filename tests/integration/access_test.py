@@ -11,7 +11,7 @@ import time
 import unittest
 
 import namespaces
-from fleet import Coordinator, FleetTest, Worker, program, query, wait_until
+from fleet import Coordinator, FleetTest, Program, Worker, program, query, wait_until
 
 CONFIG = """data_dir: {directory}
 heartbeat_interval: 0.2s
@@ -379,9 +379,14 @@ class RenewalTest(AccessTest):
         coordinator = self.begin(worker="10s", client="10s", server="10s")
         admin = self.login("admin", "root")
         worker = self.join("dev-1", wait_as=admin)
-        job = self.ballast(*self.job(steps=16, interval=1), "--detach", environment=admin)
+        # Nobody renews this one's but the command itself, whose connection has to change its certificate, too.
+        anna = self.login("client", "anna")
+        job = self.ballast(*self.job(steps=22, interval=1), "--detach", environment=admin)
         self.assertEqual(job.code, 0, job.err)
         job_id = job.json["job_id"]
+        watch = Program([program("ballast"), "watch", job_id, "--coordinator", self.address], self.path("watch.log"), stdout=subprocess.DEVNULL,
+                        env=dict(os.environ, **anna))  # fmt: skip
+        self.addCleanup(watch.close)
         states = set()
 
         def ended():
@@ -395,6 +400,8 @@ class RenewalTest(AccessTest):
         self.assertEqual(run["outcome"]["kind"], "COMPLETED")
         self.assertEqual(len(run["attempts"]), 1)
         self.assertLessEqual(states, {"READY", "BUSY"}, "the device was connected all the while")
+        self.assertEqual(watch.process.wait(20), 0, watch.log())
+        self.assertIn("connecting again with the one that is kept now", watch.log())
         self.assertGreaterEqual(worker.log().count("the certificate was renewed"), 2)
         self.assertGreaterEqual(coordinator.log().count("the coordinator has a new certificate"), 1)
         serials = query(coordinator.database, "select count(*) from certificates where name = 'root'")[0][0]

@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <map>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "CLI/CLI.hpp"
+#include "common/base/characters.h"
 #include "common/base/label.h"
 #include "common/base/next_step.h"
 #include "common/base/status.h"
@@ -67,8 +67,7 @@ std::vector<config::Violation> FindLabelProblems(const v1::WorkerConfig& config)
     const absl::Status status = base::CheckLabel(key, value);
     if (status.ok()) continue;
     // A path is printed as it is.
-    const bool printable = std::ranges::none_of(key, [](unsigned char c) { return std::iscntrl(c) != 0; });
-    problems.push_back({printable ? "labels." + key : "labels", std::string(status.message())});
+    problems.push_back({base::HasUnsafeCharacters(key) ? "labels" : "labels." + key, std::string(status.message())});
   }
   return problems;
 }

@@ -149,7 +149,7 @@ TEST_F(LoginTest, AWrongAddressIsCalledOne) {
   EXPECT_THAT(err(), HasSubstr("the token was not sent\n  try: check the address"));
   EXPECT_EQ(Run({"login", fake_.Token() + "@lab"}), 2);
   EXPECT_THAT(err(), HasSubstr("there is no port"));
-  EXPECT_THAT(err(), HasSubstr("\n  try: ballast login TOKEN@HOST:PORT\n"));
+  EXPECT_THAT(err(), HasSubstr("\n  try: give the token with its address: TOKEN@HOST:PORT\n"));
 
   v1::EnrollmentService::Service without_tls;
   grpc::ServerBuilder builder;

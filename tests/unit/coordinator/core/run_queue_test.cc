@@ -211,6 +211,48 @@ TEST_F(RunQueueTest, ARunEndsWhenNoDeviceIsLeftThatCanDoIt) {
   EXPECT_EQ(Run("j-3.1").outcome().kind(), v1::INVALID);
 }
 
+// What it refuses is a variant: it may well do another.
+TEST_F(RunQueueTest, OfAMatrixADeviceIsAskedForWhatItHasNotRefused) {
+  const SessionId a = Connect("a");
+  v1::JobSpec spec = OnAnyOf(1, 2);
+  for (const char* environment : {"large", "small"}) {
+    spec.mutable_matrix()->add_environments(environment);
+    spec.mutable_matrix()->add_environment_profiles()->set_name(environment);
+  }
+  ASSERT_TRUE(Submit(spec).ok());
+  ASSERT_EQ(Run("j-1.1").matrix_environment(), "large");
+  Refuse(a, "j-1.1", v1::ENVIRONMENT_REFUSED);
+  EXPECT_EQ(Run("j-1.1").outcome().kind(), v1::ENVIRONMENT_REFUSED);
+  EXPECT_THAT(Drive(a, "a", 9), ElementsAre("j-1.2", "j-1.3"));
+  EXPECT_EQ(Run("j-1.3").matrix_environment(), "small");
+  EXPECT_EQ(Run("j-1.4").outcome().kind(), v1::ENVIRONMENT_REFUSED);
+  EXPECT_EQ(Job("j-1").state(), v1::Job::FINISHED);
+}
+
+TEST_F(RunQueueTest, ARefusedRunEndsWhenTheLastDeviceForItLeaves) {
+  const SessionId a = Connect("a");
+  Disconnect(Connect("b", {{"rack", "x"}}));
+  v1::JobSpec spec = OnAnyOf(1);
+  spec.mutable_devices()->set_expression("!broken");
+  ASSERT_TRUE(Submit(spec).ok());
+  Refuse(a, "j-1.1", v1::INVALID);
+  EXPECT_EQ(Run("j-1.1").state(), v1::Run::QUEUED);
+  ASSERT_TRUE(core_->RemoveDevice(now_, "b", &actions_).ok());
+  Settle();
+  EXPECT_EQ(Run("j-1.1").outcome().kind(), v1::INVALID);
+  // By a label, too.
+  Connect("c");
+  ASSERT_TRUE(Submit(spec).ok());
+  Refuse(a, "j-2.1", v1::INVALID);
+  ASSERT_EQ(Run("j-2.1").device_id(), "c");
+  v1::LabelDeviceRequest broken;
+  broken.set_device_id("c");
+  (*broken.mutable_set())["broken"] = "yes";
+  ASSERT_TRUE(core_->LabelDevice(now_, broken, &actions_).ok());
+  Settle();
+  EXPECT_EQ(Run("j-2.1").state(), v1::Run::ASSIGNED) << "what it has, it has";
+}
+
 TEST_F(RunQueueTest, MoreDevicesThanThereAreIsRefused) {
   Connect("a");
   Connect("b");

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include <gmock/gmock.h>
@@ -374,6 +375,7 @@ TEST_F(SecureServerTest, AWorkerIsTheDeviceOfItsCertificate) {
 
 TEST_F(SecureServerTest, AWorkerThatRenewedIsNotTakenForAnother) {
   const tls::Identity first = *Join(Token(v1::WORKER), "dev-1");
+  std::this_thread::sleep_until(tls::IssueTime(first.facts) + seconds(1));  // certificates have whole seconds
   const tls::Identity second = *rpc::Renew(server_->address(), first, seconds(10));
   const auto log_of_next = [&](TestWorker* before, const tls::Identity& identity) {
     testing::internal::CaptureStderr();

@@ -200,6 +200,13 @@ class LogSink final : public spdlog::sinks::base_sink<std::mutex> {
   std::string log_;
 };
 
+// From before there are threads that log: a logger's sinks are no others' to change then.
+const std::shared_ptr<LogSink> kLog = [] {
+  auto sink = std::make_shared<LogSink>();
+  base::Log().sinks().push_back(sink);
+  return sink;
+}();
+
 TEST_F(SessionTest, AWorkerWithoutACertificateIsToldHowItGetsOne) {
   const auto now = base::RealClock().Now();
   const tls::CertificateAuthority authority = *tls::CertificateAuthority::Create(now);
@@ -207,12 +214,8 @@ TEST_F(SessionTest, AWorkerWithoutACertificateIsToldHowItGetsOne) {
   const std::string certificate =
       *authority.IssueServer(*tls::MakeCertificateRequest(key, "x"), {}, now, std::chrono::hours(1));
   const rpc::TlsServer server(key, certificate + authority.certificate_pem());
-  const auto sink = std::make_shared<LogSink>();
-  base::Log().sinks().push_back(sink);
   StartSession(milliseconds(10'000), server.address());
-  EXPECT_TRUE(sink->WaitFor("there is none here for it: start this worker with --join TOKEN@" + server.address()));
-  session_.reset();
-  std::erase(base::Log().sinks(), sink);
+  EXPECT_TRUE(kLog->WaitFor("there is none here for it: start this worker with --join TOKEN@" + server.address()));
 }
 
 TEST_F(SessionTest, CarriesOutAnAssignmentOnceHoweverOftenItComes) {
