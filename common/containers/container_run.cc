@@ -1,6 +1,7 @@
 #include "common/containers/container_run.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -276,9 +277,17 @@ class ContainerRun {
     BALLAST_RETURN_IF_ERROR(place.status());
     counter_.emplace(place->location);
     if (const auto refusal = CheckContainer(profile_, host_, *place, "/", &end_.environment)) {
-      return ToStatus(*refusal, end_.environment);
+      // Of a process that has ended meanwhile the kernel tells nothing more: what is missing says nothing of the
+      // limits.
+      if (!ProcessHasEnded()) return ToStatus(*refusal, end_.environment);
+      end_.environment.add_remarks("The command ended before every limit was read back.");
     }
     return true;
+  }
+
+  [[nodiscard]] bool ProcessHasEnded() const {
+    pollfd ended = {.fd = process_.get(), .events = POLLIN, .revents = 0};
+    return process_.valid() && ::poll(&ended, 1, 0) == 1;
   }
 
   absl::Status DropPageCache() const {
