@@ -207,7 +207,12 @@ void Scheduler::EndWithoutDevice(Turn& turn, JobEntry* job) {
     const auto refusal = job->refusals.find(VariantOf(run->run));
     if (refusal == job->refusals.end()) continue;  // it waits for devices that may come
     queue_->Remove(run);
-    if (state_->FindDevice(refusal->second.device_id) != nullptr) run->run.set_device_id(refusal->second.device_id);
+    // It counts as the device's that refused it, if that has no other of the group.
+    const std::string& device_id = refusal->second.device_id;
+    if (state_->FindDevice(device_id) != nullptr &&
+        job->placements[device_id].groups.insert(job->GroupOf(run->index)).second) {
+      run->run.set_device_id(device_id);
+    }
     EndQueuedRun(refusal->second.kind, fmt::format("no other device is left for it; {}", refusal->second.reason),
                  turn.wall(), &run->run);
     End(turn, run);
